@@ -1,0 +1,60 @@
+// Runs one entry of a verified program. One thread of calls at a time per Engine; many Engines per Program.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "container/program.hpp"
+#include "kernels/kernel.hpp"
+#include "support/span.hpp"
+#include "support/status.hpp"
+
+namespace openbpu::engine {
+
+struct Options {
+  std::string entry;         // name; empty: the first
+  std::string isa = "auto";  // auto, scalar, avx2, avx512vnni, ... ; an ISA that the host lacks is an error
+  int threads = 1;           // 0: all that the process may use
+};
+
+// What one instruction became.
+struct StepInfo {
+  std::uint32_t instruction;  // index in the entry
+  isa::Op op;
+  std::uint32_t layer;
+  const char* row;     // kernel row chosen
+  const char* reason;  // why it is not the first row of the ISA asked for, or ""
+  std::uint64_t macs;
+  std::uint64_t bytes;        // operands read and written once
+  std::uint64_t nanoseconds;  // of the last profiled run
+};
+
+class Engine {
+ public:
+  static Result<std::unique_ptr<Engine>> create(std::shared_ptr<const container::Program> program,
+                                                const Options& options = {});
+  ~Engine();
+
+  // Pointers to dense row-major buffers of the ports' sizes, in port order. Allocates nothing.
+  Status run(Span<const void* const> inputs, Span<void* const> outputs);
+  // The same with times per step; read them with steps().
+  Status run_profiled(Span<const void* const> inputs, Span<void* const> outputs);
+
+  Span<const StepInfo> steps() const;
+  const char* isa() const;
+  int threads() const;
+  Span<const isa::Port> inputs() const;
+  Span<const isa::Port> outputs() const;
+
+ private:
+  struct State;
+  explicit Engine(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+std::vector<std::string> available_isas();  // best first, ends with "scalar"
+std::vector<std::string> host_features();   // "avx2", "avx512vnni", ...
+
+}  // namespace openbpu::engine

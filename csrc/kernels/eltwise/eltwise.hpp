@@ -1,0 +1,30 @@
+// ADD, SUB: y = clamp((a * ma + b * mb + C) >> sh, lo, hi), int32 (docs/numerics.md, clause ADD).
+// MUL: y = clamp(((a - za)(b - zb) * m + (1 << (sh - 1)) + (zp << sh)) >> sh, lo, hi), int64 (clause MUL).
+//
+// a and out have equal extents; a dimension of b is equal too, or 1 and then broadcasts. int8, sc == 1.
+// SUB arrives with mb already negated.
+#pragma once
+
+#include "kernels/kernel.hpp"
+
+namespace openbpu::kernels {
+
+struct AddParams {
+  View a, b, out;
+  std::int32_t ma, mb, C, sh;  // |ma|, |mb| <= 32767; 0 <= sh <= 22; constants are for int8 values, not for stored bytes
+  std::int32_t lo, hi;
+  std::uint8_t flip;
+};
+
+struct MulParams {
+  View a, b, out;
+  std::int32_t a_zero, b_zero, zero;
+  std::int32_t m, sh;  // 16384 <= m <= 32767; 1 <= sh <= 46
+  std::int32_t lo, hi;
+  std::uint8_t flip;
+};
+
+Rows<AddParams> add_rows();
+Rows<MulParams> mul_rows();
+
+}  // namespace openbpu::kernels

@@ -1,0 +1,68 @@
+// What every kernel row has in common: the tensor view, the row, and how rows are listed and chosen.
+//
+// Storage. An int8 tensor is held in host memory as `value ^ flip`: flip is 0x80 on hosts whose dot product multiplies
+// unsigned by signed bytes (x86: the byte is value + 128), 0 elsewhere. The engine fixes flip once for all its steps
+// and puts it into every parameter block. Scalar rows obey any flip; a vector row states in `accepts` which one it needs.
+//
+// Memory. Rows write only the bytes of the output view. Rows of the MAC and VEC groups may read up to kSlack bytes
+// past the last byte of an operand (the engine's arenas have that room); layout and quantise rows read exactly, because
+// their operands may be the caller's memory.
+//
+// Threads. `plan` cuts the work into `units` of roughly equal cost; `run` computes units [begin, end) and touches no
+// byte of another unit's output, so that any split over threads gives the same bytes.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace openbpu::kernels {
+
+constexpr std::size_t kSlack = 64;
+
+enum class Isa : std::uint8_t { Scalar, Avx2, Avx512Vnni, Neon, NeonDot };
+
+// A tensor as a kernel sees it; strides in bytes. Rows of the MAC and VEC groups may rely on sc == element size
+// unless the op's contract says otherwise.
+struct View {
+  std::uint8_t* data;
+  std::int32_t n, h, w, c;
+  std::int64_t sn, sh, sw, sc;
+};
+
+struct Plan {
+  std::size_t packed_bytes;   // made once by pack(), shared by all threads, 64-byte aligned
+  std::size_t scratch_bytes;  // per thread, 64-byte aligned, contents undefined between calls
+  std::int32_t units;         // independent pieces of work, >= 1
+};
+
+// One kernel. Rows of an op stand in a table, best first; the first row that the host can run and whose accepts()
+// says yes is taken. The table feeds selection, explain(), a test per row, a benchmark per row and docs/kernels.md.
+template <class Params>
+struct Row {
+  const char* name;  // unique, e.g. "conv_avx512vnni_6x64"
+  Isa isa;
+  bool (*accepts)(const Params&);
+  Plan (*plan)(const Params&);
+  void (*pack)(const Params&, std::uint8_t* packed);  // null if packed_bytes is always 0
+  void (*run)(const Params&, const std::uint8_t* packed, std::uint8_t* scratch, std::int32_t begin, std::int32_t end);
+};
+
+template <class Params>
+struct Rows {
+  const Row<Params>* data;
+  std::size_t size;
+  const Row<Params>* begin() const { return data; }
+  const Row<Params>* end() const { return data + size; }
+};
+
+// Per-channel parameters of the RQ8 epilogue (docs/numerics.md, clause RQ8), as they stand in the file: indexed by
+// output channel, padded to a multiple of 16.
+struct Rq8 {
+  const std::int32_t* B;
+  const std::int16_t* m;
+  const std::uint8_t* s;
+  std::int32_t L;
+  std::int32_t lo, hi;
+};
+
+}  // namespace openbpu::kernels

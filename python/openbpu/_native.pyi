@@ -1,0 +1,53 @@
+"""The C++ runtime (csrc/api): programs, engines, and the instruction set as data."""
+
+from typing import Any
+
+import numpy as np
+
+class NativeError(Exception):
+    """A Status from C++: args are (code, where, message); code is a name of openbpu::Code, e.g. 'Corrupt'."""
+
+class Program:
+    """A verified executable. Immutable; share it between threads."""
+
+    @staticmethod
+    def from_bytes(data: bytes) -> Program: ...
+    @property
+    def entries(self) -> list[str]: ...
+    def ports(self, entry: str = "") -> list[dict[str, Any]]:
+        """name, direction ('input'/'output'), dtype ('int8', 'float32', ...), shape (tuple), scale, zero_point; inputs first."""
+    @property
+    def meta(self) -> str: ...
+    def summary(self) -> dict[str, Any]:
+        """Counts, arena and section sizes, versions; MACs per entry."""
+    def disassemble(self, entry: str = "") -> str: ...
+
+class Engine:
+    """Runs one entry; one run at a time."""
+
+    def __init__(self, program: Program, entry: str = "", isa: str = "auto", threads: int = 1) -> None: ...
+    def run(self, inputs: list[np.ndarray]) -> list[np.ndarray]:
+        """Dense arrays of the ports' dtypes and shapes, in port order; releases the GIL; results own their memory."""
+    def run_profiled(self, inputs: list[np.ndarray]) -> list[np.ndarray]: ...
+    def steps(self) -> list[dict[str, Any]]:
+        """instruction, op, layer, row, reason, macs, bytes, nanoseconds."""
+    @property
+    def isa(self) -> str: ...
+    @property
+    def threads(self) -> int: ...
+
+def available_isas() -> list[str]: ...
+def host_features() -> list[str]: ...
+def records() -> dict[str, dict[str, Any]]:
+    """Record name -> {size, doc, fields: [{name, format (numpy), offset, count, doc}]}, from csrc/isa/records.def."""
+
+def instructions() -> list[dict[str, Any]]:
+    """name, opcode, queue, operands ('A', 'AO', ...), aux (record name or ''), summary, from csrc/isa/instructions.def."""
+
+def formats() -> list[dict[str, Any]]: ...
+def flags() -> list[dict[str, Any]]: ...
+def versions() -> dict[str, int]:
+    """isa, numerics, container_major, container_minor."""
+
+def write(parts: dict[str, Any]) -> bytes:
+    """Packs {entries, ports, surfaces, consts, code (structured arrays), aux, constants, strings (bytes), meta (str)}."""

@@ -1,0 +1,43 @@
+"""Errors that openbpu raises: each says what, which rule, the value seen, and what to do."""
+
+from __future__ import annotations
+
+
+class OpenBpuError(Exception):
+    """Base of every error that openbpu raises on purpose.
+
+    `where` names the node, key, section, port or file; `rule` what had to hold; `seen` the value that broke it;
+    `remedy` what to do. All are strings and may be empty; `str()` joins those that are set.
+    """
+
+    def __init__(self, rule: str, *, where: str = "", seen: object = "", remedy: str = "") -> None:
+        self.rule, self.where, self.seen, self.remedy = rule, where, str(seen), remedy
+        super().__init__(rule)
+
+    def __str__(self) -> str:
+        text = f"{self.where}: {self.rule}" if self.where else self.rule
+        if self.seen:
+            text += f"; got {self.seen}"
+        if self.remedy:
+            text += f". {self.remedy[0].upper()}{self.remedy[1:]}"
+        return text if text.endswith((".", "!", "?")) else text + "."
+
+
+class ModelError(OpenBpuError):
+    """A float or QDQ model cannot be read, or is not what the stage needs."""
+
+
+class UnsupportedError(OpenBpuError):
+    """A node is valid ONNX but has no place on the BPU."""
+
+
+class SampleError(OpenBpuError):
+    """Calibration or input data have the wrong name, shape, type or values."""
+
+
+class ExecutableError(OpenBpuError):
+    """A .bpux file is damaged, of another version, or breaks a rule of the instruction set."""
+
+
+class ConfigError(OpenBpuError):
+    """An option or configuration key is unknown, out of range or in conflict with another."""

@@ -1,0 +1,1 @@
+"""What the stages share: quantisation parameters, the integer graph, target profiles, the executable."""
