@@ -15,7 +15,7 @@ class Program:
     @property
     def entries(self) -> list[str]: ...
     def ports(self, entry: str = "") -> list[dict[str, Any]]:
-        """name, direction ('input'/'output'), dtype ('int8', 'float32', ...), shape (tuple), scale, zero_point; inputs first."""
+        """Inputs first: name, direction, dtype (numpy name), shape (tuple), scale, zero_point."""
     @property
     def meta(self) -> str: ...
     def summary(self) -> dict[str, Any]:
@@ -42,7 +42,7 @@ def records() -> dict[str, dict[str, Any]]:
     """Record name -> {size, doc, fields: [{name, format (numpy), offset, count, doc}]}, from csrc/isa/records.def."""
 
 def instructions() -> list[dict[str, Any]]:
-    """name, opcode, queue, operands ('A', 'AO', ...), aux (record name or ''), summary, from csrc/isa/instructions.def."""
+    """name, opcode, queue, operands ("AO", ...), aux (record name or ""), summary, from csrc/isa/instructions.def."""
 
 def formats() -> list[dict[str, Any]]: ...
 def flags() -> list[dict[str, Any]]: ...
@@ -50,4 +50,4 @@ def versions() -> dict[str, int]:
     """isa, numerics, container_major, container_minor."""
 
 def write(parts: dict[str, Any]) -> bytes:
-    """Packs {entries, ports, surfaces, consts, code (structured arrays), aux, constants, strings (bytes), meta (str)}."""
+    """Packs entries, ports, surfaces, consts, code (structured arrays), aux, constants, strings (bytes), meta (str)."""

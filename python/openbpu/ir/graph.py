@@ -97,7 +97,10 @@ class Graph:
         for op in self.ops:
             attrs = " ".join(f"{k}={v}" for k, v in op.attrs.items())
             left = ", ".join(_describe(v) for v in op.outputs)
-            lines.append(f"  {left} = {op.kind}({', '.join(v.name for v in op.inputs)}) {attrs}  # {', '.join(op.origin)}")
+            inputs = ", ".join(v.name for v in op.inputs)
+            lines.append(
+                f"  {left} = {op.kind}({inputs}) {attrs}  # {", ".join(op.origin)}"
+            )
         lines += [f"  out {_describe(v)}" for v in self.outputs]
         return "\n".join(lines) + "\n"
 
