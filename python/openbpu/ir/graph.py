@@ -98,9 +98,7 @@ class Graph:
             attrs = " ".join(f"{k}={v}" for k, v in op.attrs.items())
             left = ", ".join(_describe(v) for v in op.outputs)
             inputs = ", ".join(v.name for v in op.inputs)
-            lines.append(
-                f"  {left} = {op.kind}({inputs}) {attrs}  # {", ".join(op.origin)}"
-            )
+            lines.append(f"  {left} = {op.kind}({inputs}) {attrs}  # {', '.join(op.origin)}")
         lines += [f"  out {_describe(v)}" for v in self.outputs]
         return "\n".join(lines) + "\n"
 
