@@ -1,7 +1,7 @@
 """Reads a PyTorch state dict with numpy alone.
 
-A checkpoint is a pickle of `_rebuild_tensor_v2` calls that point into raw storages: either a zip archive (torch >= 1.6)
-or a run of pickles followed by the storages. The unpickler knows only those names, so that a checkpoint cannot run code.
+A checkpoint is a pickle of `_rebuild_tensor_v2` calls that point into raw storages: either a zip archive (since torch
+1.6) or a run of pickles followed by the storages. The unpickler knows only those names: a checkpoint cannot run code.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -55,7 +56,9 @@ class _Builder:
     """Writes the network node by node; BatchNormalization stays, the front end folds it."""
 
     def __init__(self, weights: dict[str, np.ndarray]) -> None:
-        self.weights, self.nodes, self.initialisers = weights, [], []
+        self.weights = weights
+        self.nodes: list[onnx.NodeProto] = []
+        self.initialisers: list[TensorProto] = []
         self.size, self.value = _SIZE, "image"
 
     def model(self) -> onnx.ModelProto:
@@ -107,7 +110,7 @@ class _Builder:
         if relu6:
             self._add("Clip", f"{name}.relu6", self._scalar("zero", 0.0), self._scalar("six", 6.0))
 
-    def _add(self, op: str, name: str, *inputs: str, **attributes: object) -> None:
+    def _add(self, op: str, name: str, *inputs: str, **attributes: Any) -> None:
         self.nodes.append(helper.make_node(op, [self.value, *inputs], [f"{name}.out"], name=name, **attributes))
         self.value = f"{name}.out"
 

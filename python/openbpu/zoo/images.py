@@ -47,7 +47,8 @@ def crops(count: int, seed: int = 0) -> list[np.ndarray]:
         side = int(min(image.size) * random.uniform(0.5, 1.0))
         left, top = (int(random.integers(0, extent - side + 1)) for extent in image.size)
         crop = image.crop((left, top, left + side, top + side))
-        inputs.append(imagenet_input(crop.transpose(0) if random.random() < 0.5 else crop))
+        sample = imagenet_input(crop)
+        inputs.append(np.ascontiguousarray(sample[..., ::-1]) if random.random() < 0.5 else sample)
     return inputs
 
 

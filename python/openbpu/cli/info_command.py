@@ -1,0 +1,47 @@
+"""openbpu info."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from openbpu.cli import options
+
+
+@click.command("info")
+@click.argument("executable", type=click.Path(path_type=Path))
+@click.option("--disassemble", is_flag=True, help="Print the instructions.")
+@options.json_output
+def command(executable: Path, disassemble: bool, as_json: bool) -> None:
+    """Show ports, sizes, layers and instructions of the .bpux file EXECUTABLE.
+
+    \b
+    Example:
+      openbpu info net.bpux --disassemble
+    """
+    from openbpu.runtime import Executable
+
+    program = Executable.load(executable)
+    if disassemble:
+        click.echo(program.disassemble(), nl=False)
+        return
+    summary = program.summary()
+    ports = [port.__dict__ if hasattr(port, "__dict__") else port._asdict() for port in program.ports()]
+    if as_json:
+        click.echo(json.dumps({**summary, "ports": ports, "meta": program.meta}, indent=2))
+        return
+    table = options.table(str(executable), "port", "direction", "type", "shape", ">scale", ">zero point")
+    for port in program.ports():
+        table.add_row(
+            port.name,
+            port.direction,
+            port.dtype,
+            "x".join(map(str, port.shape)),
+            f"{port.scale:.6g}" if port.scale else "",
+            str(port.zero_point) if port.scale else "",
+        )
+    options.console.print(table)
+    for key, value in summary.items():
+        options.console.print(f"{key}: {value}", highlight=False)

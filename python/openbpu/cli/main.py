@@ -1,0 +1,70 @@
+"""Entry point: lists the verbs, loads the one asked for, turns errors into one line and an exit code.
+
+Exit codes: 0 done, 1 the work failed (one error line on stderr), 2 the command line is wrong.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+from openbpu import __version__
+from openbpu.errors import OpenBpuError
+
+_VERBS = {
+    "quantize": "Quantise a float ONNX model with calibration samples.",
+    "compile": "Compile a QDQ ONNX model to a .bpux executable.",
+    "run": "Run an executable on inputs from files.",
+    "info": "Show ports, sizes and instructions of an executable.",
+    "bench": "Time an executable; profile it per layer.",
+    "demo": "Take a real network and photographs down the whole road.",
+}
+
+
+class _Verbs(click.Group):
+    """Imports a verb's module only when it runs, so that help and completion stay quick."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return list(_VERBS)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name not in _VERBS:
+            return None
+        command: click.Command = importlib.import_module(f"openbpu.cli.{name}_command").command
+        return command
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_VERBS.items()))
+
+
+@click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="openbpu")
+def _cli() -> None:
+    """An open int8 toolchain: quantise ONNX models, compile them for a virtual BPU, run them bit-exactly.
+
+    \b
+    Example:
+      openbpu quantize net.onnx --samples calibration/ -o net.qdq.onnx
+      openbpu compile net.qdq.onnx -o net.bpux
+      openbpu run net.bpux --input x.npy
+    """
+
+
+def main() -> None:
+    """Runs the command line and exits."""
+    try:
+        _cli.main(prog_name="openbpu", standalone_mode=False)
+    except click.exceptions.Exit as exit_request:
+        sys.exit(exit_request.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except OpenBpuError as error:
+        click.echo(f"openbpu: error: {error}", err=True)
+        sys.exit(1)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("openbpu: interrupted; nothing was written.", err=True)
+        sys.exit(1)

@@ -1,0 +1,75 @@
+"""Options and console output that several verbs share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+console = Console()
+
+march: Decorator = click.option("--march", default="nash-e", show_default=True, help="Target profile.")
+isa: Decorator = click.option(
+    "--isa", default="auto", show_default=True, help="Kernels to use: auto, scalar, avx2, avx512vnni."
+)
+threads: Decorator = click.option(
+    "--threads", type=click.IntRange(min=0), default=1, show_default=True, help="Threads; 0: all available."
+)
+json_output: Decorator = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+calibration: Decorator = click.option(
+    "--calibration",
+    type=click.Choice(["auto", "max", "percentile"]),
+    default="auto",
+    show_default=True,
+    help="How activation ranges are chosen.",
+)
+
+
+def _shapes(context: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
+    shapes = {}
+    for value in values:
+        name, _, extents = value.rpartition(":")
+        parts = extents.split("x")
+        if not name or not all(part.isdecimal() and int(part) > 0 for part in parts):
+            raise click.BadParameter(f"{value!r} is not of the form NAME:1x3x224x224", context, param)
+        shapes[name] = tuple(map(int, parts))
+    return shapes
+
+
+input_shape: Decorator = click.option(
+    "--input-shape",
+    "input_shapes",
+    metavar="NAME:1x3x224x224",
+    multiple=True,
+    callback=_shapes,
+    help="Fixes a dynamic input shape; repeatable.",
+)
+
+
+@contextmanager
+def progress() -> Iterator[Callable[[str, int, int], None]]:
+    """A callback (stage, done, total) that draws one bar per stage on stderr; plain when it is no terminal."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bars:
+        tasks: dict[str, Any] = {}
+
+        def report(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = bars.add_task(stage)
+            bars.update(tasks[stage], completed=done, total=total or None)
+
+        yield report
+
+
+def table(title: str, *columns: str) -> Table:
+    """An empty table; columns whose name starts with '>' are right aligned."""
+    result = Table(title=title, title_justify="left")
+    for column in columns:
+        result.add_column(column.lstrip(">"), justify="right" if column.startswith(">") else "left", overflow="fold")
+    return result
