@@ -1,5 +1,6 @@
-// RESCALE: y = clamp(((x + bias) * m + (1 << (sh - 1))) >> sh, lo, hi), int64; int8 to int8 (clause RQ16).
-// in and out have equal extents, sc == 1. The zero points of both sides are folded into bias by the compiler.
+// RESCALE: y = clamp((x * m + bias) >> sh, lo, hi), int64; int8 to int8 (clause RQ16).
+// in and out have equal extents, sc == 1. The compiler folds both zero points and the rounding half into bias:
+// bias = (zero_out << sh) - zero_in * m + (1 << (sh - 1)).
 #pragma once
 
 #include "kernels/kernel.hpp"
