@@ -1,5 +1,5 @@
-#include "kernels/conv/conv_scalar.hpp"
-
+#include "kernels/canonical_weights.hpp"
+#include "kernels/conv/conv_rows.hpp"
 #include "numerics/rq8.hpp"
 
 namespace openbpu::kernels {
@@ -11,8 +11,8 @@ bool accepts(const ConvParams&) { return true; }
 Plan plan(const ConvParams& p) { return {0, 0, p.out.n * p.out.h}; }
 
 void run(const ConvParams& p, const std::uint8_t*, std::uint8_t*, std::int32_t begin, std::int32_t end) {
-  const std::int32_t ci = p.in.c / p.groups, co = p.out.c / p.groups;
-  const std::int32_t co16 = (co + 15) / 16, ci4 = (ci + 3) / 4, taps = p.kernel_h * p.kernel_w;
+  const std::int32_t ci = p.in.c / p.groups, co = p.out.c / p.groups, taps = p.kernel_h * p.kernel_w;
+  const CanonicalWeights weights{p.weights, co, taps, ci};
   for (std::int32_t unit = begin; unit < end; ++unit) {
     const std::int32_t n = unit / p.out.h, oy = unit % p.out.h;
     for (std::int32_t ox = 0; ox < p.out.w; ++ox)
@@ -25,14 +25,12 @@ void run(const ConvParams& p, const std::uint8_t*, std::uint8_t*, std::int32_t b
           const bool inside = iy >= 0 && iy < p.in.h && ix >= 0 && ix < p.in.w;
           const std::uint8_t* pixel = p.in.data + n * p.in.sn + iy * p.in.sh + ix * p.in.sw + group * ci;
           for (std::int32_t i = 0; i < ci; ++i) {
-            const std::int64_t cell = ((static_cast<std::int64_t>(group) * co16 + o / 16) * taps + tap) * ci4 + i / 4;
-            const std::int32_t w = p.weights[cell * 64 + o % 16 * 4 + i % 4];
             const std::int32_t x = inside ? static_cast<std::int8_t>(pixel[i] ^ p.flip) : p.in_zero;
-            acc += static_cast<std::uint32_t>(w * x);
+            acc += static_cast<std::uint32_t>(weights.at(group, o, tap, i) * x);
           }
         }
-        const std::int32_t y = numerics::rq8(static_cast<std::int32_t>(acc), p.rq.B[oc], p.rq.m[oc], p.rq.s[oc], p.rq.L,
-                                             p.rq.lo, p.rq.hi);
+        const std::int32_t y =
+            numerics::rq8(static_cast<std::int32_t>(acc), p.rq.B[oc], p.rq.m[oc], p.rq.s[oc], p.rq.L, p.rq.lo, p.rq.hi);
         p.out.data[n * p.out.sn + oy * p.out.sh + ox * p.out.sw + oc] =
             static_cast<std::uint8_t>(static_cast<std::uint8_t>(y) ^ p.flip);
       }

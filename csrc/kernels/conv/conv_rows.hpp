@@ -1,3 +1,4 @@
+// The rows of conv_rows(), each defined in the file of its ISA.
 #pragma once
 
 #include "kernels/conv/conv.hpp"

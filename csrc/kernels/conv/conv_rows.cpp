@@ -1,0 +1,12 @@
+#include "kernels/conv/conv_rows.hpp"
+
+namespace openbpu::kernels {
+
+Rows<ConvParams> conv_rows() {
+  static const Row<ConvParams> rows[] = {
+      kConvScalar,
+  };
+  return {rows, sizeof rows / sizeof rows[0]};
+}
+
+}  // namespace openbpu::kernels

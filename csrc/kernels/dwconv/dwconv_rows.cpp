@@ -1,0 +1,12 @@
+#include "kernels/dwconv/dwconv_rows.hpp"
+
+namespace openbpu::kernels {
+
+Rows<DwConvParams> dwconv_rows() {
+  static const Row<DwConvParams> rows[] = {
+      kDwConvScalar,
+  };
+  return {rows, sizeof rows / sizeof rows[0]};
+}
+
+}  // namespace openbpu::kernels

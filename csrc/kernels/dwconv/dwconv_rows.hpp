@@ -1,0 +1,10 @@
+// The rows of dwconv_rows(), each defined in the file of its ISA.
+#pragma once
+
+#include "kernels/dwconv/dwconv.hpp"
+
+namespace openbpu::kernels {
+
+extern const Row<DwConvParams> kDwConvScalar;
+
+}  // namespace openbpu::kernels

@@ -1,0 +1,40 @@
+#include "kernels/dwconv/dwconv_rows.hpp"
+#include "numerics/rq8.hpp"
+
+namespace openbpu::kernels {
+namespace {
+
+bool accepts(const DwConvParams&) { return true; }
+
+// One unit is one output row of one image.
+Plan plan(const DwConvParams& p) { return {0, 0, p.out.n * p.out.h}; }
+
+void run(const DwConvParams& p, const std::uint8_t*, std::uint8_t*, std::int32_t begin, std::int32_t end) {
+  const std::int32_t taps = p.kernel_h * p.kernel_w;
+  for (std::int32_t unit = begin; unit < end; ++unit) {
+    const std::int32_t n = unit / p.out.h, oy = unit % p.out.h;
+    for (std::int32_t ox = 0; ox < p.out.w; ++ox)
+      for (std::int32_t c = 0; c < p.out.c; ++c) {
+        const std::int8_t* weights = p.weights + static_cast<std::int64_t>(c / 16) * taps * 16 + c % 16;
+        std::uint32_t acc = 0;
+        for (std::int32_t tap = 0; tap < taps; ++tap) {
+          const std::int32_t iy = oy * p.stride_h - p.pad_top + tap / p.kernel_w * p.dilation_h;
+          const std::int32_t ix = ox * p.stride_w - p.pad_left + tap % p.kernel_w * p.dilation_w;
+          const bool inside = iy >= 0 && iy < p.in.h && ix >= 0 && ix < p.in.w;
+          const std::uint8_t* pixel = p.in.data + n * p.in.sn + iy * p.in.sh + ix * p.in.sw;
+          const std::int32_t x = inside ? static_cast<std::int8_t>(pixel[c] ^ p.flip) : p.in_zero;
+          acc += static_cast<std::uint32_t>(weights[tap * 16] * x);
+        }
+        const std::int32_t y =
+            numerics::rq8(static_cast<std::int32_t>(acc), p.rq.B[c], p.rq.m[c], p.rq.s[c], p.rq.L, p.rq.lo, p.rq.hi);
+        p.out.data[n * p.out.sn + oy * p.out.sh + ox * p.out.sw + c] =
+            static_cast<std::uint8_t>(static_cast<std::uint8_t>(y) ^ p.flip);
+      }
+  }
+}
+
+}  // namespace
+
+const Row<DwConvParams> kDwConvScalar{"dwconv_scalar", Isa::Scalar, accepts, plan, nullptr, run};
+
+}  // namespace openbpu::kernels

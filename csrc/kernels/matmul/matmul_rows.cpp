@@ -1,0 +1,19 @@
+#include "kernels/matmul/matmul_rows.hpp"
+
+namespace openbpu::kernels {
+
+Rows<MatMulParams> matmul_rows() {
+  static const Row<MatMulParams> rows[] = {
+      kMatMulScalar,
+  };
+  return {rows, sizeof rows / sizeof rows[0]};
+}
+
+Rows<MatMulDParams> matmuld_rows() {
+  static const Row<MatMulDParams> rows[] = {
+      kMatMulDScalar,
+  };
+  return {rows, sizeof rows / sizeof rows[0]};
+}
+
+}  // namespace openbpu::kernels

@@ -1,0 +1,11 @@
+// The rows of matmul_rows() and matmuld_rows(), each defined in the file of its ISA.
+#pragma once
+
+#include "kernels/matmul/matmul.hpp"
+
+namespace openbpu::kernels {
+
+extern const Row<MatMulParams> kMatMulScalar;
+extern const Row<MatMulDParams> kMatMulDScalar;
+
+}  // namespace openbpu::kernels

@@ -1,0 +1,10 @@
+// The rows of tconv_rows(), each defined in the file of its ISA.
+#pragma once
+
+#include "kernels/tconv/tconv.hpp"
+
+namespace openbpu::kernels {
+
+extern const Row<TConvParams> kTConvScalar;
+
+}  // namespace openbpu::kernels
