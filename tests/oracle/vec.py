@@ -1,0 +1,112 @@
+"""Run time: element-wise operators, tables, softmax and the movement of data."""
+
+from __future__ import annotations
+
+from math import isqrt
+
+import numpy as np
+
+from oracle.derive import Add, LayerNorm, Rq16
+from oracle.integers import Ints, clamp, fits, int8
+
+
+def wide(x: np.ndarray) -> Ints:
+    return x.astype(np.int64)
+
+
+def add(a: np.ndarray, b: np.ndarray, p: Add) -> np.ndarray:
+    """ADD and SUB (whose mb is negative); dimensions of b that are 1 broadcast."""
+    total = fits(wide(a) * p.ma + wide(b) * p.mb + p.C, 32, "a * ma + b * mb + C")
+    return int8(clamp(total >> p.sh, p.lo, p.hi))
+
+
+def mul(
+    a: np.ndarray, b: np.ndarray, m: int, sh: int, za: int, zb: int, zp: int, lo: int = -128, hi: int = 127
+) -> np.ndarray:
+    """MUL; dimensions of b that are 1 broadcast."""
+    p = (wide(a) - za) * (wide(b) - zb)
+    return int8(clamp((p * m + (1 << (sh - 1)) + (zp << sh)) >> sh, lo, hi))
+
+
+def rq16(v: Ints, p: Rq16) -> Ints:
+    """int64 values [..., channels] to integers in [lo, hi]."""
+    exact = v.astype(object) * p.m.astype(object) + p.bias.astype(object)
+    fits(exact, 64, "v * m + bias")
+    return clamp(exact >> p.sh.astype(object), p.lo, p.hi).astype(np.int64)
+
+
+def rescale(x: np.ndarray, p: Rq16) -> np.ndarray:
+    """RESCALE int8 -> int8, per tensor or per channel."""
+    return int8(rq16(wide(x), p))
+
+
+def lut8(x: np.ndarray, table: np.ndarray) -> np.ndarray:
+    return table[wide(x) + 128]
+
+
+def lut16(x: np.ndarray, table: np.ndarray) -> np.ndarray:
+    """LUT16 on int16 values: linear interpolation between 513 knots."""
+    i, f = (wide(x) + 32768) >> 7, (wide(x) + 32768) & 127
+    left, right = wide(table)[i], wide(table)[i + 1]
+    return clamp(left + (((right - left) * f + 64) >> 7), -32768, 32767).astype(np.int16)
+
+
+def softmax(x: np.ndarray, exp: np.ndarray, C: int, zp: int, lo: int = -128, hi: int = 127) -> np.ndarray:
+    """SOFTMAX over the last axis, one row at a time in Python integers."""
+    out = np.empty(x.shape, np.int8)
+    for at in np.ndindex(x.shape[:-1]):
+        row = [int(v) for v in x[at]]
+        E = [int(exp[max(row) - v]) for v in row]
+        S = sum(E)
+        R = (C + S // 2) // S
+        if max(E) * R + (1 << 37) >= 1 << 63:
+            raise OverflowError(f"softmax: {max(E)} * {R} + 2^37 does not fit int64")
+        out[at] = [min(max(((e * R + (1 << 37)) >> 38) + zp, lo), hi) for e in E]
+    return out
+
+
+def layernorm(x: np.ndarray, p: LayerNorm) -> np.ndarray:
+    """LAYERNORM over the last axis (no instruction of version 1), one row at a time in Python integers."""
+    out = np.empty(x.shape, np.int8)
+    for at in np.ndindex(x.shape[:-1]):
+        row = [int(v) for v in x[at]]
+        n, s1, s2 = len(row), sum(row), sum(v * v for v in row)
+        V, k = n * s2 - s1 * s1 + p.eps, 0
+        while V < 1 << 60:
+            V, k = V << 2, k + 1
+        inv = (1 << 61) // isqrt(V)
+        z = [((n * v - s1) * inv) >> (47 - k) for v in row]
+        y = [(zc * int(g) + int(b)) >> p.sh for zc, g, b in zip(z, p.gamma, p.beta, strict=True)]
+        out[at] = [min(max(v, -128), 127) for v in y]
+    return out
+
+
+def transpose(x: np.ndarray, perm: tuple[int, int, int, int]) -> np.ndarray:
+    """COPY between strides: output axis i is input axis perm[i]."""
+    return x.transpose(perm).copy()
+
+
+def pad(x: np.ndarray, pads: tuple[tuple[int, int], ...], value: int) -> np.ndarray:
+    """FILL of the result, then COPY into its interior; pads (before, after) per axis of (n, h, w, c)."""
+    out = np.full([size + before + after for size, (before, after) in zip(x.shape, pads, strict=True)], value, np.int8)
+    out[tuple(slice(before, before + size) for size, (before, _) in zip(x.shape, pads, strict=True))] = x
+    return out
+
+
+def depth_to_space(x: np.ndarray, block: int, mode: str = "DCR") -> np.ndarray:
+    """COPY per phase; channel of the input: DCR (by, bx, c), CRD (c, by, bx)."""
+    n, h, w, depth = x.shape
+    c = depth // (block * block)
+    out = np.empty((n, h * block, w * block, c), np.int8)
+    for by in range(block):
+        for bx in range(block):
+            for i in range(c):
+                source = (by * block + bx) * c + i if mode == "DCR" else (i * block + by) * block + bx
+                out[:, by::block, bx::block, i] = x[..., source]
+    return out
+
+
+def space_to_depth(x: np.ndarray, block: int) -> np.ndarray:
+    """Inverse of depth_to_space in mode DCR."""
+    phases = [x[:, by::block, bx::block] for by in range(block) for bx in range(block)]
+    return np.concatenate(phases, axis=3)
