@@ -1,0 +1,116 @@
+"""The command line as a user calls it: files, output, exit codes."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+
+def _openbpu(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", "from openbpu.cli import main; main()", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=300, check=False)
+
+
+def _ok(*arguments: object) -> str:
+    result = _openbpu(*arguments)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def test_the_whole_road(workspace: Path) -> None:
+    _ok("quantize", workspace / "net.onnx", "--samples", workspace / "calibration", "-o", workspace / "net.qdq.onnx")
+    report = json.loads(_ok("compile", workspace / "net.qdq.onnx", "-o", workspace / "net.bpux", "--json"))
+    assert report["march"] == "nash-e"
+    x = workspace / "calibration" / "03.npy"
+    (row,) = json.loads(_ok("run", workspace / "net.bpux", "--input", x, "-o", workspace / "results", "--json"))
+    logits = np.load(workspace / "results" / "logits_0.npy")
+    assert row["argmax"] == int(logits.argmax())
+    info = json.loads(_ok("info", workspace / "net.bpux", "--json"))
+    assert [port["name"] for port in info["ports"]] == ["image", "logits"]
+    assert "CONV2D" in _ok("info", workspace / "net.bpux", "--disassemble")
+    bench = json.loads(_ok("bench", workspace / "net.bpux", "--runs", 3, "--profile", "--json"))
+    assert bench["median_ms"] > 0
+    assert bench["profile"]
+    assert "median" in _ok("bench", workspace / "net.bpux", "--runs", 3, "--profile", "--trace", workspace / "t.json")
+    assert json.loads((workspace / "t.json").read_text())["traceEvents"]
+
+
+@pytest.mark.parametrize("verb", ["quantize", "compile", "run", "info", "bench", "demo"])
+def test_help_shows_an_example_and_fits_a_screen(verb: str) -> None:
+    text = _ok(verb, "--help")
+    assert "Example:" in text
+    assert f"openbpu {verb}" in text
+    assert len(text.splitlines()) <= 40
+
+
+@pytest.mark.parametrize(
+    "arguments,message",
+    [
+        (["compile", "missing.onnx"], "missing.onnx"),
+        (["quantize", "net.onnx", "--samples", "nowhere"], "nowhere"),
+        (["compile", "net.onnx"], "quantise"),
+        (["compile", "calibration/00.npy"], "00.npy"),
+        (["info", "net.onnx"], "net.onnx"),
+        (["run", "net.onnx", "--input", "calibration/00.npy"], "net.onnx"),
+        (["compile", "net.onnx", "--march", "nash-z"], "nash-z"),
+    ],
+)
+def test_failures_are_one_line_and_exit_1(workspace: Path, arguments: list[str], message: str) -> None:
+    before = sorted(workspace.rglob("*"))
+    result = _openbpu(*arguments, cwd=workspace)
+    assert result.returncode == 1, result.stdout
+    errors = [line for line in result.stderr.splitlines() if line.startswith("openbpu: error:")]
+    assert len(errors) == 1, result.stderr
+    assert message in errors[0]
+    assert "Traceback" not in result.stderr
+    assert sorted(workspace.rglob("*")) == before, "something half-written stayed behind"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["frobnicate"],
+        ["quantize"],
+        ["bench", "x", "--runs", "0"],
+        ["quantize", "n", "--samples", "s", "--input-shape", "x:1x?"],
+    ],
+)
+def test_wrong_command_lines_exit_2(arguments: list[str]) -> None:
+    result = _openbpu(*arguments)
+    assert result.returncode == 2
+    assert "Usage" in result.stderr
+
+
+def test_unwritable_output_is_named(workspace: Path) -> None:
+    _ok("quantize", workspace / "net.onnx", "--samples", workspace / "calibration", "-o", workspace / "q.onnx")
+    (workspace / "file").write_bytes(b"")
+    result = _openbpu("compile", workspace / "q.onnx", "-o", workspace / "file" / "net.bpux")
+    assert result.returncode == 1
+    assert "net.bpux" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_interrupt_stops_cleanly(workspace: Path) -> None:
+    many = workspace / "many"
+    many.mkdir()
+    sample = np.load(workspace / "calibration" / "00.npy")
+    for index in range(3000):
+        np.save(many / f"{index:04}.npy", sample)
+    command = [sys.executable, "-c", "from openbpu.cli import main; main()", "quantize", "net.onnx"]
+    process = subprocess.Popen(
+        [*command, "--samples", "many", "-o", "never.onnx"], cwd=workspace, stderr=subprocess.PIPE, text=True
+    )
+    time.sleep(2.5)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1, errors
+    assert "interrupted" in errors
+    assert "Traceback" not in errors
+    assert not list(workspace.glob("*never*"))
