@@ -1,7 +1,7 @@
 """Compile time: from real scales to the integers of an instruction, clause by clause of docs/numerics.md.
 
-Scales are floats that hold float32 values. Quotients and products of scales are float64 in the order written in the
-law; everything after that is exact rational arithmetic.
+Scales are floats that hold float32 values. Products and quotients of reals are float64 in the order written in the
+law; everything after that is exact, in rational arithmetic where it matters.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def rq8(
     rows = [[int(v) for v in np.ravel(w)] for w in weight]
     total, absolute = [sum(r) for r in rows], [sum(map(abs, r)) for r in rows]
     M = [float(sx) * float(s) / float(sy) for s in sw]
-    constant = [a * 255 * Fraction(r) < Fraction(1, 2) for a, r in zip(absolute, M, strict=True)]
+    constant = [a * 255 * r < 0.5 for a, r in zip(absolute, M, strict=True)]
     split = [(16384, -7) if c else mantissa(r, 15) for c, r in zip(constant, M, strict=True)]
     L = max([0] + [e + 7 for (_, e), c in zip(split, constant, strict=True) if not c])
     if L > 15:
@@ -71,7 +71,7 @@ def rq8(
     entries = []
     for c, (mc, e) in enumerate(split):
         if constant[c]:
-            level = zp + round_half_up(int(bias[c]) * Fraction(M[c]))
+            level = zp + round_half_up(int(bias[c]) * M[c])
             Bc, sc = (min(max(level, -128), 127) << 8) + 128, 0
         else:
             sc = L - e - 7
@@ -203,7 +203,7 @@ def lut16(f: Callable[[float], float], sx: float, zx: int, sy: float, zp: int) -
 
 def softmax(sx: float, sy: float) -> tuple[np.ndarray, int]:
     """(E, C): u16 exponentials by distance from the maximum, and the reciprocal constant of the output scale."""
-    C = round_half_up(Fraction(2) ** 38 / Fraction(float(sy)))
+    C = round_half_up(2.0**38 / float(sy))
     if not 1 <= C < 1 << 62:
         raise Infeasible(f"softmax output scale {sy}: C = {C}")
     return np.array([round_half_up(65535 * exp(-float(sx) * d)) for d in range(256)], np.uint16), C
