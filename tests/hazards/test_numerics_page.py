@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from oracle import derive, mac, ports, tables, vec, window
 
 PAGE = Path(__file__).parents[2] / "docs" / "numerics.md"
