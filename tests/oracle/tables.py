@@ -5,14 +5,15 @@ from __future__ import annotations
 from fractions import Fraction
 from math import ceil, floor
 
-from oracle.integers import round_half_up
+import numpy as np
 
-GRID = 1 << 16  # source coordinates are rounded to this grid before anything is decided
+from oracle.integers import round_half_up
 
 
 def source(i: int, length_in: int, length_out: int, scale: float | None, mode: str) -> Fraction:
     """Source coordinate of output index i; `scale` is the model's scale of the axis, None when it gives sizes."""
-    ratio = Fraction(length_out, length_in) if scale is None else Fraction(scale)
+    whole = scale is None or np.float32(scale) == np.float32(length_out / length_in)
+    ratio = Fraction(length_out, length_in) if whole else Fraction(scale)
     half = Fraction(1, 2)
     if mode == "asymmetric":
         x = i / ratio
@@ -27,7 +28,7 @@ def source(i: int, length_in: int, length_out: int, scale: float | None, mode: s
         x = Fraction(length_in, 2) * (1 - adjust) + (i + half) / ratio - half
     else:
         raise ValueError(f"unknown coordinate mode {mode}")
-    return Fraction(round_half_up(x * GRID), GRID)
+    return Fraction(x)
 
 
 def nearest(length_in: int, length_out: int, scale: float | None, mode: str, rounding: str) -> list[int]:

@@ -56,11 +56,12 @@ def softmax(x: np.ndarray, exp: np.ndarray, C: int, zp: int, lo: int = -128, hi:
     out = np.empty(x.shape, np.int8)
     for at in np.ndindex(x.shape[:-1]):
         row = [int(v) for v in x[at]]
-        E = [int(exp[max(row) - v]) for v in row]
+        top = max(row)
+        E = [int(exp[top - v]) for v in row]
         S = sum(E)
         R = (C + S // 2) // S
-        if max(E) * R + (1 << 37) >= 1 << 63:
-            raise OverflowError(f"softmax: {max(E)} * {R} + 2^37 does not fit int64")
+        if int(exp[0]) * R + (1 << 37) >= 1 << 63:
+            raise OverflowError(f"softmax: {exp[0]} * {R} + 2^37 does not fit int64")
         out[at] = [min(max(((e * R + (1 << 37)) >> 38) + zp, lo), hi) for e in E]
     return out
 

@@ -1,0 +1,1 @@
+"""Programs for the virtual BPU whose results the oracle knows."""
