@@ -9,6 +9,8 @@
 #include <vector>
 
 #include "isa/isa.hpp"
+#include "isa/verify.hpp"
+#include "support/aligned.hpp"
 #include "support/span.hpp"
 #include "support/status.hpp"
 
@@ -21,24 +23,30 @@ struct Limits {
 
 class Program {
  public:
-  // Copies `bytes` into 64-byte aligned memory, checks structure and semantics; nothing of it is used before.
+  // Copies `bytes` into aligned memory and checks structure and semantics; nothing of it is used before.
   static Result<std::shared_ptr<const Program>> read(Span<const std::uint8_t> bytes, const Limits& limits = {});
 
-  Span<const isa::Entry> entries() const;
-  Span<const isa::Port> ports() const;
-  Span<const isa::Surface> surfaces() const;
-  Span<const isa::Const> consts() const;
-  Span<const isa::Instruction> code() const;
-  Span<const std::uint8_t> aux() const;
-  Span<const std::uint8_t> constants() const;  // section CONST, 64-byte aligned
+  Span<const isa::Entry> entries() const { return sections_.entries; }
+  Span<const isa::Port> ports() const { return sections_.ports; }
+  Span<const isa::Surface> surfaces() const { return sections_.surfaces; }
+  Span<const isa::Const> consts() const { return sections_.consts; }
+  Span<const isa::Instruction> code() const { return sections_.code; }
+  Span<const std::uint8_t> aux() const { return sections_.aux; }
+  Span<const std::uint8_t> constants() const { return sections_.constants; }
+  const isa::Sections& sections() const { return sections_; }
   std::string_view string(std::uint32_t offset) const;
-  std::string_view meta() const;  // JSON of the tools, or empty
+  std::string_view meta() const { return meta_; }  // JSON of the tools, or empty
 
-  const std::uint8_t* data(const isa::Const& item) const;  // 64-byte aligned
+  const std::uint8_t* data(const isa::Const& item) const { return constants().data() + item.offset; }  // 64-byte aligned
   template <class Record>
   const Record& aux_record(const isa::Instruction& instruction) const {  // the verifier has checked it
     return *reinterpret_cast<const Record*>(aux().data() + instruction.aux);
   }
+
+ private:
+  AlignedBytes file_;
+  isa::Sections sections_;
+  std::string_view meta_;
 };
 
 // What a writer turns into a file. The bytes are a function of the parts alone.

@@ -1,0 +1,76 @@
+#include <cstring>
+
+#include "container/layout.hpp"
+#include "container/program.hpp"
+#include "support/checksum.hpp"
+
+namespace openbpu::container {
+namespace {
+
+struct Blob {
+  const void* data;
+  std::size_t size;
+};
+
+template <class T>
+Blob blob(const std::vector<T>& v) {
+  return {v.data(), v.size() * sizeof(T)};
+}
+
+Blob contents(const Parts& parts, Section section) {
+  switch (section) {
+    case Section::Entry: return blob(parts.entries);
+    case Section::Port: return blob(parts.ports);
+    case Section::Surface: return blob(parts.surfaces);
+    case Section::Const: return blob(parts.consts);
+    case Section::Code: return blob(parts.code);
+    case Section::Aux: return blob(parts.aux);
+    case Section::Constants: return blob(parts.constants);
+    case Section::Strings: return blob(parts.strings);
+    case Section::Meta: return {parts.meta.data(), parts.meta.size()};
+  }
+  return {nullptr, 0};
+}
+
+std::size_t align(std::size_t offset, std::uint32_t log2) {
+  const std::size_t mask = (std::size_t{1} << log2) - 1;
+  return (offset + mask) & ~mask;
+}
+
+}  // namespace
+
+std::vector<std::uint8_t> write(const Parts& parts) {
+  SectionRecord table[kSections];
+  std::size_t end = sizeof(Header) + sizeof(table);
+  for (std::uint32_t i = 0; i < kSections; ++i) {
+    const SectionInfo& info = kSectionTable[i];
+    const Blob bytes = contents(parts, info.kind);
+    const std::size_t offset = align(end, info.align_log2);
+    const std::uint32_t crc = crc32c(static_cast<const std::uint8_t*>(bytes.data), bytes.size);
+    table[i] = {static_cast<std::uint32_t>(info.kind), info.flags, offset, bytes.size, info.align_log2, crc};
+    end = offset + bytes.size;
+  }
+
+  Header header{};
+  std::memcpy(header.magic, kMagic, sizeof(kMagic));
+  header.major = kMajor;
+  header.minor = kMinor;
+  header.file_size = end;
+  header.sections = kSections;
+  header.header_size = sizeof(Header);
+  header.isa_version = isa::kIsaVersion;
+  header.numerics_version = isa::kNumericsVersion;
+  header.header_crc = crc32c(reinterpret_cast<const std::uint8_t*>(table), sizeof(table),
+                             crc32c(reinterpret_cast<const std::uint8_t*>(&header), sizeof(header)));
+
+  std::vector<std::uint8_t> file(end, 0);
+  std::memcpy(file.data(), &header, sizeof(header));
+  std::memcpy(file.data() + sizeof(header), table, sizeof(table));
+  for (std::uint32_t i = 0; i < kSections; ++i) {
+    const Blob bytes = contents(parts, kSectionTable[i].kind);
+    if (bytes.size) std::memcpy(file.data() + table[i].offset, bytes.data, bytes.size);
+  }
+  return file;
+}
+
+}  // namespace openbpu::container
