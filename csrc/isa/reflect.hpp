@@ -5,7 +5,7 @@
 
 namespace openbpu::isa {
 
-enum class FieldKind : u8 { u8, u16, u32, u64, i16, i32, i64, f64 };
+enum class FieldKind : u8 { u8_, u16_, u32_, u64_, i16_, i32_, i64_, f64_ };
 
 struct FieldInfo {
   const char* name;
@@ -34,7 +34,7 @@ struct RecordInfo {
 };
 
 #define RECORD(name, size, doc) inline constexpr FieldInfo k##name##Fields[] = {
-#define FIELD(record, offset, type, name, count, doc) {#name, FieldKind::type, offset, count, doc},
+#define FIELD(record, offset, type, name, count, doc) {#name, FieldKind::type##_, offset, count, doc},
 #define RECORD_END(name) \
   }                      \
   ;
