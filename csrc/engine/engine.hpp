@@ -51,6 +51,7 @@ class Engine {
  private:
   struct State;
   explicit Engine(std::unique_ptr<State> state);
+  Status run_steps(Span<const void* const> inputs, Span<void* const> outputs, bool timed);
   std::unique_ptr<State> state_;
 };
 

@@ -1,0 +1,86 @@
+#include "engine/features.hpp"
+
+#include "engine/engine.hpp"
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+#include <immintrin.h>
+#endif
+
+namespace openbpu::engine {
+namespace {
+
+#if defined(__x86_64__)
+struct X86 {
+  bool avx2 = false, avx512vnni = false, avx512vbmi = false;
+};
+
+// CPUID says what the core has, XCR0 whether the system saves the registers.
+X86 detect() {
+  X86 x86;
+  unsigned a, b, c, d;
+  if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & bit_OSXSAVE)) return x86;
+  const bool fma = (c & bit_FMA) != 0;
+  unsigned xcr0, high;
+  __asm__("xgetbv" : "=a"(xcr0), "=d"(high) : "c"(0));
+  if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return x86;
+  constexpr unsigned kYmm = 0x06, kZmm = 0xE6;
+  constexpr unsigned kCore = bit_AVX512F | bit_AVX512BW | bit_AVX512VL | bit_AVX512DQ;
+  x86.avx2 = (xcr0 & kYmm) == kYmm && (b & bit_AVX2) != 0 && fma;
+  x86.avx512vnni = x86.avx2 && (xcr0 & kZmm) == kZmm && (b & kCore) == kCore && (c & bit_AVX512VNNI) != 0;
+  x86.avx512vbmi = x86.avx512vnni && (c & bit_AVX512VBMI) != 0;
+  return x86;
+}
+
+const X86& host() {
+  static const X86 x86 = detect();
+  return x86;
+}
+
+constexpr kernels::Isa kUnderAvx512[] = {kernels::Isa::Avx512Vnni, kernels::Isa::Avx2, kernels::Isa::Scalar};
+constexpr kernels::Isa kUnderAvx2[] = {kernels::Isa::Avx2, kernels::Isa::Scalar};
+#endif
+
+constexpr kernels::Isa kUnderScalar[] = {kernels::Isa::Scalar};
+
+}  // namespace
+
+Span<const IsaInfo> isa_table() {
+  static const IsaInfo table[] = {
+#if defined(__x86_64__)
+      {"avx512vnni", kernels::Isa::Avx512Vnni, [] { return host().avx512vnni; }, 0x80, kUnderAvx512},
+      {"avx2", kernels::Isa::Avx2, [] { return host().avx2; }, 0x80, kUnderAvx2},
+#endif
+      {"scalar", kernels::Isa::Scalar, [] { return true; }, 0, kUnderScalar},
+  };
+  return {table, sizeof table / sizeof table[0]};
+}
+
+Result<const IsaInfo*> find_isa(const std::string& name) {
+  std::string names;
+  for (const IsaInfo& info : isa_table()) {
+    if (!info.available()) continue;
+    if (name == "auto" || name == info.name) return &info;
+    names += std::string(names.empty() ? "" : ", ") + info.name;
+  }
+  return Status{Code::Unsupported, "isa", "must be auto or one that this host has (" + names + "); got " + name};
+}
+
+std::vector<std::string> available_isas() {
+  std::vector<std::string> names;
+  for (const IsaInfo& info : isa_table())
+    if (info.available()) names.emplace_back(info.name);
+  return names;
+}
+
+std::vector<std::string> host_features() {
+  std::vector<std::string> features;
+#if defined(__x86_64__)
+  if (host().avx2) features.emplace_back("avx2");
+  if (host().avx512vnni) features.emplace_back("avx512vnni");
+  if (host().avx512vbmi) features.emplace_back("avx512vbmi");
+#endif
+  return features;
+}
+
+}  // namespace openbpu::engine

@@ -1,0 +1,50 @@
+// One instruction made ready: kernel row, parameter block, packed weights.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "container/program.hpp"
+#include "engine/engine.hpp"
+#include "engine/features.hpp"
+#include "support/aligned.hpp"
+
+namespace openbpu::engine {
+
+// A view of the caller's memory: its pointer is known only when run is called.
+struct PortView {
+  kernels::View* view;
+  isa::Region region;  // In or Out
+  std::uint32_t port;
+  std::uint64_t base;
+};
+
+class Step {
+ public:
+  virtual ~Step() = default;
+  Step(const Step&) = delete;
+  Step& operator=(const Step&) = delete;
+  virtual void run(std::uint8_t* scratch, std::int32_t begin, std::int32_t end) const = 0;
+
+  kernels::Plan plan{};
+  StepInfo info{};
+  std::vector<PortView> ports;
+  std::vector<AlignedBytes> constants;  // operands that lie in the file, stored as kernels expect them
+  bool threaded = false;  // worth more than one thread
+
+ protected:
+  Step() = default;
+};
+
+// Where surfaces live while the engine runs.
+struct Memory {
+  const container::Program* program;
+  const isa::Entry* entry;
+  std::uint8_t* ddr;
+  std::uint8_t* sram;
+};
+
+// Null for instructions that do nothing at run time (NOP, MARK, END). Fails if there is no memory for packed weights.
+Result<std::unique_ptr<Step>> bind(const isa::Instruction& instruction, const Memory& memory, const IsaInfo& isa);
+
+}  // namespace openbpu::engine
