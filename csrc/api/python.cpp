@@ -1,0 +1,331 @@
+// The Python module openbpu._native: programs, engines, and the instruction set as data.
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <cstring>
+#include <mutex>
+
+#include "container/layout.hpp"
+#include "container/program.hpp"
+#include "engine/engine.hpp"
+#include "isa/disassemble.hpp"
+#include "isa/reflect.hpp"
+
+namespace py = pybind11;
+using namespace py::literals;
+
+namespace openbpu {
+namespace {
+
+using ProgramPtr = std::shared_ptr<const container::Program>;
+
+const char* code_name(Code code) {
+  switch (code) {
+    case Code::Ok: return "Ok";
+    case Code::Corrupt: return "Corrupt";
+    case Code::Unsupported: return "Unsupported";
+    case Code::Illegal: return "Illegal";
+    case Code::BadArgument: return "BadArgument";
+    case Code::NoMemory: return "NoMemory";
+    case Code::Io: return "Io";
+    case Code::Cancelled: return "Cancelled";
+    case Code::Internal: return "Internal";
+  }
+  return "Internal";
+}
+
+PyObject* native_error = nullptr;  // the class openbpu._native.NativeError, alive as long as the module
+
+void require(const Status& status) {
+  if (status.ok()) return;
+  const py::tuple arguments = py::make_tuple(code_name(status.code()), status.where(), status.message());
+  PyErr_SetObject(native_error, arguments.ptr());
+  throw py::error_already_set();
+}
+
+// numpy's name of an element type.
+const char* dtype_name(isa::DType type) {
+  switch (type) {
+    case isa::DType::I8: return "int8";
+    case isa::DType::U8: return "uint8";
+    case isa::DType::I16: return "int16";
+    case isa::DType::I32: return "int32";
+    case isa::DType::F32: return "float32";
+    case isa::DType::I64: return "int64";
+    case isa::DType::Bool: return "bool";
+    case isa::DType::None: break;
+  }
+  return "void";
+}
+
+const char* field_format(isa::FieldKind kind) {
+  switch (kind) {
+    case isa::FieldKind::u8_: return "<u1";
+    case isa::FieldKind::u16_: return "<u2";
+    case isa::FieldKind::u32_: return "<u4";
+    case isa::FieldKind::u64_: return "<u8";
+    case isa::FieldKind::i16_: return "<i2";
+    case isa::FieldKind::i32_: return "<i4";
+    case isa::FieldKind::i64_: return "<i8";
+    case isa::FieldKind::f64_: return "<f8";
+  }
+  return "";
+}
+
+// ---- the instruction set as data
+
+py::dict records() {
+  py::dict result;
+  for (const isa::RecordInfo& record : isa::kRecords) {
+    py::list fields;
+    for (std::size_t f = 0; f < record.field_count; ++f) {
+      const isa::FieldInfo& field = record.fields[f];
+      fields.append(py::dict("name"_a = field.name, "format"_a = field_format(field.kind), "offset"_a = field.offset,
+                             "count"_a = field.count, "doc"_a = field.doc));
+    }
+    result[record.name] = py::dict("size"_a = record.size, "doc"_a = record.doc, "fields"_a = fields);
+  }
+  return result;
+}
+
+py::list instructions() {
+  constexpr const char* queues[] = {"CTRL", "LD", "ST", "MAC", "VEC", "CPU"};
+  constexpr const char* letters[] = {"A", "B", "O", "W", "T"};
+  py::list result;
+  for (const isa::InstructionInfo& info : isa::kInstructions) {
+    std::string operands;
+    for (int bit = 0; bit < 5; ++bit)
+      if (info.operands >> bit & 1) operands += letters[bit];
+    const isa::RecordInfo* aux = isa::aux_record(info.aux);
+    result.append(py::dict("name"_a = info.name, "opcode"_a = static_cast<int>(info.op),
+                           "queue"_a = queues[static_cast<int>(info.queue)], "operands"_a = operands,
+                           "aux"_a = aux ? aux->name : "", "summary"_a = info.summary));
+  }
+  return result;
+}
+
+py::list formats() {
+  py::list result;
+  for (const isa::FormatInfo& info : isa::kFormats)
+    result.append(py::dict("name"_a = info.name, "number"_a = static_cast<int>(info.format), "dims"_a = info.dims,
+                           "layout"_a = info.layout));
+  return result;
+}
+
+py::list flags() {
+  py::list result;
+  for (const isa::FlagInfo& info : isa::kFlags)
+    result.append(py::dict("name"_a = info.name, "mask"_a = info.mask, "doc"_a = info.doc));
+  return result;
+}
+
+py::dict versions() {
+  return py::dict("isa"_a = isa::kIsaVersion, "numerics"_a = isa::kNumericsVersion,
+                  "container_major"_a = container::kMajor, "container_minor"_a = container::kMinor);
+}
+
+// ---- writing
+
+std::string bytes_of(const py::dict& parts, const char* key) {
+  const py::object value = parts[key];
+  if (py::isinstance<py::bytes>(value)) return value.cast<std::string>();
+  if (py::isinstance<py::str>(value)) return value.cast<std::string>();
+  return value.attr("tobytes")().cast<std::string>();
+}
+
+template <class Record>
+std::vector<Record> records_of(const py::dict& parts, const char* key) {
+  const std::string bytes = bytes_of(parts, key);
+  if (bytes.size() % sizeof(Record) != 0)
+    require({Code::BadArgument, key, "must be an array of records of " + std::to_string(sizeof(Record)) + " bytes"});
+  std::vector<Record> result(bytes.size() / sizeof(Record));
+  if (!bytes.empty()) std::memcpy(result.data(), bytes.data(), bytes.size());
+  return result;
+}
+
+py::bytes write_file(const py::dict& source) {
+  container::Parts parts;
+  parts.entries = records_of<isa::Entry>(source, "entries");
+  parts.ports = records_of<isa::Port>(source, "ports");
+  parts.surfaces = records_of<isa::Surface>(source, "surfaces");
+  parts.consts = records_of<isa::Const>(source, "consts");
+  parts.code = records_of<isa::Instruction>(source, "code");
+  parts.aux = records_of<std::uint8_t>(source, "aux");
+  parts.constants = records_of<std::uint8_t>(source, "constants");
+  parts.strings = records_of<std::uint8_t>(source, "strings");
+  parts.meta = bytes_of(source, "meta");
+  const std::vector<std::uint8_t> file = container::write(parts);
+  return py::bytes(reinterpret_cast<const char*>(file.data()), file.size());
+}
+
+// ---- programs
+
+ProgramPtr program_from_bytes(const py::bytes& data) {
+  char* start = nullptr;
+  Py_ssize_t size = 0;
+  if (PyBytes_AsStringAndSize(data.ptr(), &start, &size) != 0) throw py::error_already_set();
+  const Span<const std::uint8_t> bytes(reinterpret_cast<const std::uint8_t*>(start), static_cast<std::size_t>(size));
+  Result<ProgramPtr> result = [&] {
+    py::gil_scoped_release release;
+    return container::Program::read(bytes);
+  }();
+  require(result.status());
+  return result.value();
+}
+
+const isa::Entry& find_entry(const container::Program& program, const std::string& name) {
+  for (const isa::Entry& entry : program.entries())
+    if (name.empty() || program.string(entry.name) == name) return entry;
+  require({Code::BadArgument, "entry", "the file has no model called " + name});
+  return program.entries()[0];
+}
+
+py::tuple port_shape(const isa::Port& port) {
+  py::tuple shape(port.rank);
+  for (std::size_t k = 0; k < port.rank; ++k) shape[k] = port.shape[k];
+  return shape;
+}
+
+py::list ports(const ProgramPtr& program, const std::string& name) {
+  const isa::Entry& entry = find_entry(*program, name);
+  py::list result;
+  for (std::uint32_t k = 0; k < entry.inputs + entry.outputs; ++k) {
+    const isa::Port& port = program->ports()[entry.first_port + k];
+    result.append(py::dict("name"_a = std::string(program->string(port.name)),
+                           "direction"_a = port.direction == 0 ? "input" : "output",
+                           "dtype"_a = dtype_name(static_cast<isa::DType>(port.dtype)), "shape"_a = port_shape(port),
+                           "scale"_a = port.scale, "zero_point"_a = port.zero_point));
+  }
+  return result;
+}
+
+py::dict summary(const ProgramPtr& program) {
+  py::list entries;
+  for (const isa::Entry& entry : program->entries())
+    entries.append(py::dict("name"_a = std::string(program->string(entry.name)), "instructions"_a = entry.instructions,
+                            "inputs"_a = entry.inputs, "outputs"_a = entry.outputs, "macs"_a = entry.macs,
+                            "ddr_bytes"_a = entry.ddr_bytes, "sram_bytes"_a = entry.sram_bytes));
+  return py::dict("versions"_a = versions(), "entries"_a = entries, "surfaces"_a = program->surfaces().size(),
+                  "constants"_a = program->consts().size(), "constant_bytes"_a = program->constants().size(),
+                  "code_bytes"_a = program->code().size() * sizeof(isa::Instruction));
+}
+
+py::list entry_names(const ProgramPtr& program) {
+  py::list names;
+  for (const isa::Entry& entry : program->entries()) names.append(std::string(program->string(entry.name)));
+  return names;
+}
+
+// ---- engines
+
+class PyEngine {
+ public:
+  PyEngine(ProgramPtr program, const std::string& entry, const std::string& isa, int threads) {
+    Result<std::unique_ptr<engine::Engine>> result = [&] {
+      py::gil_scoped_release release;
+      return engine::Engine::create(std::move(program), {entry, isa, threads});
+    }();
+    require(result.status());
+    engine_ = std::move(result.value());
+  }
+
+  py::list run(const py::list& inputs) { return run_with(inputs, &engine::Engine::run); }
+  py::list run_profiled(const py::list& inputs) { return run_with(inputs, &engine::Engine::run_profiled); }
+
+  py::list steps() const {
+    py::list result;
+    for (const engine::StepInfo& info : engine_->steps())
+      result.append(py::dict("instruction"_a = info.instruction,
+                             "op"_a = isa::find_instruction(static_cast<std::uint8_t>(info.op))->name,
+                             "layer"_a = info.layer, "row"_a = info.row, "reason"_a = info.reason, "macs"_a = info.macs,
+                             "bytes"_a = info.bytes, "nanoseconds"_a = info.nanoseconds));
+    return result;
+  }
+
+  std::string isa() const { return engine_->isa(); }
+  int threads() const { return engine_->threads(); }
+
+ private:
+  using Method = Status (engine::Engine::*)(Span<const void* const>, Span<void* const>);
+
+  py::list run_with(const py::list& inputs, Method method) {
+    const auto ports = engine_->inputs();
+    if (inputs.size() != ports.size())
+      require({Code::BadArgument, "inputs", "needs " + std::to_string(ports.size()) + " arrays"});
+    std::vector<const void*> sources;
+    for (std::size_t k = 0; k < ports.size(); ++k) {
+      const auto array = py::cast<py::array>(inputs[k]);
+      const bool matches = array.dtype().is(py::dtype(dtype_name(static_cast<isa::DType>(ports[k].dtype)))) &&
+                           py::object(array.attr("shape")).equal(port_shape(ports[k])) && (array.flags() & py::array::c_style) != 0;
+      if (!matches)
+        require({Code::BadArgument, "input " + std::to_string(k), "must be a dense array of the port's type and shape"});
+      sources.push_back(array.data());
+    }
+    py::list results;
+    std::vector<void*> targets;
+    for (const isa::Port& port : engine_->outputs()) {
+      py::array array(py::dtype(dtype_name(static_cast<isa::DType>(port.dtype))),
+                      std::vector<py::ssize_t>(port.shape, port.shape + port.rank));
+      targets.push_back(array.mutable_data());
+      results.append(std::move(array));
+    }
+    const Status status = [&] {
+      py::gil_scoped_release release;
+      std::lock_guard<std::mutex> lock(one_run_);
+      return (engine_.get()->*method)(sources, targets);
+    }();
+    require(status);
+    return results;
+  }
+
+  std::unique_ptr<engine::Engine> engine_;
+  std::mutex one_run_;  // an engine has one arena
+};
+
+}  // namespace
+}  // namespace openbpu
+
+PYBIND11_MODULE(_native, module) {
+  using namespace openbpu;
+  module.doc() = "The C++ runtime of openbpu.";
+  native_error = PyErr_NewExceptionWithDoc("openbpu._native.NativeError",
+                                           "A status of the C++ runtime: (code, where, message).", nullptr, nullptr);
+  module.attr("NativeError") = py::reinterpret_borrow<py::object>(native_error);
+
+  py::class_<container::Program, std::shared_ptr<container::Program>>(module, "Program")
+      .def_static("from_bytes",
+                  [](const py::bytes& data) { return std::const_pointer_cast<container::Program>(program_from_bytes(data)); },
+                  "data"_a)
+      .def_property_readonly("entries", [](const std::shared_ptr<container::Program>& p) { return entry_names(p); })
+      .def("ports", [](const std::shared_ptr<container::Program>& p, const std::string& e) { return ports(p, e); },
+           "entry"_a = "")
+      .def_property_readonly("meta", [](const container::Program& p) { return std::string(p.meta()); })
+      .def("summary", [](const std::shared_ptr<container::Program>& p) { return summary(p); })
+      .def("disassemble",
+           [](const container::Program& p, const std::string& e) {
+             return isa::disassemble(find_entry(p, e), p.sections());
+           },
+           "entry"_a = "");
+
+  py::class_<PyEngine>(module, "Engine")
+      .def(py::init([](const std::shared_ptr<container::Program>& program, const std::string& entry,
+                       const std::string& isa, int threads) {
+             return std::make_unique<PyEngine>(program, entry, isa, threads);
+           }),
+           "program"_a, "entry"_a = "", "isa"_a = "auto", "threads"_a = 1)
+      .def("run", &PyEngine::run, "inputs"_a)
+      .def("run_profiled", &PyEngine::run_profiled, "inputs"_a)
+      .def("steps", &PyEngine::steps)
+      .def_property_readonly("isa", &PyEngine::isa)
+      .def_property_readonly("threads", &PyEngine::threads);
+
+  module.def("available_isas", &engine::available_isas);
+  module.def("host_features", &engine::host_features);
+  module.def("records", &records);
+  module.def("instructions", &instructions);
+  module.def("formats", &formats);
+  module.def("flags", &flags);
+  module.def("versions", &versions);
+  module.def("write", &write_file, "parts"_a);
+}

@@ -1,0 +1,103 @@
+#include "isa/disassemble.hpp"
+
+#include <cstring>
+
+#include "isa/reflect.hpp"
+
+namespace openbpu::isa {
+namespace {
+
+constexpr const char* kRegions[] = {"CONST", "DDR", "SRAM", "IN", "OUT"};
+constexpr const char* kTypes[] = {"?", "i8", "u8", "i16", "i32", "f32", "i64", "bool"};
+constexpr const char* kQueues[] = {"ld", "st", "mac", "vec"};
+
+std::string padded(std::string text, std::size_t width) {
+  if (text.size() < width) text.append(width - text.size(), ' ');
+  return text;
+}
+
+template <class T>
+i64 read(const u8* at) {
+  T value;
+  std::memcpy(&value, at, sizeof value);
+  return static_cast<i64>(value);
+}
+
+i64 integer(const FieldInfo& field, const u8* record) {
+  const u8* at = record + field.offset;
+  switch (field.kind) {
+    case FieldKind::u8_: return read<u8>(at);
+    case FieldKind::u16_: return read<u16>(at);
+    case FieldKind::u32_: return read<u32>(at);
+    case FieldKind::u64_: return read<i64>(at);
+    case FieldKind::i16_: return read<i16>(at);
+    case FieldKind::i32_: return read<i32>(at);
+    case FieldKind::i64_: return read<i64>(at);
+    case FieldKind::f64_: return static_cast<i64>(read<f64>(at));
+  }
+  return 0;
+}
+
+std::string surface_text(u16 id, const Sections& s) {
+  const Surface& x = s.surfaces[id];
+  std::string text = std::string(kRegions[x.region]) + (x.region >= 3 ? std::to_string(x.port) : "") + "+" +
+                     std::to_string(x.base) + ":" + kTypes[x.dtype] + "[" + std::to_string(x.n) + "," +
+                     std::to_string(x.h) + "," + std::to_string(x.w) + "," + std::to_string(x.c) + "]";
+  const u64 element = element_size(static_cast<DType>(x.dtype));
+  const bool dense = x.stride_c == element && x.stride_w == x.c * element && x.stride_h == x.w * x.stride_w &&
+                     (x.n == 1 || x.stride_n == x.h * x.stride_h);
+  if (!dense)
+    text += "/" + std::to_string(x.stride_n) + "," + std::to_string(x.stride_h) + "," + std::to_string(x.stride_w) +
+            "," + std::to_string(x.stride_c);
+  return text;
+}
+
+// Parameters that are not zero, by the names of records.def; ids, box and waits are written elsewhere.
+std::string parameters(const RecordInfo& record, const u8* bytes, u16 first, u16 end) {
+  std::string text;
+  for (u16 f = 0; f < record.field_count; ++f) {
+    const FieldInfo& field = record.fields[f];
+    if (field.offset < first || field.offset >= end || std::strncmp(field.name, "reserved", 8) == 0) continue;
+    if (const i64 value = integer(field, bytes)) text += std::string(" ") + field.name + "=" + std::to_string(value);
+  }
+  return text;
+}
+
+std::string box_text(const Instruction& i, const Surface& out) {
+  if (i.box_h == out.h && i.box_w == out.w && i.box_n == out.c) return "";
+  return " box=y" + std::to_string(i.box_y) + "+" + std::to_string(i.box_h) + ",x" + std::to_string(i.box_x) + "+" +
+         std::to_string(i.box_w) + ",c" + std::to_string(i.box_c) + "+" + std::to_string(i.box_n);
+}
+
+std::string line(const Instruction& i, const InstructionInfo& info, const Sections& s) {
+  std::string text = padded(info.name, 14);
+  if (info.operands & O) text += " " + surface_text(i.out, s) + " <-";
+  if (info.operands & A) text += " " + surface_text(i.in0, s);
+  if (info.operands & B) text += " " + surface_text(i.in1, s);
+  if (info.operands & W) text += " w" + std::to_string(i.weight);
+  if (info.operands & T) text += " t" + std::to_string(i.table);
+  if (info.operands & O) text += box_text(i, s.surfaces[i.out]);
+  const auto* bytes = reinterpret_cast<const u8*>(&i);
+  const RecordInfo& word = kRecords[static_cast<int>(RecordId::Instruction)];
+  text += parameters(word, bytes, offsetof(Instruction, flags), offsetof(Instruction, layer));
+  text += parameters(word, bytes, offsetof(Instruction, lo), offsetof(Instruction, aux));
+  text += parameters(word, bytes, offsetof(Instruction, ma), sizeof(Instruction));
+  if (const RecordInfo* aux = aux_record(info.aux)) text += parameters(*aux, s.aux.data() + i.aux, 0, aux->size);
+  for (int q = 0; q < 4; ++q)
+    if (i.wait[q]) text += std::string(" wait:") + kQueues[q] + ">=" + std::to_string(i.wait[q]);
+  return text;
+}
+
+}  // namespace
+
+std::string disassemble(const Entry& entry, const Sections& sections) {
+  std::string text;
+  for (u32 k = 0; k < entry.instructions; ++k) {
+    const Instruction& i = sections.code[entry.first_instruction + k];
+    text += padded(std::to_string(k), 6) + padded("L" + std::to_string(i.layer), 7) +
+            line(i, *find_instruction(i.op), sections) + "\n";
+  }
+  return text;
+}
+
+}  // namespace openbpu::isa
