@@ -22,15 +22,24 @@ using ProgramPtr = std::shared_ptr<const container::Program>;
 
 const char* code_name(Code code) {
   switch (code) {
-    case Code::Ok: return "Ok";
-    case Code::Corrupt: return "Corrupt";
-    case Code::Unsupported: return "Unsupported";
-    case Code::Illegal: return "Illegal";
-    case Code::BadArgument: return "BadArgument";
-    case Code::NoMemory: return "NoMemory";
-    case Code::Io: return "Io";
-    case Code::Cancelled: return "Cancelled";
-    case Code::Internal: return "Internal";
+    case Code::Ok:
+      return "Ok";
+    case Code::Corrupt:
+      return "Corrupt";
+    case Code::Unsupported:
+      return "Unsupported";
+    case Code::Illegal:
+      return "Illegal";
+    case Code::BadArgument:
+      return "BadArgument";
+    case Code::NoMemory:
+      return "NoMemory";
+    case Code::Io:
+      return "Io";
+    case Code::Cancelled:
+      return "Cancelled";
+    case Code::Internal:
+      return "Internal";
   }
   return "Internal";
 }
@@ -47,28 +56,44 @@ void require(const Status& status) {
 // numpy's name of an element type.
 const char* dtype_name(isa::DType type) {
   switch (type) {
-    case isa::DType::I8: return "int8";
-    case isa::DType::U8: return "uint8";
-    case isa::DType::I16: return "int16";
-    case isa::DType::I32: return "int32";
-    case isa::DType::F32: return "float32";
-    case isa::DType::I64: return "int64";
-    case isa::DType::Bool: return "bool";
-    case isa::DType::None: break;
+    case isa::DType::I8:
+      return "int8";
+    case isa::DType::U8:
+      return "uint8";
+    case isa::DType::I16:
+      return "int16";
+    case isa::DType::I32:
+      return "int32";
+    case isa::DType::F32:
+      return "float32";
+    case isa::DType::I64:
+      return "int64";
+    case isa::DType::Bool:
+      return "bool";
+    case isa::DType::None:
+      break;
   }
   return "void";
 }
 
 const char* field_format(isa::FieldKind kind) {
   switch (kind) {
-    case isa::FieldKind::u8_: return "<u1";
-    case isa::FieldKind::u16_: return "<u2";
-    case isa::FieldKind::u32_: return "<u4";
-    case isa::FieldKind::u64_: return "<u8";
-    case isa::FieldKind::i16_: return "<i2";
-    case isa::FieldKind::i32_: return "<i4";
-    case isa::FieldKind::i64_: return "<i8";
-    case isa::FieldKind::f64_: return "<f8";
+    case isa::FieldKind::u8_:
+      return "<u1";
+    case isa::FieldKind::u16_:
+      return "<u2";
+    case isa::FieldKind::u32_:
+      return "<u4";
+    case isa::FieldKind::u64_:
+      return "<u8";
+    case isa::FieldKind::i16_:
+      return "<i2";
+    case isa::FieldKind::i32_:
+      return "<i4";
+    case isa::FieldKind::i64_:
+      return "<i8";
+    case isa::FieldKind::f64_:
+      return "<f8";
   }
   return "";
 }
@@ -257,9 +282,11 @@ class PyEngine {
     for (std::size_t k = 0; k < ports.size(); ++k) {
       const auto array = py::cast<py::array>(inputs[k]);
       const bool matches = array.dtype().is(py::dtype(dtype_name(static_cast<isa::DType>(ports[k].dtype)))) &&
-                           py::object(array.attr("shape")).equal(port_shape(ports[k])) && (array.flags() & py::array::c_style) != 0;
+                           py::object(array.attr("shape")).equal(port_shape(ports[k])) &&
+                           (array.flags() & py::array::c_style) != 0;
       if (!matches)
-        require({Code::BadArgument, "input " + std::to_string(k), "must be a dense array of the port's type and shape"});
+        require(
+            {Code::BadArgument, "input " + std::to_string(k), "must be a dense array of the port's type and shape"});
       sources.push_back(array.data());
     }
     py::list results;
@@ -294,25 +321,27 @@ PYBIND11_MODULE(_native, module) {
   module.attr("NativeError") = py::reinterpret_borrow<py::object>(native_error);
 
   py::class_<container::Program, std::shared_ptr<container::Program>>(module, "Program")
-      .def_static("from_bytes",
-                  [](const py::bytes& data) { return std::const_pointer_cast<container::Program>(program_from_bytes(data)); },
-                  "data"_a)
+      .def_static(
+          "from_bytes",
+          [](const py::bytes& data) { return std::const_pointer_cast<container::Program>(program_from_bytes(data)); },
+          "data"_a)
       .def_property_readonly("entries", [](const std::shared_ptr<container::Program>& p) { return entry_names(p); })
-      .def("ports", [](const std::shared_ptr<container::Program>& p, const std::string& e) { return ports(p, e); },
-           "entry"_a = "")
+      .def(
+          "ports", [](const std::shared_ptr<container::Program>& p, const std::string& e) { return ports(p, e); },
+          "entry"_a = "")
       .def_property_readonly("meta", [](const container::Program& p) { return std::string(p.meta()); })
       .def("summary", [](const std::shared_ptr<container::Program>& p) { return summary(p); })
-      .def("disassemble",
-           [](const container::Program& p, const std::string& e) {
-             return isa::disassemble(find_entry(p, e), p.sections());
-           },
-           "entry"_a = "");
+      .def(
+          "disassemble",
+          [](const container::Program& p, const std::string& e) {
+            return isa::disassemble(find_entry(p, e), p.sections());
+          },
+          "entry"_a = "");
 
   py::class_<PyEngine>(module, "Engine")
       .def(py::init([](const std::shared_ptr<container::Program>& program, const std::string& entry,
-                       const std::string& isa, int threads) {
-             return std::make_unique<PyEngine>(program, entry, isa, threads);
-           }),
+                       const std::string& isa,
+                       int threads) { return std::make_unique<PyEngine>(program, entry, isa, threads); }),
            "program"_a, "entry"_a = "", "isa"_a = "auto", "threads"_a = 1)
       .def("run", &PyEngine::run, "inputs"_a)
       .def("run_profiled", &PyEngine::run_profiled, "inputs"_a)

@@ -43,9 +43,11 @@ struct SectionInfo {
 };
 
 constexpr SectionInfo kSectionTable[kSections] = {
-    {Section::Entry, "ENTRY", 3, 64, 0},     {Section::Port, "PORT", 3, 96, 0},  {Section::Surface, "SURF", 3, 64, 0},
-    {Section::Const, "CREC", 3, 40, 0},      {Section::Code, "CODE", 6, 64, 0},  {Section::Aux, "AUX", 3, 8, 0},
-    {Section::Constants, "CONST", 12, 1, 0}, {Section::Strings, "STR", 3, 1, 0}, {Section::Meta, "META", 3, 1, kOptional},
+    {Section::Entry, "ENTRY", 3, 64, 0},      {Section::Port, "PORT", 3, 96, 0},
+    {Section::Surface, "SURF", 3, 64, 0},     {Section::Const, "CREC", 3, 40, 0},
+    {Section::Code, "CODE", 6, 64, 0},        {Section::Aux, "AUX", 3, 8, 0},
+    {Section::Constants, "CONST", 12, 1, 0},  {Section::Strings, "STR", 3, 1, 0},
+    {Section::Meta, "META", 3, 1, kOptional},
 };
 
 }  // namespace openbpu::container

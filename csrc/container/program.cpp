@@ -15,9 +15,7 @@ using u64 = std::uint64_t;
 // isa.hpp's records are read in place.
 constexpr u32 kByteOrderProbe = 1;
 
-Status corrupt(std::string where, std::string message) {
-  return {Code::Corrupt, std::move(where), std::move(message)};
-}
+Status corrupt(std::string where, std::string message) { return {Code::Corrupt, std::move(where), std::move(message)}; }
 
 std::string number(u64 value) { return std::to_string(value); }
 
@@ -45,7 +43,8 @@ Status check_header(const Header& header, u64 size) {
     return corrupt("header, field file_size",
                    "must equal the size of the file, " + number(size) + " bytes; it is " + number(header.file_size));
   if (header.header_size < sizeof(Header) || header.header_size % 8 != 0 || header.header_size > size)
-    return corrupt("header, field header_size", "must be a multiple of 8, at least 64; it is " + number(header.header_size));
+    return corrupt("header, field header_size",
+                   "must be a multiple of 8, at least 64; it is " + number(header.header_size));
   if (header.sections > 64) return corrupt("header, field sections", "at most 64; it is " + number(header.sections));
   if (header.flags != 0) return corrupt("header, field flags", "must be zero in version 1");
   for (u8 byte : header.reserved)
@@ -60,8 +59,7 @@ class SectionReader {
 
   Status read() {
     Header header;
-    if (size_ < sizeof(header))
-      return corrupt("header", "a file has at least 64 bytes; this one has " + number(size_));
+    if (size_ < sizeof(header)) return corrupt("header", "a file has at least 64 bytes; this one has " + number(size_));
     std::memcpy(&header, file_, sizeof(header));
     if (Status status = check_header(header, size_); !status.ok()) return status;
     const u64 table_bytes = u64{header.sections} * sizeof(SectionRecord);
@@ -117,7 +115,8 @@ class SectionReader {
     if (record.flags != info->flags || record.align_log2 != info->align_log2)
       return corrupt(where, "has other flags or another alignment than its kind");
     if (record.size % info->record_size != 0)
-      return corrupt(where, "size must be a multiple of " + number(info->record_size) + "; it is " + number(record.size));
+      return corrupt(where,
+                     "size must be a multiple of " + number(info->record_size) + "; it is " + number(record.size));
     found_[index(*info)] = true;
     offsets_[index(*info)] = record.offset;
     sizes_[index(*info)] = record.size;

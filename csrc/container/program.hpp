@@ -37,7 +37,9 @@ class Program {
   std::string_view string(std::uint32_t offset) const;
   std::string_view meta() const { return meta_; }  // JSON of the tools, or empty
 
-  const std::uint8_t* data(const isa::Const& item) const { return constants().data() + item.offset; }  // 64-byte aligned
+  const std::uint8_t* data(const isa::Const& item) const {
+    return constants().data() + item.offset;
+  }  // 64-byte aligned
   template <class Record>
   const Record& aux_record(const isa::Instruction& instruction) const {  // the verifier has checked it
     return *reinterpret_cast<const Record*>(aux().data() + instruction.aux);

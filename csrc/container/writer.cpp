@@ -19,15 +19,24 @@ Blob blob(const std::vector<T>& v) {
 
 Blob contents(const Parts& parts, Section section) {
   switch (section) {
-    case Section::Entry: return blob(parts.entries);
-    case Section::Port: return blob(parts.ports);
-    case Section::Surface: return blob(parts.surfaces);
-    case Section::Const: return blob(parts.consts);
-    case Section::Code: return blob(parts.code);
-    case Section::Aux: return blob(parts.aux);
-    case Section::Constants: return blob(parts.constants);
-    case Section::Strings: return blob(parts.strings);
-    case Section::Meta: return {parts.meta.data(), parts.meta.size()};
+    case Section::Entry:
+      return blob(parts.entries);
+    case Section::Port:
+      return blob(parts.ports);
+    case Section::Surface:
+      return blob(parts.surfaces);
+    case Section::Const:
+      return blob(parts.consts);
+    case Section::Code:
+      return blob(parts.code);
+    case Section::Aux:
+      return blob(parts.aux);
+    case Section::Constants:
+      return blob(parts.constants);
+    case Section::Strings:
+      return blob(parts.strings);
+    case Section::Meta:
+      return {parts.meta.data(), parts.meta.size()};
   }
   return {nullptr, 0};
 }

@@ -34,7 +34,9 @@ static_assert(sizeof(kernels::RescaleEntry) == sizeof(isa::Rq16Entry));
 template <class Params>
 class RowStep final : public Step {
  public:
-  RowStep(const Params& params, const kernels::Row<Params>& row) : params_(params), row_(row) { plan = row.plan(params_); }
+  RowStep(const Params& params, const kernels::Row<Params>& row) : params_(params), row_(row) {
+    plan = row.plan(params_);
+  }
 
   bool pack() {
     if (plan.packed_bytes == 0) return true;
@@ -159,7 +161,8 @@ class Binder {
     return choose(p, kernels::rescale_rows());
   }
   StepResult operator()(Tag<Op::LUT8>) {
-    return choose(kernels::Lut8Params{boxed(in0()), out(), item<std::int8_t>(i_.table), isa_.flip}, kernels::lut8_rows());
+    return choose(kernels::Lut8Params{boxed(in0()), out(), item<std::int8_t>(i_.table), isa_.flip},
+                  kernels::lut8_rows());
   }
   StepResult operator()(Tag<Op::SOFTMAX>) {
     kernels::SoftmaxParams p{};
@@ -231,11 +234,18 @@ class Binder {
     const isa::Surface& s = surface(id);
     std::uint8_t* region = nullptr;  // IN and OUT: an offset until run() knows the caller's pointer
     switch (static_cast<isa::Region>(s.region)) {
-      case isa::Region::Const: region = constant(s) - s.base; break;
-      case isa::Region::Ddr: region = m_.ddr; break;
-      case isa::Region::Sram: region = m_.sram; break;
+      case isa::Region::Const:
+        region = constant(s) - s.base;
+        break;
+      case isa::Region::Ddr:
+        region = m_.ddr;
+        break;
+      case isa::Region::Sram:
+        region = m_.sram;
+        break;
       case isa::Region::In:
-      case isa::Region::Out: break;
+      case isa::Region::Out:
+        break;
     }
     return {region + s.base,
             static_cast<std::int32_t>(s.n),
@@ -284,8 +294,12 @@ class Binder {
   kernels::Rq8 rq8() const {
     const std::size_t padded = (m_.program->consts()[i_.table].dims[0] + std::size_t{15}) / 16 * 16;
     const auto* data = item<std::uint8_t>(i_.table);
-    return {reinterpret_cast<const std::int32_t*>(data), reinterpret_cast<const std::int16_t*>(data + 4 * padded),
-            data + 6 * padded, i_.L, i_.lo, i_.hi};
+    return {reinterpret_cast<const std::int32_t*>(data),
+            reinterpret_cast<const std::int16_t*>(data + 4 * padded),
+            data + 6 * padded,
+            i_.L,
+            i_.lo,
+            i_.hi};
   }
 
   // Pads are the operator's own: output row 0 of the box is row box_y of the tensor.
@@ -338,9 +352,14 @@ class Binder {
 
   kernels::PoolGeometry window() const {
     const auto& g = m_.program->aux_record<isa::PoolAux>(i_);
-    return {g.kernel_h,   g.kernel_w,   g.stride_h,
-            g.stride_w,   g.dilation_h, g.dilation_w,
-            g.pad_top - i_.box_y * g.stride_h, g.pad_left - i_.box_x * g.stride_w};
+    return {g.kernel_h,
+            g.kernel_w,
+            g.stride_h,
+            g.stride_w,
+            g.dilation_h,
+            g.dilation_w,
+            g.pad_top - i_.box_y * g.stride_h,
+            g.pad_left - i_.box_x * g.stride_w};
   }
 
   StepResult resize(kernels::Rows<kernels::ResizeParams> rows) {
@@ -393,7 +412,8 @@ class Binder {
         continue;
       }
       auto step = std::unique_ptr<RowStep<Params>>(new (std::nothrow) RowStep<Params>(params, row));
-      if (!step || out_of_memory_ || !step->pack()) return Status{Code::NoMemory, "engine", "no memory for packed weights"};
+      if (!step || out_of_memory_ || !step->pack())
+        return Status{Code::NoMemory, "engine", "no memory for packed weights"};
       step->info.row = row.name;
       step->info.reason = row.isa == isa_.isa ? "" : *reason ? reason : "there is no row of this ISA";
       step->constants = std::move(constants_);

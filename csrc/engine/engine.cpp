@@ -68,7 +68,8 @@ Result<std::unique_ptr<Engine>> Engine::create(std::shared_ptr<const container::
   const Memory memory{program.get(), state->entry, state->ddr.data() + kernels::kSlack,
                       state->sram.data() + kernels::kSlack};
   for (std::uint32_t k = 0; k < state->entry->instructions; ++k) {
-    Result<std::unique_ptr<Step>> bound = bind(program->code()[state->entry->first_instruction + k], memory, *state->isa);
+    Result<std::unique_ptr<Step>> bound =
+        bind(program->code()[state->entry->first_instruction + k], memory, *state->isa);
     if (!bound.ok()) return bound.status();
     if (!bound.value()) continue;
     Step& step = *bound.value();
@@ -81,7 +82,8 @@ Result<std::unique_ptr<Engine>> Engine::create(std::shared_ptr<const container::
     state->steps.push_back(std::move(bound.value()));
   }
   state->scratch = AlignedBytes(state->scratch_stride * static_cast<std::size_t>(state->threads));
-  if (!state->scratch.data()) return Status{Code::NoMemory, "scratch", std::to_string(state->scratch_stride) + " bytes"};
+  if (!state->scratch.data())
+    return Status{Code::NoMemory, "scratch", std::to_string(state->scratch_stride) + " bytes"};
   parallel_prepare(state->threads);
   state->program = std::move(program);
   return std::unique_ptr<Engine>(new Engine(std::move(state)));

@@ -13,9 +13,9 @@ namespace openbpu::engine {
 struct IsaInfo {
   const char* name;
   kernels::Isa isa;
-  bool (*available)();                // the host has it and the build holds its rows
-  std::uint8_t flip;                  // how int8 is stored (kernels/kernel.hpp)
-  Span<const kernels::Isa> allowed;   // rows that may run under it, itself first
+  bool (*available)();               // the host has it and the build holds its rows
+  std::uint8_t flip;                 // how int8 is stored (kernels/kernel.hpp)
+  Span<const kernels::Isa> allowed;  // rows that may run under it, itself first
 };
 
 // Best first; the last is "scalar".

@@ -30,7 +30,7 @@ class Step {
   StepInfo info{};
   std::vector<PortView> ports;
   std::vector<AlignedBytes> constants;  // operands that lie in the file, stored as kernels expect them
-  bool threaded = false;  // worth more than one thread
+  bool threaded = false;                // worth more than one thread
 
  protected:
   Step() = default;

@@ -5,8 +5,8 @@
 
 namespace openbpu::engine {
 
-// Work cut into units; fn(context, begin, end, worker) computes units [begin, end). worker is 0 .. threads - 1 and names
-// the scratch memory to use.
+// Work cut into units; fn(context, begin, end, worker) computes units [begin, end). worker is 0 .. threads - 1 and
+// names the scratch memory to use.
 struct ParallelJob {
   void (*fn)(void* context, std::int32_t begin, std::int32_t end, int worker);
   void* context;

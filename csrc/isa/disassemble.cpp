@@ -26,14 +26,22 @@ i64 read(const u8* at) {
 i64 integer(const FieldInfo& field, const u8* record) {
   const u8* at = record + field.offset;
   switch (field.kind) {
-    case FieldKind::u8_: return read<u8>(at);
-    case FieldKind::u16_: return read<u16>(at);
-    case FieldKind::u32_: return read<u32>(at);
-    case FieldKind::u64_: return read<i64>(at);
-    case FieldKind::i16_: return read<i16>(at);
-    case FieldKind::i32_: return read<i32>(at);
-    case FieldKind::i64_: return read<i64>(at);
-    case FieldKind::f64_: return static_cast<i64>(read<f64>(at));
+    case FieldKind::u8_:
+      return read<u8>(at);
+    case FieldKind::u16_:
+      return read<u16>(at);
+    case FieldKind::u32_:
+      return read<u32>(at);
+    case FieldKind::u64_:
+      return read<i64>(at);
+    case FieldKind::i16_:
+      return read<i16>(at);
+    case FieldKind::i32_:
+      return read<i32>(at);
+    case FieldKind::i64_:
+      return read<i64>(at);
+    case FieldKind::f64_:
+      return static_cast<i64>(read<f64>(at));
   }
   return 0;
 }

@@ -65,8 +65,8 @@ using FieldType = typename FieldTypeOf<T, N>::type;
 #undef RECORD_END
 
 // A field that overlaps another, a gap or a wrong size stops the build here.
-#define RECORD(name, size, doc)                                                      \
-  static_assert(sizeof(name) == (size), #name ": size differs from records.def");    \
+#define RECORD(name, size, doc)                                                   \
+  static_assert(sizeof(name) == (size), #name ": size differs from records.def"); \
   static_assert(std::is_trivially_copyable_v<name> && std::is_standard_layout_v<name>, #name);
 #define FIELD(record, offset, type, name, count, doc) \
   static_assert(offsetof(record, name) == (offset), #record "." #name ": offset differs from records.def");
@@ -80,12 +80,17 @@ constexpr std::size_t element_size(DType type) {
   switch (type) {
     case DType::I8:
     case DType::U8:
-    case DType::Bool: return 1;
-    case DType::I16: return 2;
+    case DType::Bool:
+      return 1;
+    case DType::I16:
+      return 2;
     case DType::I32:
-    case DType::F32: return 4;
-    case DType::I64: return 8;
-    case DType::None: return 0;
+    case DType::F32:
+      return 4;
+    case DType::I64:
+      return 8;
+    case DType::None:
+      return 0;
   }
   return 0;
 }

@@ -109,12 +109,18 @@ constexpr const InstructionInfo* find_instruction(u8 opcode) {
 // The record behind Instruction.aux, or null.
 constexpr const RecordInfo* aux_record(AuxKind kind) {
   switch (kind) {
-    case AuxKind::None: return nullptr;
-    case AuxKind::Conv: return &kRecords[static_cast<int>(RecordId::ConvAux)];
-    case AuxKind::Pool: return &kRecords[static_cast<int>(RecordId::PoolAux)];
-    case AuxKind::MatMul: return &kRecords[static_cast<int>(RecordId::MatMulAux)];
-    case AuxKind::Softmax: return &kRecords[static_cast<int>(RecordId::SoftmaxAux)];
-    case AuxKind::Resize: return &kRecords[static_cast<int>(RecordId::ResizeAux)];
+    case AuxKind::None:
+      return nullptr;
+    case AuxKind::Conv:
+      return &kRecords[static_cast<int>(RecordId::ConvAux)];
+    case AuxKind::Pool:
+      return &kRecords[static_cast<int>(RecordId::PoolAux)];
+    case AuxKind::MatMul:
+      return &kRecords[static_cast<int>(RecordId::MatMulAux)];
+    case AuxKind::Softmax:
+      return &kRecords[static_cast<int>(RecordId::SoftmaxAux)];
+    case AuxKind::Resize:
+      return &kRecords[static_cast<int>(RecordId::ResizeAux)];
   }
   return nullptr;
 }

@@ -31,8 +31,10 @@ Status check_port(const Port& port, const Sections& s, const std::string& where)
     if (i < port.rank) bytes *= port.shape[i];
     if (bytes > u64{1} << 40) return illegal(where + ", field shape", "a port has at most 2^40 bytes");
   }
-  if (port.bytes != bytes) return illegal(where + ", field bytes", "must follow from shape and type", static_cast<i64>(port.bytes));
-  if (!std::isfinite(port.scale) || port.scale < 0) return illegal(where + ", field scale", "must be finite and not negative");
+  if (port.bytes != bytes)
+    return illegal(where + ", field bytes", "must follow from shape and type", static_cast<i64>(port.bytes));
+  if (!std::isfinite(port.scale) || port.scale < 0)
+    return illegal(where + ", field scale", "must be finite and not negative");
   for (u32 word : port.reserved1)
     if (word != 0) return illegal(where, "reserved bytes must be zero");
   for (u64 word : port.reserved2)
@@ -64,12 +66,17 @@ Status check_entry(const Entry& entry, const Sections& s, u64 arena_limit, const
 // Retired instructions per queue, in the order of Instruction.wait.
 int wait_slot(Queue queue) {
   switch (queue) {
-    case Queue::Ld: return 0;
-    case Queue::St: return 1;
-    case Queue::Mac: return 2;
-    case Queue::Vec: return 3;
+    case Queue::Ld:
+      return 0;
+    case Queue::St:
+      return 1;
+    case Queue::Mac:
+      return 2;
+    case Queue::Vec:
+      return 3;
     case Queue::Ctrl:
-    case Queue::Cpu: return -1;
+    case Queue::Cpu:
+      return -1;
   }
   return -1;
 }
@@ -102,8 +109,10 @@ Status verify(const Sections& s, u64 arena_limit) {
     return std::string("section ") + section + ", " + item + " " + std::to_string(i);
   };
   if (s.entries.empty()) return illegal("section ENTRY", "a file has at least one entry");
-  if (s.surfaces.size() >= kNoId) return illegal("section SURF", "at most 65534 surfaces", static_cast<i64>(s.surfaces.size()));
-  if (s.consts.size() >= kNoId) return illegal("section CREC", "at most 65534 constants", static_cast<i64>(s.consts.size()));
+  if (s.surfaces.size() >= kNoId)
+    return illegal("section SURF", "at most 65534 surfaces", static_cast<i64>(s.surfaces.size()));
+  if (s.consts.size() >= kNoId)
+    return illegal("section CREC", "at most 65534 constants", static_cast<i64>(s.consts.size()));
   for (std::size_t i = 0; i < s.ports.size(); ++i)
     if (Status status = check_port(s.ports[i], s, at("PORT", "port", i)); !status.ok()) return status;
   for (std::size_t i = 0; i < s.surfaces.size(); ++i)

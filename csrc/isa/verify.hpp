@@ -17,8 +17,8 @@ struct Sections {
   Span<const u8> aux, constants, strings;
 };
 
-// Ok, or the first breach: which record, which field, the rule and the value. Accepting means that a run in program order
-// reads and writes inside its regions and overflows nowhere. `arena_limit` bounds DDR and SRAM bytes of an entry.
+// Ok, or the first breach: which record, which field, the rule and the value. Accepting means that a run in program
+// order reads and writes inside its regions and overflows nowhere. `arena_limit` bounds DDR and SRAM bytes of an entry.
 Status verify(const Sections& sections, u64 arena_limit);
 
 // Multiply-accumulates of one instruction; 0 for others than the MAC group.

@@ -13,24 +13,30 @@ u64 round_up(u64 value, u64 step) { return (value + step - 1) / step * step; }
 u64 implied_size(const Const& item) {
   const u64 d0 = item.dims[0], d1 = item.dims[1], d2 = item.dims[2], d3 = item.dims[3];
   switch (static_cast<Format>(item.format)) {
-    case Format::RAW: return d0;
+    case Format::RAW:
+      return d0;
     case Format::CONV_WEIGHTS:
       if (d0 > 65535 || d1 > 65535 || d2 > 65536 || d3 > 65535 || d0 * d2 > (1 << 24)) return kMaxItem;
       return std::min(d0 * round_up(d1, 16) * d2 * round_up(d3, 4), kMaxItem);
-    case Format::DW_WEIGHTS: return d0 > 65535 || d1 > 65536 ? kMaxItem : round_up(d0, 16) * d1;
-    case Format::RQ8: return round_up(d0, 16) * 7;
-    case Format::RQ16: return d0 * sizeof(Rq16Entry);
-    case Format::LUT8: return 256;
-    case Format::EXP: return 512;
-    case Format::POOL: return d0 * sizeof(PoolEntry);
-    case Format::RESIZE: return d0 * sizeof(ResizeEntry);
+    case Format::DW_WEIGHTS:
+      return d0 > 65535 || d1 > 65536 ? kMaxItem : round_up(d0, 16) * d1;
+    case Format::RQ8:
+      return round_up(d0, 16) * 7;
+    case Format::RQ16:
+      return d0 * sizeof(Rq16Entry);
+    case Format::LUT8:
+      return 256;
+    case Format::EXP:
+      return 512;
+    case Format::POOL:
+      return d0 * sizeof(PoolEntry);
+    case Format::RESIZE:
+      return d0 * sizeof(ResizeEntry);
   }
   return kMaxItem;
 }
 
-int used_dims(Format format) {
-  return format == Format::CONV_WEIGHTS ? 4 : format == Format::DW_WEIGHTS ? 2 : 1;
-}
+int used_dims(Format format) { return format == Format::CONV_WEIGHTS ? 4 : format == Format::DW_WEIGHTS ? 2 : 1; }
 
 Status check_rq8(const Const& item, const Sections& sections, const std::string& where) {
   const Rq8View rq = rq8_view(item, sections);
@@ -47,7 +53,8 @@ Status check_rq8(const Const& item, const Sections& sections, const std::string&
 
 Status check_values(const Const& item, const Sections& sections, const std::string& where) {
   switch (static_cast<Format>(item.format)) {
-    case Format::RQ8: return check_rq8(item, sections, where);
+    case Format::RQ8:
+      return check_rq8(item, sections, where);
     case Format::RQ16:
       for (u32 c = 0; c < item.dims[0]; ++c) {
         const Rq16Entry& e = items<Rq16Entry>(item, sections)[c];
@@ -74,7 +81,8 @@ Status check_values(const Const& item, const Sections& sections, const std::stri
         if (e.w0 < 0 || e.w1 < 0 || e.w0 + e.w1 != 2048) return illegal(at, "weights must sum to 2048", e.w0 + e.w1);
       }
       return {};
-    default: return {};
+    default:
+      return {};
   }
 }
 
@@ -138,7 +146,8 @@ Status check_const(const Const& item, const Sections& sections, const std::strin
   const int used = used_dims(static_cast<Format>(item.format));
   for (int i = 0; i < 4; ++i)
     if ((item.dims[i] == 0) == (i < used))
-      return illegal(where + ", field dims", "extents of the format must be positive and the others zero", item.dims[i]);
+      return illegal(where + ", field dims", "extents of the format must be positive and the others zero",
+                     item.dims[i]);
   const u64 size = implied_size(item);
   if (size >= kMaxItem) return illegal(where + ", field dims", "the extents are too large");
   if (item.size != size)

@@ -43,7 +43,8 @@ class Checker {
     return move();
   }
   Status operator()(Tag<Op::STORE>) {
-    if (region(in0()) != Region::Sram || region(out()) == Region::Sram) return fail("a STORE goes from SRAM to DDR or OUT");
+    if (region(in0()) != Region::Sram || region(out()) == Region::Sram)
+      return fail("a STORE goes from SRAM to DDR or OUT");
     return move();
   }
   Status operator()(Tag<Op::COPY>) { return move(); }
@@ -94,7 +95,8 @@ class Checker {
     if (in0().n != out().n || in1().n != out().n || in0().w != out().w || in0().c != b_k || out().c != b_n)
       return fail("the extents must be those of a matrix product");
     if (!whole_box()) return field_fail("box", "must be the whole of out");
-    if (!has_format(table(), Format::RQ8) || table().dims[0] != 1) return field_fail("table", "must be RQ8 of one channel");
+    if (!has_format(table(), Format::RQ8) || table().dims[0] != 1)
+      return field_fail("table", "must be RQ8 of one channel");
     const auto span = [](i32 zero) { return static_cast<u64>(zero >= 0 ? 128 + zero : 127 - zero); };
     const u64 reach = in0().c * span(in0().zero_point) * span(in1().zero_point);
     return overflow(0, reach);
@@ -216,13 +218,18 @@ class Checker {
         if (written) return field_fail(name, "CONST is never written");
         size = s_.constants.size();
         break;
-      case Region::Ddr: size = entry_.ddr_bytes; break;
-      case Region::Sram: size = entry_.sram_bytes; break;
+      case Region::Ddr:
+        size = entry_.ddr_bytes;
+        break;
+      case Region::Sram:
+        size = entry_.sram_bytes;
+        break;
       case Region::In:
       case Region::Out: {
         const bool input = region(surface) == Region::In;
         if (written == input) return field_fail(name, input ? "IN is never written" : "OUT is never read");
-        if (surface.port >= (input ? entry_.inputs : entry_.outputs)) return field_fail(name, "no such port", surface.port);
+        if (surface.port >= (input ? entry_.inputs : entry_.outputs))
+          return field_fail(name, "no such port", surface.port);
         const Port& port = s_.ports[entry_.first_port + (input ? 0 : entry_.inputs) + surface.port];
         if (surface.dtype != port.dtype) return field_fail(name, "must have the type of its port", surface.dtype);
         size = port.bytes;
@@ -251,7 +258,8 @@ class Checker {
     if (is_rq8 ? i_.L > 15 : i_.L != 0) return field_fail("L", is_rq8 ? "must be 0..15" : "must be zero", i_.L);
     if (!sums && op != Op::MUL && i_.sh != 0) return field_fail("sh", "must be zero", i_.sh);
     if (!sums && (i_.ma != 0 || i_.mb != 0)) return field_fail("ma", "must be zero", i_.ma);
-    if (!sums && op != Op::MUL && op != Op::FILL && op != Op::TRAP && i_.C != 0) return field_fail("C", "must be zero", i_.C);
+    if (!sums && op != Op::MUL && op != Op::FILL && op != Op::TRAP && i_.C != 0)
+      return field_fail("C", "must be zero", i_.C);
     if (clamps ? i_.lo < -128 || i_.hi > 127 || i_.lo > i_.hi : i_.lo != 0 || i_.hi != 0)
       return field_fail("lo", clamps ? "lo and hi must be an int8 range" : "must be zero", i_.lo);
     return {};
@@ -367,7 +375,8 @@ class Checker {
     if (Status status = conv_geometry(); !status.ok()) return status;
     const ConvAux& g = conv_aux();
     if (groups < 1 || g.groups != groups) return fail("groups must be 1 for CONV2D and at least 1 else", g.groups);
-    if (in0().c % groups != 0 || out().c % groups != 0) return fail("groups must divide the channels of in0 and out", groups);
+    if (in0().c % groups != 0 || out().c % groups != 0)
+      return fail("groups must divide the channels of in0 and out", groups);
     if (groups > 1 && i_.box_n != out().c) return field_fail("box", "must hold all channels of a grouped operator");
     if (!has_format(weight(), Format::CONV_WEIGHTS)) return field_fail("weight", "must be of format CONV_WEIGHTS");
     const u32* d = weight().dims;

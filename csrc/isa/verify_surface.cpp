@@ -15,8 +15,7 @@ struct Axis {
 
 struct Axes {
   Axis axis[4];  // n, h, w, c
-  explicit Axes(const Surface& s)
-      : axis{{s.n, s.stride_n}, {s.h, s.stride_h}, {s.w, s.stride_w}, {s.c, s.stride_c}} {}
+  explicit Axes(const Surface& s) : axis{{s.n, s.stride_n}, {s.h, s.stride_h}, {s.w, s.stride_w}, {s.c, s.stride_c}} {}
 };
 
 // Bytes that the axes from `first` on cover.
@@ -44,9 +43,7 @@ bool interleaved(const Surface& a, const Surface& b, int level) {
 
 u64 surface_reach(const Surface& surface) { return inner_reach(surface, 0); }
 
-bool same_extents(const Surface& a, const Surface& b) {
-  return a.n == b.n && a.h == b.h && a.w == b.w && a.c == b.c;
-}
+bool same_extents(const Surface& a, const Surface& b) { return a.n == b.n && a.h == b.h && a.w == b.w && a.c == b.c; }
 
 bool is_injective(const Surface& surface) {
   Axes axes(surface);
@@ -85,7 +82,8 @@ Status check_surface(const Surface& s, const std::string& where) {
   if (s.roll_h != 0) return illegal(where + ", field roll_h", "must be 0 in instruction set 1", s.roll_h);
   const bool port_region = s.region == static_cast<u8>(Region::In) || s.region == static_cast<u8>(Region::Out);
   if (!port_region && s.port != 0) return illegal(where + ", field port", "must be 0 outside IN and OUT", s.port);
-  if (!std::isfinite(s.scale) || s.scale < 0) return illegal(where + ", field scale", "must be finite and not negative");
+  if (!std::isfinite(s.scale) || s.scale < 0)
+    return illegal(where + ", field scale", "must be finite and not negative");
   const auto type = static_cast<DType>(s.dtype);
   const i32 lowest = type == DType::I8 ? -128 : type == DType::I16 ? -32768 : 0;
   const i32 highest = type == DType::I8 ? 127 : type == DType::I16 ? 32767 : 0;

@@ -14,7 +14,8 @@ template <class Handler, class... Arguments>
 auto visit(Op op, Handler&& handler, Arguments&&... arguments) {
   switch (op) {
 #define INSTRUCTION(name, opcode, queue, operands, aux, summary) \
-  case Op::name: return handler(Tag<Op::name>{}, arguments...);
+  case Op::name:                                                 \
+    return handler(Tag<Op::name>{}, arguments...);
 #include "isa/instructions.def"
 #undef INSTRUCTION
   }

@@ -32,8 +32,9 @@ inline std::uint32_t crc32c(const std::uint8_t* data, std::size_t size, std::uin
   const auto& t = detail::kCrc32cTables;
   std::uint32_t crc = ~seed;
   for (; size >= 8; size -= 8, data += 8) {
-    const std::uint32_t low = crc ^ (static_cast<std::uint32_t>(data[0]) | static_cast<std::uint32_t>(data[1]) << 8 |
-                                     static_cast<std::uint32_t>(data[2]) << 16 | static_cast<std::uint32_t>(data[3]) << 24);
+    const std::uint32_t low =
+        crc ^ (static_cast<std::uint32_t>(data[0]) | static_cast<std::uint32_t>(data[1]) << 8 |
+               static_cast<std::uint32_t>(data[2]) << 16 | static_cast<std::uint32_t>(data[3]) << 24);
     crc = t[7][low & 0xFF] ^ t[6][low >> 8 & 0xFF] ^ t[5][low >> 16 & 0xFF] ^ t[4][low >> 24] ^ t[3][data[4]] ^
           t[2][data[5]] ^ t[1][data[6]] ^ t[0][data[7]];
   }

@@ -11,7 +11,8 @@ namespace openbpu::kernels {
 
 struct AddParams {
   View a, b, out;
-  std::int32_t ma, mb, C, sh;  // |ma|, |mb| <= 32767; 0 <= sh <= 22; constants are for int8 values, not for stored bytes
+  std::int32_t ma, mb, C,
+      sh;  // |ma|, |mb| <= 32767; 0 <= sh <= 22; constants are for int8 values, not for stored bytes
   std::int32_t lo, hi;
   std::uint8_t flip;
 };

@@ -1,0 +1,11 @@
+// The rows of copy_rows(), fill_rows(), each defined in the file of its ISA.
+#pragma once
+
+#include "kernels/layout/layout.hpp"
+
+namespace openbpu::kernels {
+
+extern const Row<CopyParams> kCopyScalar;
+extern const Row<FillParams> kFillScalar;
+
+}  // namespace openbpu::kernels

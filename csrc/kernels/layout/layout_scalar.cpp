@@ -1,0 +1,48 @@
+#include <cstring>
+
+#include "kernels/layout/layout_rows.hpp"
+
+namespace openbpu::kernels {
+namespace {
+
+template <class Params>
+bool accepts(const Params&) {
+  return true;
+}
+
+// One unit is one row of one image.
+template <class Params>
+Plan plan(const Params& p) {
+  return {0, 0, p.out.n * p.out.h};
+}
+
+void run_copy(const CopyParams& p, const std::uint8_t*, std::uint8_t*, std::int32_t begin, std::int32_t end) {
+  for (std::int32_t unit = begin; unit < end; ++unit) {
+    const std::int32_t n = unit / p.out.h, y = unit % p.out.h;
+    for (std::int32_t x = 0; x < p.out.w; ++x) {
+      const std::uint8_t* in = p.in.data + n * p.in.sn + y * p.in.sh + x * p.in.sw;
+      std::uint8_t* out = p.out.data + n * p.out.sn + y * p.out.sh + x * p.out.sw;
+      for (std::int32_t c = 0; c < p.out.c; ++c) {
+        if (p.element_size == 1)
+          out[c * p.out.sc] = static_cast<std::uint8_t>(in[c * p.in.sc] ^ p.flip);
+        else
+          std::memcpy(out + c * p.out.sc, in + c * p.in.sc, static_cast<std::size_t>(p.element_size));
+      }
+    }
+  }
+}
+
+void run_fill(const FillParams& p, const std::uint8_t*, std::uint8_t*, std::int32_t begin, std::int32_t end) {
+  for (std::int32_t unit = begin; unit < end; ++unit) {
+    const std::int32_t n = unit / p.out.h, y = unit % p.out.h;
+    for (std::int32_t x = 0; x < p.out.w; ++x)
+      std::memset(p.out.data + n * p.out.sn + y * p.out.sh + x * p.out.sw, p.byte, static_cast<std::size_t>(p.out.c));
+  }
+}
+
+}  // namespace
+
+const Row<CopyParams> kCopyScalar{"copy_scalar", Isa::Scalar, accepts, plan, nullptr, run_copy};
+const Row<FillParams> kFillScalar{"fill_scalar", Isa::Scalar, accepts, plan, nullptr, run_fill};
+
+}  // namespace openbpu::kernels

@@ -1,0 +1,10 @@
+// The rows of lut8_rows(), each defined in the file of its ISA.
+#pragma once
+
+#include "kernels/lut/lut.hpp"
+
+namespace openbpu::kernels {
+
+extern const Row<Lut8Params> kLut8Scalar;
+
+}  // namespace openbpu::kernels

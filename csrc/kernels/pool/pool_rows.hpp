@@ -1,0 +1,11 @@
+// The rows of maxpool_rows(), avgpool_rows(), each defined in the file of its ISA.
+#pragma once
+
+#include "kernels/pool/pool.hpp"
+
+namespace openbpu::kernels {
+
+extern const Row<MaxPoolParams> kMaxPoolScalar;
+extern const Row<AvgPoolParams> kAvgPoolScalar;
+
+}  // namespace openbpu::kernels

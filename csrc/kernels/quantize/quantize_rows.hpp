@@ -1,0 +1,11 @@
+// The rows of quantize_rows(), dequantize_rows(), each defined in the file of its ISA.
+#pragma once
+
+#include "kernels/quantize/quantize.hpp"
+
+namespace openbpu::kernels {
+
+extern const Row<QuantizeParams> kQuantizeScalar;
+extern const Row<QuantizeParams> kDequantizeScalar;
+
+}  // namespace openbpu::kernels

@@ -1,0 +1,10 @@
+// The rows of rescale_rows(), each defined in the file of its ISA.
+#pragma once
+
+#include "kernels/rescale/rescale.hpp"
+
+namespace openbpu::kernels {
+
+extern const Row<RescaleParams> kRescaleScalar;
+
+}  // namespace openbpu::kernels

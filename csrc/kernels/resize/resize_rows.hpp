@@ -1,0 +1,11 @@
+// The rows of resize_nearest_rows(), resize_bilinear_rows(), each defined in the file of its ISA.
+#pragma once
+
+#include "kernels/resize/resize.hpp"
+
+namespace openbpu::kernels {
+
+extern const Row<ResizeParams> kResizeNearestScalar;
+extern const Row<ResizeParams> kResizeBilinearScalar;
+
+}  // namespace openbpu::kernels

@@ -1,0 +1,10 @@
+// The rows of softmax_rows(), each defined in the file of its ISA.
+#pragma once
+
+#include "kernels/softmax/softmax.hpp"
+
+namespace openbpu::kernels {
+
+extern const Row<SoftmaxParams> kSoftmaxScalar;
+
+}  // namespace openbpu::kernels
