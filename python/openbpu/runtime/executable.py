@@ -1,0 +1,114 @@
+"""A compiled, verified program: immutable, shareable between sessions and threads."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from openbpu import _native
+from openbpu.errors import ExecutableError
+from openbpu.files import write_file
+
+
+@dataclass(frozen=True)
+class Port:
+    """An input or output as the caller sees it. scale is 0 for tensors that are not quantised."""
+
+    name: str
+    direction: str  # "input" or "output"
+    dtype: str  # numpy's name
+    shape: tuple[int, ...]
+    scale: float
+    zero_point: int
+
+
+class Executable:
+    """The contents of a .bpux file. Every instance has passed the verifier."""
+
+    def __init__(self, data: bytes, where: str = "executable") -> None:
+        self._data = bytes(data)
+        try:
+            self._program = _native.Program.from_bytes(self._data)
+        except _native.NativeError as error:
+            raise _executable_error(error, where) from None
+
+    @staticmethod
+    def load(path: str | os.PathLike[str]) -> Executable:
+        """Reads and verifies a .bpux file. Raises ExecutableError naming the file and what is wrong with it."""
+        try:
+            data = Path(path).read_bytes()
+        except OSError as error:
+            raise ExecutableError("the file must be readable", where=str(path), seen=error.strerror) from error
+        return Executable(data, str(path))
+
+    @staticmethod
+    def from_bytes(data: bytes) -> Executable:
+        """Verifies the bytes of a .bpux file. Raises ExecutableError."""
+        return Executable(data)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the file whole or not at all. Raises OpenBpuError naming the path."""
+        write_file(path, self._data)
+
+    def to_bytes(self) -> bytes:
+        return self._data
+
+    @property
+    def native(self) -> _native.Program:
+        return self._program
+
+    @property
+    def entries(self) -> list[str]:
+        """Names of the models in the file."""
+        return self._program.entries
+
+    @property
+    def meta(self) -> dict[str, Any]:
+        """What the compiler recorded: march, options, source map, memory plan. Empty if the file holds none."""
+        try:
+            meta = json.loads(self._program.meta or "{}")
+        except ValueError as error:
+            raise ExecutableError("section META must hold JSON", where="section META", seen=error) from error
+        return meta if isinstance(meta, dict) else {}
+
+    def ports(self, entry: str = "") -> tuple[Port, ...]:
+        """Ports of an entry (default: the first), inputs first. Raises ExecutableError for an unknown entry."""
+        try:
+            return tuple(Port(**port) for port in self._program.ports(entry))
+        except _native.NativeError as error:
+            raise _executable_error(error, "executable") from None
+
+    def summary(self) -> dict[str, Any]:
+        """Versions, sizes, and per entry the instruction, MAC and arena counts."""
+        return {"file_bytes": len(self._data), **self._program.summary()}
+
+    def disassemble(self, entry: str = "") -> str:
+        """The instructions of an entry, one line each. Raises ExecutableError for an unknown entry."""
+        try:
+            return self._program.disassemble(entry)
+        except _native.NativeError as error:
+            raise _executable_error(error, "executable") from None
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Executable) and self._data == other._data
+
+    def __hash__(self) -> int:
+        return hash(self._data)
+
+    def __repr__(self) -> str:
+        return f"Executable({', '.join(self.entries)}: {len(self._data):,} bytes)"
+
+
+_REMEDIES = {
+    "Corrupt": "the file is damaged or no .bpux file: compile the model again",
+    "Unsupported": "the file is of another version: compile the model again with this release",
+    "Illegal": "the file breaks a rule of the instruction set: compile the model again",
+}
+
+
+def _executable_error(error: _native.NativeError, where: str) -> ExecutableError:
+    code, place, message = error.args
+    return ExecutableError(message, where=f"{where}, {place}" if place else where, remedy=_REMEDIES.get(code, ""))

@@ -1,0 +1,70 @@
+"""Constants in the layouts of the file (csrc/isa/formats.def)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from openbpu.target.records import RECORDS
+
+
+def conv_weights(weight: np.ndarray, groups: int = 1) -> tuple[bytes, tuple[int, ...]]:
+    """CONV_WEIGHTS and its dims from int8 [co, kh, kw, ci / groups]."""
+    co, kh, kw, ci = weight.shape
+    per_group = co // groups
+    padded = np.zeros((groups, -(-per_group // 16) * 16, kh * kw, -(-ci // 4) * 4), np.int8)
+    padded[:, :per_group, :, :ci] = weight.reshape(groups, per_group, kh * kw, ci)
+    blocks = padded.reshape(groups, padded.shape[1] // 16, 16, kh * kw, padded.shape[3] // 4, 4)
+    return blocks.transpose(0, 1, 3, 4, 2, 5).tobytes(), (groups, per_group, kh * kw, ci)
+
+
+def depthwise_weights(weight: np.ndarray) -> tuple[bytes, tuple[int, ...]]:
+    """DW_WEIGHTS and its dims from int8 [c, kh, kw]."""
+    c, kh, kw = weight.shape
+    padded = np.zeros((-(-c // 16) * 16, kh * kw), np.int8)
+    padded[:c] = weight.reshape(c, kh * kw)
+    return padded.reshape(-1, 16, kh * kw).transpose(0, 2, 1).tobytes(), (c, kh * kw)
+
+
+def rq8(B: np.ndarray, m: np.ndarray, s: np.ndarray) -> tuple[bytes, tuple[int, ...]]:
+    """RQ8 and its dims from per-channel B (int32), m (int16) and s (uint8)."""
+    count = len(B)
+    extra = (0, -count % 16)
+    parts = (
+        np.pad(np.asarray(B, np.int32), extra),
+        np.pad(np.asarray(m, np.int16), extra, constant_values=16384),
+        np.pad(np.asarray(s, np.uint8), extra),
+    )
+    return b"".join(part.tobytes() for part in parts), (count,)
+
+
+def rq16(bias: np.ndarray, m: np.ndarray, sh: np.ndarray) -> tuple[bytes, tuple[int, ...]]:
+    """RQ16 and its dims from bias (int64), m (int32) and sh, one entry or one per channel."""
+    return _records("Rq16Entry", bias=bias, m=m, sh=sh)
+
+
+def pool(m: np.ndarray, sh: np.ndarray) -> tuple[bytes, tuple[int, ...]]:
+    """POOL and its dims from m and sh, one entry or one per number of taps."""
+    return _records("PoolEntry", m=m, sh=sh)
+
+
+def resize(index: np.ndarray, weight: np.ndarray) -> tuple[bytes, tuple[int, ...]]:
+    """RESIZE and its dims from source indices [n, 2] and weights [n, 2] that sum to 2048."""
+    return _records("ResizeEntry", i0=index[:, 0], i1=index[:, 1], w0=weight[:, 0], w1=weight[:, 1])
+
+
+def lut8(table: np.ndarray) -> tuple[bytes, tuple[int, ...]]:
+    """LUT8 and its dims from int8 [256], index = value + 128."""
+    return np.asarray(table, np.int8).tobytes(), (256,)
+
+
+def exp(table: np.ndarray) -> tuple[bytes, tuple[int, ...]]:
+    """EXP and its dims from uint16 [256], index = distance from the maximum."""
+    return np.asarray(table, np.uint16).tobytes(), (256,)
+
+
+def _records(name: str, **columns: np.ndarray) -> tuple[bytes, tuple[int, ...]]:
+    count = len(next(iter(columns.values())))
+    array = np.zeros(count, RECORDS[name])
+    for field, values in columns.items():
+        array[field] = values
+    return array.tobytes(), (count,)
