@@ -2,7 +2,7 @@
 
 Tensors of rank 4 lie NHWC, whatever their ONNX order (NCHW); tensors of other ranks lie row major. `Value.shape` is the
 extent in memory order, padded in front with ones to four: (n, h, w, c). An [M, K] matrix is (1, 1, M, K), a [B, T, C]
-tensor (1, B, T, C); `Value.onnx_shape` keeps the model's own view.
+tensor (1, B, T, C); ranks above four join their leading dimensions in n. `Value.onnx_shape` keeps the model's own view.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Value:
 
     name: str
     shape: tuple[int, int, int, int]
-    dtype: str  # "int8", "int16", "int32", "float32"
+    dtype: str  # "int8"; ports also "uint8", "float32"
     quant: QuantParams | None  # None for float32
     onnx_shape: tuple[int, ...]
 
@@ -39,39 +39,47 @@ class Op:
     origin: tuple[str, ...] = ()  # names of the ONNX nodes that it stands for; kept through every pass
 
 
-# kind -> (attributes, constants). Geometry attributes are (rows, columns) pairs; pads are (top, left, bottom, right).
-# lo, hi clamp the int8 result. Constants hold model values in plain order; tables and packings are made by target/.
+# kind -> (attributes, constants). Every number that an instruction needs is here, derived by lower/ as docs/numerics.md
+# says; packings are made by target/. Geometry is in (rows, columns) pairs; pads are (top, left, bottom, right).
+# lo, hi clamp the int8 result. B int32, m int16, s uint8 are the RQ8 table per output channel, L its common shift.
 KINDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    # weight int8 [co, kh, kw, ci/groups]; bias int32 [co] on the grid in_scale * weight_scale; weight_scale f64 [co]
-    "conv2d": (("stride", "dilation", "pads", "groups", "lo", "hi"), ("weight", "weight_scale", "bias")),
+    # weight int8 [co, kh, kw, ci / groups]
+    "conv2d": (("stride", "dilation", "pads", "groups", "L", "lo", "hi"), ("weight", "B", "m", "s")),
     # weight int8 [c, kh, kw]
-    "dwconv2d": (("stride", "dilation", "pads", "lo", "hi"), ("weight", "weight_scale", "bias")),
-    # weight int8 [co, kh, kw, ci/groups], as in the correlation form of kernels/tconv/tconv.hpp
-    "tconv2d": (("stride", "dilation", "pads", "groups", "lo", "hi"), ("weight", "weight_scale", "bias")),
-    # weight int8 [co, ci] (transposed to rows per output); rows of in are its w
-    "matmul": (("lo", "hi"), ("weight", "weight_scale", "bias")),
-    "matmul_dynamic": (("transpose_b", "lo", "hi"), ()),
-    "add": (("lo", "hi"), ()),
-    "sub": (("lo", "hi"), ()),
-    "mul": (("lo", "hi"), ()),
-    "rescale": (("lo", "hi"), ()),
+    "dwconv2d": (("stride", "dilation", "pads", "L", "lo", "hi"), ("weight", "B", "m", "s")),
+    # weight int8 [co, kh, kw, ci / groups]; tap (ky, kx) as in kernels/tconv/tconv.hpp
+    "tconv2d": (("stride", "dilation", "pads", "groups", "L", "lo", "hi"), ("weight", "B", "m", "s")),
+    # (n, 1, rows, ci) by weight int8 [co, ci]
+    "matmul": (("L", "lo", "hi"), ("weight", "B", "m", "s")),
+    # (n, 1, m, k) by (n, 1, k, columns), or (n, 1, columns, k) if transpose_b; one RQ8 entry
+    "matmul_dynamic": (("transpose_b", "L", "lo", "hi"), ("B", "m", "s")),
+    # extents of the second operand may be 1; mb is negative for a difference
+    "add": (("ma", "mb", "C", "sh", "lo", "hi"), ()),
+    "mul": (("m", "sh", "lo", "hi"), ()),
+    "rescale": (("lo", "hi"), ("bias", "m", "sh")),  # int64, int32, uint8; one entry or one per channel
     "lut8": ((), ("table",)),  # int8 [256], index = value + 128
-    "softmax": (("lo", "hi"), ()),  # over c
+    "softmax": (("C", "lo", "hi"), ("exp",)),  # over c; exp uint16 [256]
     "maxpool": (("kernel", "stride", "dilation", "pads"), ()),
-    "avgpool": (("kernel", "stride", "dilation", "pads", "count_pad", "lo", "hi"), ()),
-    # rows / columns: structured index and weight tables, see kernels/resize/resize.hpp
-    "resize_nearest": ((), ("rows", "columns")),  # int32 source indices
-    "resize_bilinear": ((), ("row_index", "row_weight", "column_index", "column_weight")),  # int32 [n,2], int16 [n,2]
-    # views: no arithmetic; the scheduler may place them without an instruction
+    # m int32, sh uint8: one entry, or one per number of taps inside the input
+    "avgpool": (("kernel", "stride", "dilation", "pads", "count_pad", "lo", "hi"), ("m", "sh")),
+    "resize_nearest": ((), ("rows", "columns")),  # int32 source index per output row and column
+    # int32 [out, 2] and int16 [out, 2] per axis; weights of an output sum to 2048
+    "resize_bilinear": ((), ("row_index", "row_weight", "column_index", "column_weight")),
+    "constant": ((), ("data",)),  # int8 (n, h, w, c)
+    # moves: no arithmetic; the scheduler may place them without an instruction
     "concat": (("axis",), ()),  # axis into (n, h, w, c)
     "slice": (("axis", "start", "stop", "step"), ()),  # step >= 1
-    "reshape": ((), ()),  # same bytes, other extents
+    "reshape": ((), ()),  # same bytes, other extents or parameters
     "transpose": (("perm",), ()),  # perm of (n, h, w, c): out axis i is in axis perm[i]
+    "expand": ((), ()),  # extents of 1 are repeated
     "depth_to_space": (("block", "mode"), ()),  # mode "DCR" or "CRD", on NHWC
     "space_to_depth": (("block",), ()),
     "pad": (("pads", "value"), ()),  # pads ((before, after) x 4), value int8
-    "quantize": ((), ()),  # float32 graph input -> int8; input value keeps ONNX order (see Graph.inputs)
-    "dequantize": ((), ()),
+    # borders of the graph: the caller's tensor is dense in ONNX order, whatever its extents say
+    "quantize": ((), ()),  # float32 input -> int8
+    "dequantize": ((), ()),  # int8 -> float32 output
+    "read_port": ((), ()),  # int8 or uint8 input -> int8
+    "write_port": ((), ()),  # int8 -> int8 or uint8 output
 }
 
 
