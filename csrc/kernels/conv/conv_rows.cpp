@@ -4,6 +4,9 @@ namespace openbpu::kernels {
 
 Rows<ConvParams> conv_rows() {
   static const Row<ConvParams> rows[] = {
+#ifdef OPENBPU_HAS_AVX2
+      kConvAvx2,
+#endif
       kConvScalar,
   };
   return {rows, sizeof rows / sizeof rows[0]};

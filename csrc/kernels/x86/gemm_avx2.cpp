@@ -1,0 +1,311 @@
+#include "kernels/x86/gemm_avx2.hpp"
+
+#include "kernels/x86/avx2.hpp"
+
+namespace openbpu::kernels::avx2 {
+namespace {
+
+// A block as packed; behind it the offsets i32[plain + complemented] (rounded up to 64 bytes), then per plain step the
+// weights and per complemented step weights and masks. One vector holds 8 channels, so a step has one vector if the
+// block has at most 8 channels, else two: channels 0-3, 8-11 and 4-7, 12-15, which vpackssdw brings into order.
+struct Block {
+  std::int32_t start[16], low[16], shift[16];  // in the order of the vectors
+  std::int16_t m[16];                          // in the order of vpackssdw
+  std::int32_t channels, plain, complemented;
+  std::int32_t reserved[5];
+};
+static_assert(sizeof(Block) == 256);
+
+std::int32_t vectors_of(std::int32_t channels) { return channels > 8 ? 2 : 1; }
+
+std::size_t offsets_bytes(std::int32_t steps) { return align64(static_cast<std::size_t>(steps) * 4); }
+
+bool any(__m256i v) { return _mm256_testz_si256(v, v) == 0; }
+
+// The vectors of a step; the second is zero if the block has at most 8 channels.
+struct Step {
+  __m256i v0, v1;
+};
+
+Step arrange(const std::int8_t* cell, std::int32_t vectors) {
+  const __m256i low = load(cell), high = load(cell + 32);
+  if (vectors == 1) return {low, _mm256_setzero_si256()};
+  return {_mm256_permute2x128_si256(low, high, 0x20), _mm256_permute2x128_si256(low, high, 0x31)};
+}
+
+struct StepCount {
+  std::int32_t plain, complemented;
+};
+
+StepCount count_steps(const GemmSource& source, std::int32_t block, std::int32_t vectors) {
+  StepCount count{0, 0};
+  alignas(32) std::int8_t cell[64];
+  for (std::int32_t i = 0; i < source.steps; ++i) {
+    source.step(source.params, block, i, cell);
+    const Step step = arrange(cell, vectors);
+    if (!any(_mm256_or_si256(step.v0, step.v1))) continue;
+    if (!any(_mm256_or_si256(unsafe_pairs(step.v0), unsafe_pairs(step.v1)))) {
+      ++count.plain;
+      continue;
+    }
+    ++count.complemented;
+    if (any(_mm256_or_si256(make_safe(step.v0).rest, make_safe(step.v1).rest))) ++count.plain;
+  }
+  return count;
+}
+
+std::size_t block_bytes(const StepCount& count, std::int32_t vectors) {
+  const auto weights = static_cast<std::size_t>(count.plain + 2 * count.complemented) * 32;
+  return align64(sizeof(Block) + offsets_bytes(count.plain + count.complemented) +
+                 weights * static_cast<std::size_t>(vectors));
+}
+
+std::size_t directory_bytes(std::int32_t blocks) { return align64(static_cast<std::size_t>(blocks) * 8); }
+
+// Appends steps to a block under construction.
+struct Writer {
+  std::int32_t* plain_offset;
+  std::int32_t* complemented_offset;
+  std::int8_t* plain;
+  std::int8_t* complemented;
+  std::int32_t vectors;
+
+  void add_plain(std::int32_t offset, __m256i w0, __m256i w1) {
+    *plain_offset++ = offset;
+    store(plain, w0);
+    if (vectors == 2) store(plain + 32, w1);
+    plain += 32 * vectors;
+  }
+
+  void add_complemented(std::int32_t offset, const SafeWeights& w0, const SafeWeights& w1) {
+    *complemented_offset++ = offset;
+    store(complemented, w0.main);
+    store(complemented + 32 * vectors, w0.mask);
+    if (vectors == 2) {
+      store(complemented + 32, w1.main);
+      store(complemented + 96, w1.mask);
+    }
+    complemented += 64 * vectors;
+  }
+};
+
+// Start values and epilogue constants; sums are those of all and of the complemented weights per channel.
+void write_constants(const GemmChannels& channels, std::int32_t L, const Step& sum, const Step& complemented,
+                     Block* block) {
+  const std::int32_t vectors = vectors_of(channels.count);
+  alignas(32) std::int32_t B[16];
+  for (std::int32_t i = 0; i < 16; ++i) {
+    // Channel of lane i of the vectors, and of lane i after vpackssdw of the two vectors (or of one with itself).
+    const std::int32_t lane = vectors == 2 ? (i & 3) | (i & 4) << 1 | (i & 8) >> 1 : i;
+    const std::int32_t packed = vectors == 2 ? i : (i & 3) | (i & 8) >> 1;
+    B[i] = lane < channels.count ? channels.B[lane] : 0;
+    block->shift[i] = lane < channels.count ? channels.s[lane] : 0;
+    block->m[i] = packed < channels.count ? channels.m[packed] : std::int16_t{16384};
+  }
+  store(block->start, start_value(load(B), L, sum.v0, complemented.v0));
+  store(block->start + 8, start_value(load(B + 8), L, sum.v1, complemented.v1));
+  store(block->low, low_bits(load(B), L));
+  store(block->low + 8, low_bits(load(B + 8), L));
+}
+
+void pack_block(const GemmSource& source, std::int32_t index, const GemmChannels& channels, const StepCount& count,
+                std::uint8_t* to) {
+  auto* block = reinterpret_cast<Block*>(to);
+  const std::int32_t vectors = vectors_of(channels.count);
+  *block = Block{};
+  block->channels = channels.count;
+  block->plain = count.plain;
+  block->complemented = count.complemented;
+  auto* offsets = reinterpret_cast<std::int32_t*>(to + sizeof(Block));
+  auto* weights = reinterpret_cast<std::int8_t*>(to + sizeof(Block) + offsets_bytes(count.plain + count.complemented));
+  Writer writer{offsets, offsets + count.plain, weights, weights + count.plain * 32 * vectors, vectors};
+
+  const __m256i zero = _mm256_setzero_si256(), one = _mm256_set1_epi8(1);
+  Step sum{zero, zero}, complemented{zero, zero};
+  alignas(32) std::int8_t cell[64];
+  for (std::int32_t i = 0; i < source.steps; ++i) {
+    const std::int32_t offset = source.step(source.params, index, i, cell);
+    const Step step = arrange(cell, vectors);
+    if (!any(_mm256_or_si256(step.v0, step.v1))) continue;
+    sum = {dot(sum.v0, one, step.v0), dot(sum.v1, one, step.v1)};
+    if (!any(_mm256_or_si256(unsafe_pairs(step.v0), unsafe_pairs(step.v1)))) {
+      writer.add_plain(offset, step.v0, step.v1);
+      continue;
+    }
+    const SafeWeights w0 = make_safe(step.v0), w1 = make_safe(step.v1);
+    writer.add_complemented(offset, w0, w1);
+    complemented = {dot(complemented.v0, one, _mm256_and_si256(step.v0, w0.mask)),
+                    dot(complemented.v1, one, _mm256_and_si256(step.v1, w1.mask))};
+    if (any(_mm256_or_si256(w0.rest, w1.rest))) writer.add_plain(offset, w0.rest, w1.rest);
+  }
+  write_constants(channels, source.L, sum, complemented, block);
+}
+
+struct Weights {
+  const std::int32_t* offsets;
+  const std::int8_t* vectors;
+};
+
+Weights weights_of(const Block& block) {
+  const auto* end = reinterpret_cast<const std::uint8_t*>(&block + 1);
+  return {reinterpret_cast<const std::int32_t*>(end),
+          reinterpret_cast<const std::int8_t*>(end + offsets_bytes(block.plain + block.complemented))};
+}
+
+// Accumulators are separate variables: gcc 12 keeps arrays of them in memory.
+#define OPENBPU_PIXELS(X) X(0) X(1) X(2) X(3)
+
+// Pixels 0..P-1 of a tile, 16 channels: int16 results before clamping.
+template <int P>
+OPENBPU_INLINE void tile16(const Block& block, const std::uint8_t* in, std::int64_t step, const Clamp& clamp,
+                           std::uint8_t* out, std::int64_t out_step) {
+  const auto [offset, w] = weights_of(block);
+  const __m256i start0 = load(block.start), start1 = load(block.start + 8);
+#define OPENBPU_DECLARE(i)                                \
+  const std::uint8_t* a##i = in + (i < P ? i : 0) * step; \
+  __m256i c##i##0 = start0, c##i##1 = start1;
+  OPENBPU_PIXELS(OPENBPU_DECLARE)
+#undef OPENBPU_DECLARE
+
+  const std::int8_t* v = w;
+  std::int32_t k = 0;
+  for (; k < block.plain; ++k, v += 64) {
+    const std::int64_t at = offset[k];
+    const __m256i w0 = load(v), w1 = load(v + 32);
+#define OPENBPU_STEP(i)                      \
+  if constexpr (i < P) {                     \
+    const __m256i x = broadcast4(a##i + at); \
+    c##i##0 = dot(c##i##0, x, w0);           \
+    c##i##1 = dot(c##i##1, x, w1);           \
+  }
+    OPENBPU_PIXELS(OPENBPU_STEP)
+#undef OPENBPU_STEP
+  }
+  for (; k < block.plain + block.complemented; ++k, v += 128) {
+    const std::int64_t at = offset[k];
+    const __m256i w0 = load(v), w1 = load(v + 32), m0 = load(v + 64), m1 = load(v + 96);
+#define OPENBPU_STEP(i)                                  \
+  if constexpr (i < P) {                                 \
+    const __m256i x = broadcast4(a##i + at);             \
+    c##i##0 = dot(c##i##0, _mm256_xor_si256(x, m0), w0); \
+    c##i##1 = dot(c##i##1, _mm256_xor_si256(x, m1), w1); \
+  }
+    OPENBPU_PIXELS(OPENBPU_STEP)
+#undef OPENBPU_STEP
+  }
+
+  const __m256i m = load(block.m);
+#define OPENBPU_FINISH(i)                                                                                  \
+  const __m256i t##i = multiply(_mm256_packs_epi32(scale(c##i##0, block.low, block.shift, clamp),          \
+                                                   scale(c##i##1, block.low + 8, block.shift + 8, clamp)), \
+                                m);
+  OPENBPU_PIXELS(OPENBPU_FINISH)
+#undef OPENBPU_FINISH
+  const __m256i y0 = _mm256_permute4x64_epi64(narrow(t0, t1, clamp), 0xd8);
+  const __m256i y1 = _mm256_permute4x64_epi64(narrow(t2, t3, clamp), 0xd8);
+  store_first(out, _mm256_castsi256_si128(y0), block.channels);
+  if constexpr (P > 1) store_first(out + out_step, _mm256_extracti128_si256(y0, 1), block.channels);
+  if constexpr (P > 2) store_first(out + 2 * out_step, _mm256_castsi256_si128(y1), block.channels);
+  if constexpr (P > 3) store_first(out + 3 * out_step, _mm256_extracti128_si256(y1, 1), block.channels);
+}
+
+// The same for a block of at most 8 channels.
+template <int P>
+OPENBPU_INLINE void tile8(const Block& block, const std::uint8_t* in, std::int64_t step, const Clamp& clamp,
+                          std::uint8_t* out, std::int64_t out_step) {
+  const auto [offset, w] = weights_of(block);
+  const __m256i start = load(block.start);
+#define OPENBPU_DECLARE(i)                                \
+  const std::uint8_t* a##i = in + (i < P ? i : 0) * step; \
+  __m256i c##i = start;
+  OPENBPU_PIXELS(OPENBPU_DECLARE)
+#undef OPENBPU_DECLARE
+
+  const std::int8_t* v = w;
+  std::int32_t k = 0;
+  for (; k < block.plain; ++k, v += 32) {
+    const std::int64_t at = offset[k];
+    const __m256i w0 = load(v);
+#define OPENBPU_STEP(i) \
+  if constexpr (i < P) c##i = dot(c##i, broadcast4(a##i + at), w0);
+    OPENBPU_PIXELS(OPENBPU_STEP)
+#undef OPENBPU_STEP
+  }
+  for (; k < block.plain + block.complemented; ++k, v += 64) {
+    const std::int64_t at = offset[k];
+    const __m256i w0 = load(v), m0 = load(v + 32);
+#define OPENBPU_STEP(i) \
+  if constexpr (i < P) c##i = dot(c##i, _mm256_xor_si256(broadcast4(a##i + at), m0), w0);
+    OPENBPU_PIXELS(OPENBPU_STEP)
+#undef OPENBPU_STEP
+  }
+
+  const __m256i m = load(block.m);
+#define OPENBPU_FINISH(i)                                          \
+  const __m256i s##i = scale(c##i, block.low, block.shift, clamp); \
+  const __m256i t##i = multiply(_mm256_packs_epi32(s##i, s##i), m);
+  OPENBPU_PIXELS(OPENBPU_FINISH)
+#undef OPENBPU_FINISH
+  // Dwords 0 and 4 hold the channels of the first pixel of a pair, 2 and 6 those of the second.
+  const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+  const __m256i y0 = _mm256_permutevar8x32_epi32(narrow(t0, t1, clamp), order);
+  const __m256i y1 = _mm256_permutevar8x32_epi32(narrow(t2, t3, clamp), order);
+  store_first(out, _mm256_castsi256_si128(y0), block.channels);
+  if constexpr (P > 1) store_first(out + out_step, _mm256_extracti128_si256(y0, 1), block.channels);
+  if constexpr (P > 2) store_first(out + 2 * out_step, _mm256_castsi256_si128(y1), block.channels);
+  if constexpr (P > 3) store_first(out + 3 * out_step, _mm256_extracti128_si256(y1, 1), block.channels);
+}
+
+#undef OPENBPU_PIXELS
+
+using Tile = void (*)(const Block&, const std::uint8_t*, std::int64_t, const Clamp&, std::uint8_t*, std::int64_t);
+
+template <int P>
+void tile(const Block& block, const std::uint8_t* in, std::int64_t step, const Clamp& clamp, std::uint8_t* out,
+          std::int64_t out_step) {
+  if (block.channels > 8)
+    tile16<P>(block, in, step, clamp, out, out_step);
+  else
+    tile8<P>(block, in, step, clamp, out, out_step);
+}
+
+}  // namespace
+
+std::size_t gemm_packed_bytes(const GemmSource& source) {
+  std::size_t bytes = directory_bytes(source.blocks);
+  for (std::int32_t block = 0; block < source.blocks; ++block) {
+    const std::int32_t vectors = vectors_of(source.channels(source.params, block).count);
+    bytes += block_bytes(count_steps(source, block, vectors), vectors);
+  }
+  return bytes;
+}
+
+void gemm_pack(const GemmSource& source, std::uint8_t* packed) {
+  auto* directory = reinterpret_cast<std::int64_t*>(packed);
+  std::size_t at = directory_bytes(source.blocks);
+  for (std::int32_t block = 0; block < source.blocks; ++block) {
+    const GemmChannels channels = source.channels(source.params, block);
+    const std::int32_t vectors = vectors_of(channels.count);
+    const StepCount count = count_steps(source, block, vectors);
+    directory[block] = static_cast<std::int64_t>(at);
+    pack_block(source, block, channels, count, packed + at);
+    at += block_bytes(count, vectors);
+  }
+}
+
+void gemm_run(const std::uint8_t* packed, std::int32_t block_index, const GemmLines& lines, const Rq8& rq) {
+  const auto* directory = reinterpret_cast<const std::int64_t*>(packed);
+  const auto& block = *reinterpret_cast<const Block*>(packed + directory[block_index]);
+  const Clamp clamp = make_clamp(rq.L, rq.lo, rq.hi);
+  static constexpr Tile kTail[4] = {nullptr, tile<1>, tile<2>, tile<3>};
+  for (std::int32_t line = 0; line < lines.lines; ++line) {
+    const std::uint8_t* in = lines.in + line * lines.in_line;
+    std::uint8_t* out = lines.out + line * lines.out_line;
+    std::int32_t x = 0;
+    for (; x + 4 <= lines.pixels; x += 4, in += 4 * lines.in_pixel, out += 4 * lines.out_pixel)
+      tile<4>(block, in, lines.in_pixel, clamp, out, lines.out_pixel);
+    if (x < lines.pixels) kTail[lines.pixels - x](block, in, lines.in_pixel, clamp, out, lines.out_pixel);
+  }
+}
+
+}  // namespace openbpu::kernels::avx2
