@@ -1,0 +1,81 @@
+"""Reads ONNX models; every way in which a file can be bad ends in one ModelError."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import onnx
+from google.protobuf.message import DecodeError
+from onnx.external_data_helper import ExternalDataInfo, uses_external_data
+
+from openbpu.errors import ModelError
+
+
+def load(model: str | os.PathLike[str] | bytes | onnx.ModelProto) -> onnx.ModelProto:
+    """A model from a path, from bytes, or a copy of a proto; external data is read into memory.
+
+    Raises ModelError naming the file and the cause: missing, empty, truncated, not ONNX, external data missing.
+    """
+    if isinstance(model, onnx.ModelProto):
+        copy = onnx.ModelProto()
+        copy.CopyFrom(model)
+        return _checked(copy, "model")
+    if isinstance(model, bytes | bytearray | memoryview):
+        return _checked(_parse(bytes(model), "model"), "model")
+    if not isinstance(model, str | os.PathLike):
+        raise ModelError("a model is a path, bytes or an onnx.ModelProto", where="model", seen=type(model).__name__)
+    path = Path(model)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ModelError("the model file must be readable", where=str(path), seen=error.strerror) from error
+    proto = _parse(data, str(path))
+    _load_external(proto, path)
+    return _checked(proto, str(path))
+
+
+def _parse(data: bytes, where: str) -> onnx.ModelProto:
+    if not data:
+        raise ModelError("must be an ONNX model", where=where, seen="no bytes")
+    try:
+        return onnx.ModelProto.FromString(data)
+    except DecodeError as error:
+        raise ModelError(
+            "must be an ONNX model",
+            where=where,
+            seen=f"{len(data)} bytes that are damaged, truncated or of another format",
+        ) from error
+
+
+def _load_external(model: onnx.ModelProto, path: Path) -> None:
+    for tensor in model.graph.initializer:
+        if uses_external_data(tensor):
+            location = ExternalDataInfo(tensor).location
+            if not (path.parent / location).is_file():
+                raise ModelError(
+                    f"the external data of tensor {tensor.name} must be beside the model",
+                    where=str(path),
+                    seen=f"no file {location}",
+                    remedy="keep the files of the model together, or save it in one file",
+                )
+    try:
+        onnx.load_external_data_for_model(model, str(path.parent))
+    except (OSError, ValueError, onnx.checker.ValidationError) as error:
+        raise ModelError("external data must be readable", where=str(path), seen=error) from error
+
+
+def _checked(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
+    if not model.graph.node and not model.graph.output:
+        raise ModelError("must hold a graph", where=where, seen="none")
+    external = [t.name for t in model.graph.initializer if uses_external_data(t)]
+    if external:
+        raise ModelError(
+            "a model with external data is loaded from its path", where=where, seen=f"tensor {external[0]}"
+        )
+    try:
+        onnx.checker.check_model(model)
+    except (onnx.checker.ValidationError, ValueError, UnicodeDecodeError) as error:
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ModelError("must be a valid ONNX model", where=where, seen=first) from error
+    return model

@@ -1,0 +1,232 @@
+"""Makes a loaded model static, shape-inferred, named and, if it is a float model, simple."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+from onnx import TensorProto, numpy_helper
+from onnxscript import optimizer, rewriter
+from onnxscript.rewriter.rules.common import (
+    fuse_batchnorm_into_conv_rule,
+    fuse_batchnorm_into_conv_transpose_rule,
+    fuse_batchnorm_into_gemm_rule,
+    fuse_pad_into_conv_rule,
+    matmul_add_to_gemm_rule,
+    normalize_pad_format_conv_rule,
+)
+
+from openbpu.errors import ModelError
+
+_OPSET = 17  # of clean float models; newer ones stay as they are
+_RULES = [
+    normalize_pad_format_conv_rule,
+    fuse_pad_into_conv_rule,
+    fuse_batchnorm_into_conv_rule,
+    fuse_batchnorm_into_conv_transpose_rule,
+    fuse_batchnorm_into_gemm_rule,
+    matmul_add_to_gemm_rule,
+]
+_REDUCED = (TensorProto.FLOAT16, TensorProto.BFLOAT16)
+
+
+def prepare(model: onnx.ModelProto, input_shapes: Mapping[str, tuple[int, ...]] | None = None) -> onnx.ModelProto:
+    """A clean float model: opset 17 or newer, static shapes, BatchNormalization and constants folded, nodes named.
+
+    A dynamic batch becomes 1; other dynamic dimensions are fixed by `input_shapes` or refused. float16 weights become
+    float32. The outputs are those of the given model up to float rounding. Raises ModelError.
+    """
+    _fix_shapes(model, input_shapes or {})
+    _widen_floats(model)
+    model = _upgraded(model)
+    model = _inferred(model)
+    model = _simplified(model)
+    _fold_bias_adds(model)
+    _name_nodes(model)
+    return _inferred(model)
+
+
+def prepare_qdq(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A quantised model with static shapes and named nodes; Q and DQ nodes stay as they are. Raises ModelError."""
+    _fix_shapes(model, {})
+    _name_nodes(model)
+    return _inferred(model)
+
+
+# ---- shapes
+
+
+def _fix_shapes(model: onnx.ModelProto, wanted: Mapping[str, tuple[int, ...]]) -> None:
+    initialisers = {t.name for t in model.graph.initializer}
+    inputs = {i.name: i for i in model.graph.input if i.name not in initialisers}
+    for name in wanted:
+        if name not in inputs:
+            raise ModelError(
+                "input_shapes names an input of the model", where=name, remedy=f"the inputs are {', '.join(inputs)}"
+            )
+    for name, info in inputs.items():
+        tensor = info.type.tensor_type
+        if not info.type.HasField("tensor_type") or not tensor.HasField("shape"):
+            if name not in wanted:
+                raise ModelError("an input needs a shape", where=f"input {name}", remedy=_shape_remedy(name))
+            tensor.shape.SetInParent()
+            tensor.shape.dim.extend(onnx.TensorShapeProto.Dimension() for _ in wanted[name])
+        _fix_input(name, list(tensor.shape.dim), wanted.get(name))
+
+
+def _fix_input(name: str, dims: list[onnx.TensorShapeProto.Dimension], wanted: tuple[int, ...] | None) -> None:
+    if wanted is not None and len(wanted) != len(dims):
+        raise ModelError(
+            f"the shape of this input has {len(dims)} dimensions", where=f"input {name}", seen=f"input_shapes {wanted}"
+        )
+    for axis, dim in enumerate(dims):
+        fixed = dim.dim_value if dim.HasField("dim_value") and dim.dim_value > 0 else None
+        if wanted is not None:
+            if fixed is not None and fixed != wanted[axis]:
+                raise ModelError(
+                    f"dimension {axis} is {fixed} in the model",
+                    where=f"input {name}",
+                    seen=f"input_shapes {wanted}",
+                    remedy="only dynamic dimensions can be fixed",
+                )
+            dim.dim_value = wanted[axis]
+        elif fixed is None:
+            if axis != 0:
+                raise ModelError(
+                    f"dimension {axis} ({dim.dim_param or 'unnamed'}) is dynamic; only the batch may be",
+                    where=f"input {name}",
+                    remedy=_shape_remedy(name),
+                )
+            dim.dim_value = 1
+
+
+def _shape_remedy(name: str) -> str:
+    return f"fix it with input_shapes={{{name!r}: (1, 3, 224, 224)}} or --input-shape {name}:1x3x224x224"
+
+
+def _inferred(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Fresh shape inference: what the file says of inner shapes may still be dynamic."""
+    del model.graph.value_info[:]
+    for output in model.graph.output:
+        output.type.tensor_type.ClearField("shape")
+    try:
+        return onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
+    except (onnx.shape_inference.InferenceError, ValueError) as error:
+        raise ModelError(
+            "shapes and types must fit together", where=model.graph.name, seen=_first_line(error)
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+
+
+# ---- float models
+
+
+def _upgraded(model: onnx.ModelProto) -> onnx.ModelProto:
+    version = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
+    if version >= _OPSET:
+        return model
+    try:
+        return onnx.version_converter.convert_version(model, _OPSET)
+    except (RuntimeError, ValueError, onnx.version_converter.ConvertError) as error:
+        if version >= 13:
+            return model
+        raise ModelError(
+            f"the model must be of opset 13 or newer, or convertible to {_OPSET}",
+            where=model.graph.name,
+            seen=f"opset {version}: {_first_line(error)}",
+            remedy="export the model again with a newer opset",
+        ) from error
+
+
+def _simplified(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Constant folding, dead code, batch normalisation into its convolution, padding into its convolution."""
+    try:
+        graph = ir.from_proto(model)
+        optimizer.optimize_ir(graph)
+        graph = rewriter.rewrite(graph, pattern_rewrite_rules=_RULES)
+        optimizer.optimize_ir(graph)
+        return ir.to_proto(graph)
+    except Exception as error:  # the passes raise what they please on models that break their assumptions
+        raise ModelError("the model cannot be simplified", where=model.graph.name, seen=_first_line(error)) from error
+
+
+def _widen_floats(model: onnx.ModelProto) -> None:
+    """float16 and bfloat16 models are float32 models with smaller files."""
+
+    def widened(tensor: TensorProto) -> TensorProto:
+        array = numpy_helper.to_array(tensor).astype(np.float32)
+        return numpy_helper.from_array(array, tensor.name)
+
+    for tensor in model.graph.initializer:
+        if tensor.data_type in _REDUCED:
+            tensor.CopyFrom(widened(tensor))
+    for node in model.graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("t") and attribute.t.data_type in _REDUCED:
+                attribute.t.CopyFrom(widened(attribute.t))
+            if node.op_type == "Cast" and attribute.name == "to" and attribute.i in _REDUCED:
+                attribute.i = TensorProto.FLOAT
+    for info in [*model.graph.input, *model.graph.output]:
+        if info.type.tensor_type.elem_type in _REDUCED:
+            info.type.tensor_type.elem_type = TensorProto.FLOAT
+
+
+def _fold_bias_adds(model: onnx.ModelProto) -> None:
+    """Conv followed by Add of a constant per channel: the constant becomes the bias."""
+    graph = model.graph
+    constants = {t.name: t for t in graph.initializer}
+    uses: dict[str, int] = {}
+    for name in [*(n for node in graph.node for n in node.input), *(o.name for o in graph.output)]:
+        uses[name] = uses.get(name, 0) + 1
+    producers = {out: node for node in graph.node for out in node.output}
+    for node in list(graph.node):
+        if node.op_type != "Add":
+            continue
+        for data, other in (node.input, node.input[::-1]):
+            conv = producers.get(data)
+            if conv is None or conv.op_type != "Conv" or other not in constants or uses[data] != 1:
+                continue
+            if _add_to_bias(graph, conv, constants, numpy_helper.to_array(constants[other])):
+                conv.output[0] = node.output[0]
+                graph.node.remove(node)
+                break
+
+
+def _add_to_bias(
+    graph: onnx.GraphProto, conv: onnx.NodeProto, constants: dict[str, TensorProto], extra: np.ndarray
+) -> bool:
+    if conv.input[1] not in constants:
+        return False
+    weight = constants[conv.input[1]]
+    channels, rank = weight.dims[0], len(weight.dims)
+    shape = (1,) * (rank - extra.ndim) + extra.shape
+    if len(shape) != rank or any(n != 1 for i, n in enumerate(shape) if i != 1) or extra.size not in (1, channels):
+        return False
+    bias = np.zeros(channels, np.float32)
+    if len(conv.input) > 2 and conv.input[2]:
+        if conv.input[2] not in constants:
+            return False
+        bias = numpy_helper.to_array(constants[conv.input[2]])
+    name = f"{conv.output[0]}/bias"
+    graph.initializer.append(numpy_helper.from_array((bias + extra.reshape(-1)).astype(np.float32), name))
+    constants[name] = graph.initializer[-1]
+    del conv.input[2:]
+    conv.input.append(name)
+    return True
+
+
+def _name_nodes(model: onnx.ModelProto) -> None:
+    """Every node gets a unique name: reports, errors and source maps refer to it."""
+    taken: set[str] = set()
+    for node in model.graph.node:
+        name = node.name or f"{node.op_type}/{next((o for o in node.output if o), '')}"
+        unique, count = name, 1
+        while unique in taken:
+            unique, count = f"{name}_{count}", count + 1
+        node.name = unique
+        taken.add(unique)
