@@ -38,6 +38,8 @@ const char* code_name(Code code) {
       return "Io";
     case Code::Cancelled:
       return "Cancelled";
+    case Code::Trap:
+      return "Trap";
     case Code::Internal:
       return "Internal";
   }

@@ -1,8 +1,7 @@
 // Instructions to steps: records become parameter blocks, output boxes become views with shifted pads and tables.
-#include <algorithm>
 #include <new>
 
-#include "engine/step.hpp"
+#include "engine/row_step.hpp"
 #include "isa/reflect.hpp"
 #include "isa/visit.hpp"
 #include "kernels/conv/conv.hpp"
@@ -31,31 +30,16 @@ static_assert(sizeof(kernels::PoolScale) == sizeof(isa::PoolEntry));
 static_assert(sizeof(kernels::ResizeTap) == sizeof(isa::ResizeEntry));
 static_assert(sizeof(kernels::RescaleEntry) == sizeof(isa::Rq16Entry));
 
-template <class Params>
-class RowStep final : public Step {
+// A program that stops itself; the engine reports it.
+class TrapStep final : public Step {
  public:
-  RowStep(const Params& params, const kernels::Row<Params>& row) : params_(params), row_(row) {
-    plan = row.plan(params_);
+  explicit TrapStep(std::int32_t number) {
+    info.row = "trap";
+    info.reason = "";
+    stops = true;
+    trap = number;
   }
-
-  bool pack() {
-    if (plan.packed_bytes == 0) return true;
-    packed_ = AlignedBytes(plan.packed_bytes);
-    if (!packed_.data()) return false;
-    row_.pack(params_, packed_.data());
-    return true;
-  }
-
-  void run(std::uint8_t* scratch, std::int32_t begin, std::int32_t end) const override {
-    row_.run(params_, packed_.data(), scratch, begin, end);
-  }
-
-  Params& params() { return params_; }
-
- private:
-  Params params_;
-  const kernels::Row<Params>& row_;
-  AlignedBytes packed_;
+  void run(std::uint8_t*, std::int32_t, std::int32_t) const override {}
 };
 
 // A channel box of an RQ8 table.
@@ -74,9 +58,7 @@ class Binder {
   StepResult operator()(Tag<Op::NOP>) { return nothing(); }
   StepResult operator()(Tag<Op::END>) { return nothing(); }
   StepResult operator()(Tag<Op::MARK>) { return nothing(); }
-  StepResult operator()(Tag<Op::TRAP>) {
-    return Status{Code::Illegal, "instruction TRAP", "the program stops itself with trap " + std::to_string(i_.C)};
-  }
+  StepResult operator()(Tag<Op::TRAP>) { return std::unique_ptr<Step>(new TrapStep(i_.C)); }
 
   StepResult operator()(Tag<Op::LOAD>) { return copy(); }
   StepResult operator()(Tag<Op::STORE>) { return copy(); }
@@ -85,14 +67,15 @@ class Binder {
     const isa::Const& item = m_.program->consts()[i_.weight];
     kernels::CopyParams p{};
     p.in = dense_row(const_cast<std::uint8_t*>(m_.program->data(item)), item.size);
-    p.out = dense_row(out().data, item.size);
+    p.out = dense_row(view(i_.out).data, item.size);
+    if (surface(i_.out).dtype == static_cast<std::uint8_t>(isa::DType::I8)) p.flip = storage(surface(i_.out));
     p.element_size = 1;
     return choose(p, kernels::copy_rows());
   }
   StepResult operator()(Tag<Op::FILL>) {
     kernels::FillParams p{};
     p.out = out();
-    p.byte = static_cast<std::uint8_t>(static_cast<std::uint8_t>(i_.C) ^ isa_.flip);
+    p.byte = static_cast<std::uint8_t>(static_cast<std::uint8_t>(i_.C) ^ m_.flip);
     return choose(p, kernels::fill_rows());
   }
 
@@ -114,7 +97,7 @@ class Binder {
     p.out = out();
     p.weights = weights() + std::int64_t{i_.box_c} / 16 * ((p.in.c + 3) / 4) * 64;
     p.rq = shifted(rq8(), i_.box_c);
-    p.flip = isa_.flip;
+    p.flip = m_.flip;
     return choose(p, kernels::matmul_rows());
   }
   StepResult operator()(Tag<Op::MATMULD>) {
@@ -126,12 +109,12 @@ class Binder {
     p.a_zero = surface(i_.in0).zero_point;
     p.b_zero = surface(i_.in1).zero_point;
     p.rq = rq8();
-    p.flip = isa_.flip;
+    p.flip = m_.flip;
     return choose(p, kernels::matmuld_rows());
   }
 
-  StepResult operator()(Tag<Op::ADD>) { return add(i_.mb); }
-  StepResult operator()(Tag<Op::SUB>) { return add(i_.mb); }
+  StepResult operator()(Tag<Op::ADD>) { return add(); }
+  StepResult operator()(Tag<Op::SUB>) { return add(); }
   StepResult operator()(Tag<Op::MUL>) {
     kernels::MulParams p{};
     p.a = boxed(in0());
@@ -144,7 +127,7 @@ class Binder {
     p.sh = i_.sh;
     p.lo = i_.lo;
     p.hi = i_.hi;
-    p.flip = isa_.flip;
+    p.flip = m_.flip;
     return choose(p, kernels::mul_rows());
   }
   StepResult operator()(Tag<Op::RESCALE>) {
@@ -157,12 +140,11 @@ class Binder {
     if (table.dims[0] != 1) p.entries += i_.box_c;
     p.lo = i_.lo;
     p.hi = i_.hi;
-    p.flip = isa_.flip;
+    p.flip = m_.flip;
     return choose(p, kernels::rescale_rows());
   }
   StepResult operator()(Tag<Op::LUT8>) {
-    return choose(kernels::Lut8Params{boxed(in0()), out(), item<std::int8_t>(i_.table), isa_.flip},
-                  kernels::lut8_rows());
+    return choose(kernels::Lut8Params{boxed(in0()), out(), item<std::int8_t>(i_.table), m_.flip}, kernels::lut8_rows());
   }
   StepResult operator()(Tag<Op::SOFTMAX>) {
     kernels::SoftmaxParams p{};
@@ -173,12 +155,12 @@ class Binder {
     p.zero = surface(i_.out).zero_point;
     p.lo = i_.lo;
     p.hi = i_.hi;
-    p.flip = isa_.flip;
+    p.flip = m_.flip;
     return choose(p, kernels::softmax_rows());
   }
 
   StepResult operator()(Tag<Op::MAXPOOL>) {
-    return choose(kernels::MaxPoolParams{channels(in0()), out(), window(), isa_.flip}, kernels::maxpool_rows());
+    return choose(kernels::MaxPoolParams{channels(in0()), out(), window(), m_.flip}, kernels::maxpool_rows());
   }
   StepResult operator()(Tag<Op::AVGPOOL>) {
     kernels::AvgPoolParams p{};
@@ -195,14 +177,14 @@ class Binder {
     p.zero = surface(i_.out).zero_point;
     p.lo = i_.lo;
     p.hi = i_.hi;
-    p.flip = isa_.flip;
+    p.flip = m_.flip;
     return choose(p, kernels::avgpool_rows());
   }
   StepResult operator()(Tag<Op::RESIZE_NN>) { return resize(kernels::resize_nearest_rows()); }
   StepResult operator()(Tag<Op::RESIZE_BILIN>) { return resize(kernels::resize_bilinear_rows()); }
 
-  StepResult operator()(Tag<Op::QUANTIZE>) { return ports(surface(i_.out), kernels::quantize_rows()); }
-  StepResult operator()(Tag<Op::DEQUANTIZE>) { return ports(surface(i_.in0), kernels::dequantize_rows()); }
+  StepResult operator()(Tag<Op::QUANTIZE>) { return convert(surface(i_.out), kernels::quantize_rows()); }
+  StepResult operator()(Tag<Op::DEQUANTIZE>) { return convert(surface(i_.in0), kernels::dequantize_rows()); }
 
  private:
   const isa::Surface& surface(std::uint16_t id) const { return m_.program->surfaces()[id]; }
@@ -212,12 +194,23 @@ class Binder {
   }
   static StepResult nothing() { return std::unique_ptr<Step>(); }
 
-  // A tensor of the file as kernels expect it: int8 operands of compute instructions are stored with the flip.
+  // How an int8 value is stored in a surface: value ^ storage(surface). The caller and, for those that move or convert
+  // its contents, the file hold int8 plain; uint8 is int8 + 128 everywhere.
+  std::uint8_t storage(const isa::Surface& s) const {
+    if (s.dtype == static_cast<std::uint8_t>(isa::DType::U8)) return 0x80;
+    if (s.dtype != static_cast<std::uint8_t>(isa::DType::I8)) return 0;
+    const auto region = static_cast<isa::Region>(s.region);
+    return region == isa::Region::Ddr || region == isa::Region::Sram ? m_.flip : std::uint8_t{0};
+  }
+  bool reads_plain_constants() const {
+    const auto op = static_cast<Op>(i_.op);
+    return op == Op::COPY || op == Op::LOAD || op == Op::DEQUANTIZE || op == Op::QUANTIZE;
+  }
+
+  // The first byte of a tensor in the file. Others than those above get a copy that is stored as in the arenas.
   std::uint8_t* constant(const isa::Surface& s) {
     auto* plain = const_cast<std::uint8_t*>(m_.program->constants().data()) + s.base;
-    const auto op = static_cast<Op>(i_.op);
-    const bool moved = op == Op::COPY || op == Op::LOAD;  // they flip on their own
-    if (isa_.flip == 0 || moved || s.dtype != static_cast<std::uint8_t>(isa::DType::I8)) return plain;
+    if (m_.flip == 0 || reads_plain_constants()) return plain;
     const std::size_t size = (s.n - std::size_t{1}) * s.stride_n + (s.h - std::size_t{1}) * s.stride_h +
                              (s.w - std::size_t{1}) * s.stride_w + s.c;
     constants_.emplace_back(size + kernels::kSlack);
@@ -225,29 +218,28 @@ class Binder {
       out_of_memory_ = true;
       return plain;
     }
-    for (std::size_t k = 0; k < size; ++k)
-      constants_.back().data()[k] = static_cast<std::uint8_t>(plain[k] ^ isa_.flip);
+    for (std::size_t k = 0; k < size; ++k) constants_.back().data()[k] = static_cast<std::uint8_t>(plain[k] ^ m_.flip);
     return constants_.back().data();
+  }
+
+  std::uint8_t* first_byte(const isa::Surface& s) {
+    switch (static_cast<isa::Region>(s.region)) {
+      case isa::Region::Const:
+        return constant(s);
+      case isa::Region::Ddr:
+        return m_.ddr + s.base;
+      case isa::Region::Sram:
+        return m_.sram + s.base;
+      case isa::Region::In:
+      case isa::Region::Out:
+        break;  // an offset until run() knows the caller's pointer
+    }
+    return reinterpret_cast<std::uint8_t*>(static_cast<std::uintptr_t>(s.base));
   }
 
   View view(std::uint16_t id) {
     const isa::Surface& s = surface(id);
-    std::uint8_t* region = nullptr;  // IN and OUT: an offset until run() knows the caller's pointer
-    switch (static_cast<isa::Region>(s.region)) {
-      case isa::Region::Const:
-        region = constant(s) - s.base;
-        break;
-      case isa::Region::Ddr:
-        region = m_.ddr;
-        break;
-      case isa::Region::Sram:
-        region = m_.sram;
-        break;
-      case isa::Region::In:
-      case isa::Region::Out:
-        break;
-    }
-    return {region + s.base,
+    return {first_byte(s),
             static_cast<std::int32_t>(s.n),
             static_cast<std::int32_t>(s.h),
             static_cast<std::int32_t>(s.w),
@@ -261,28 +253,34 @@ class Binder {
   View in0() { return view(i_.in0); }
   View out() { return boxed(view(i_.out)); }
 
+  // In integers: the address may be an offset still.
+  static void advance(View& v, std::int64_t bytes) {
+    v.data =
+        reinterpret_cast<std::uint8_t*>(reinterpret_cast<std::uintptr_t>(v.data) + static_cast<std::uintptr_t>(bytes));
+  }
+  void take_rows(View& v) const { advance(v, i_.box_y * v.sh), v.h = i_.box_h; }
+  void take_columns(View& v) const { advance(v, i_.box_x * v.sw), v.w = i_.box_w; }
+  void take_channels(View& v) const { advance(v, i_.box_c * v.sc), v.c = i_.box_n; }
+
   // The part of a view that stands under the output box.
   View boxed(View v) const {
-    v.data += i_.box_y * v.sh + i_.box_x * v.sw + i_.box_c * v.sc;
-    v.h = i_.box_h;
-    v.w = i_.box_w;
-    v.c = i_.box_n;
+    take_rows(v);
+    take_columns(v);
+    take_channels(v);
     return v;
   }
   View channels(View v) const {
-    v.data += i_.box_c * v.sc;
-    v.c = i_.box_n;
+    take_channels(v);
     return v;
   }
   View columns(View v) const {
-    v.data += i_.box_x * v.sw;
-    v.w = i_.box_w;
+    take_columns(v);
     return v;
   }
   View broadcast(View v) const {
-    if (v.h > 1) v.data += i_.box_y * v.sh, v.h = i_.box_h;
-    if (v.w > 1) v.data += i_.box_x * v.sw, v.w = i_.box_w;
-    if (v.c > 1) v.data += i_.box_c * v.sc, v.c = i_.box_n;
+    if (v.h > 1) take_rows(v);
+    if (v.w > 1) take_columns(v);
+    if (v.c > 1) take_channels(v);
     return v;
   }
   static View dense_row(std::uint8_t* data, std::uint64_t size) {
@@ -315,7 +313,7 @@ class Binder {
     p.pad_top = g.pad_top - i_.box_y * p.stride_h;
     p.pad_left = g.pad_left - i_.box_x * p.stride_w;
     p.in_zero = surface(i_.in0).zero_point;
-    p.flip = isa_.flip;
+    p.flip = m_.flip;
   }
 
   template <class Params>
@@ -335,18 +333,18 @@ class Binder {
     return choose(p, rows);
   }
 
-  StepResult add(std::int32_t mb) {
+  StepResult add() {
     kernels::AddParams p{};
     p.a = boxed(in0());
     p.b = broadcast(view(i_.in1));
     p.out = out();
     p.ma = i_.ma;
-    p.mb = mb;
+    p.mb = i_.mb;
     p.C = i_.C;
     p.sh = i_.sh;
     p.lo = i_.lo;
     p.hi = i_.hi;
-    p.flip = isa_.flip;
+    p.flip = m_.flip;
     return choose(p, kernels::add_rows());
   }
 
@@ -369,74 +367,49 @@ class Binder {
     p.out = out();
     p.rows = item<kernels::ResizeTap>(tables.rows) + i_.box_y;
     p.columns = item<kernels::ResizeTap>(tables.columns) + i_.box_x;
-    p.flip = isa_.flip;
+    p.flip = m_.flip;
     return choose(p, rows);
   }
 
   StepResult copy() {
-    const auto caller = [this](std::uint16_t id) {
-      return surface(id).region == static_cast<std::uint8_t>(isa::Region::In) ||
-             surface(id).region == static_cast<std::uint8_t>(isa::Region::Out) ||
-             surface(id).region == static_cast<std::uint8_t>(isa::Region::Const);
-    };
     kernels::CopyParams p{};
     p.in = boxed(in0());
     p.out = out();
     p.element_size = static_cast<std::int32_t>(isa::element_size(static_cast<isa::DType>(surface(i_.in0).dtype)));
-    // Arenas hold value ^ flip, the caller and the file plain int8.
-    const bool int8 = surface(i_.in0).dtype == static_cast<std::uint8_t>(isa::DType::I8);
-    p.flip = int8 && caller(i_.in0) != caller(i_.out) ? isa_.flip : std::uint8_t{0};
+    p.flip = static_cast<std::uint8_t>(storage(surface(i_.in0)) ^ storage(surface(i_.out)));
     return choose(p, kernels::copy_rows());
   }
 
-  StepResult ports(const isa::Surface& quantised, kernels::Rows<kernels::QuantizeParams> rows) {
+  StepResult convert(const isa::Surface& quantised, kernels::Rows<kernels::QuantizeParams> rows) {
     kernels::QuantizeParams p{};
     p.in = boxed(in0());
     p.out = out();
     p.scale = static_cast<float>(quantised.scale);
     p.zero = quantised.zero_point;
-    p.flip = isa_.flip;
+    p.flip = storage(quantised);
     return choose(p, rows);
   }
 
   template <class Params>
   StepResult choose(const Params& params, kernels::Rows<Params> rows) {
-    const auto allowed = [this](kernels::Isa isa) {
-      return std::find(isa_.allowed.begin(), isa_.allowed.end(), isa) != isa_.allowed.end();
-    };
-    const char* reason = "";
-    for (const auto& row : rows) {
-      if (!allowed(row.isa)) continue;
-      if (!row.accepts(params)) {
-        if (row.isa == isa_.isa) reason = "the faster rows do not take these parameters";
-        continue;
-      }
-      auto step = std::unique_ptr<RowStep<Params>>(new (std::nothrow) RowStep<Params>(params, row));
-      if (!step || out_of_memory_ || !step->pack())
-        return Status{Code::NoMemory, "engine", "no memory for packed weights"};
-      step->info.row = row.name;
-      step->info.reason = row.isa == isa_.isa ? "" : *reason ? reason : "there is no row of this ISA";
-      step->constants = std::move(constants_);
-      note_ports(*step);
-      return std::unique_ptr<Step>(std::move(step));
+    if (out_of_memory_) return Status{Code::NoMemory, "engine", "no memory for constants"};
+    auto made = make_row_step(params, rows, isa_);
+    if (!made.ok()) return made.status();
+    made.value()->constants = std::move(constants_);
+    if constexpr (std::is_same_v<Params, kernels::CopyParams> || std::is_same_v<Params, kernels::QuantizeParams>) {
+      note_port(*made.value(), made.value()->params().in, i_.in0);
+      note_port(*made.value(), made.value()->params().out, i_.out);
     }
-    return Status{Code::Internal, "engine", "no kernel row takes the instruction"};
+    return std::unique_ptr<Step>(std::move(made.value()));
   }
 
-  // Views of the caller's memory are completed at run time; only parameter blocks with `in` and `out` touch it.
-  template <class Params>
-  void note_ports(RowStep<Params>& step) {
-    if constexpr (std::is_same_v<Params, kernels::CopyParams> || std::is_same_v<Params, kernels::QuantizeParams>) {
-      note(step, step.params().in, i_.in0);
-      note(step, step.params().out, i_.out);
-    }
-  }
-  void note(Step& step, View& target, std::uint16_t id) {
+  // Views of the caller's memory are completed at run time; until then `data` holds the offset.
+  void note_port(Step& step, View& target, std::uint16_t id) {
     if (id == isa::kNoId) return;
     const isa::Surface& s = surface(id);
     const auto region = static_cast<isa::Region>(s.region);
     if (region != isa::Region::In && region != isa::Region::Out) return;
-    step.ports.push_back({&target, region, s.port, reinterpret_cast<std::uint64_t>(target.data)});
+    step.ports.push_back({&target, region, s.port, reinterpret_cast<std::uintptr_t>(target.data)});
     target.data = nullptr;
   }
 
@@ -451,18 +424,27 @@ std::uint64_t surface_bytes(const isa::Surface& s) {
   return std::uint64_t{s.n} * s.h * s.w * s.c * isa::element_size(static_cast<isa::DType>(s.dtype));
 }
 
+// Operands once: the output box, that share of the input rows, that share of the weights.
+std::uint64_t traffic(const isa::Instruction& i, const container::Program& program) {
+  if (i.out == isa::kNoId) return 0;
+  const isa::Surface& out = program.surfaces()[i.out];
+  std::uint64_t bytes = surface_bytes(out) / (std::uint64_t{out.h} * out.w * out.c) * i.box_h * i.box_w * i.box_n;
+  for (std::uint16_t id : {i.in0, i.in1})
+    if (id != isa::kNoId) bytes += surface_bytes(program.surfaces()[id]) * i.box_h / out.h;
+  if (i.weight != isa::kNoId) bytes += program.consts()[i.weight].size * i.box_n / out.c;
+  return bytes;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Step>> bind(const isa::Instruction& instruction, const Memory& memory, const IsaInfo& isa) {
   StepResult result = isa::visit(static_cast<Op>(instruction.op), Binder(instruction, memory, isa));
   if (!result.ok() || !result.value()) return result;
-  Step& step = *result.value();
-  step.info.op = static_cast<Op>(instruction.op);
-  step.info.layer = instruction.layer;
-  step.info.macs = isa::macs(instruction, memory.program->sections());
-  for (std::uint16_t id : {instruction.in0, instruction.in1, instruction.out})
-    if (id != isa::kNoId) step.info.bytes += surface_bytes(memory.program->surfaces()[id]);
-  if (instruction.weight != isa::kNoId) step.info.bytes += memory.program->consts()[instruction.weight].size;
+  StepInfo& info = result.value()->info;
+  info.op = static_cast<Op>(instruction.op);
+  info.layer = instruction.layer;
+  info.macs = isa::macs(instruction, memory.program->sections());
+  info.bytes = traffic(instruction, *memory.program);
   return result;
 }
 

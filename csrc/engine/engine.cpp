@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <new>
 
 #include "engine/features.hpp"
 #include "engine/step.hpp"
@@ -12,11 +11,13 @@
 namespace openbpu::engine {
 namespace {
 
-// Below this estimate a step runs on the calling thread: waking the others costs more.
-constexpr double kThreadedNanoseconds = 8000;
-constexpr double kMacsPerNanosecond = 150, kBytesPerNanosecond = 15;
+// A step shorter than this runs on the calling thread alone: inviting the others would cost a good part of it.
+constexpr double kThreadedNanoseconds = 10000;
 
-constexpr int kMaxThreads = 256;
+double estimated_nanoseconds(const StepInfo& info, const IsaInfo& isa) {
+  return static_cast<double>(info.macs) / isa.macs_per_nanosecond +
+         static_cast<double>(info.bytes) / isa.bytes_per_nanosecond;
+}
 
 struct Work {
   const Step* step;
@@ -24,23 +25,78 @@ struct Work {
   std::size_t scratch_stride;
 };
 
-void run_units(void* context, std::int32_t begin, std::int32_t end, int worker) {
+void run_units(void* context, std::int32_t begin, std::int32_t end, int slot) {
   const Work& work = *static_cast<const Work*>(context);
-  work.step->run(work.scratch + static_cast<std::size_t>(worker) * work.scratch_stride, begin, end);
+  work.step->run(work.scratch + static_cast<std::size_t>(slot) * work.scratch_stride, begin, end);
+}
+
+Result<const isa::Entry*> find_entry(const container::Program& program, const std::string& name) {
+  std::string names;
+  for (const isa::Entry& entry : program.entries()) {
+    if (name.empty() || program.string(entry.name) == name) return &entry;
+    names += std::string(names.empty() ? "" : ", ") + std::string(program.string(entry.name));
+  }
+  return Status{Code::BadArgument, "entry", "the file holds " + names + ", but no model called " + name};
+}
+
+Status check(const Options& options) {
+  if (options.threads < 0 || options.threads > kMaxThreads)
+    return {Code::BadArgument, "threads",
+            "must be 0 (all) to " + std::to_string(kMaxThreads) + "; got " + std::to_string(options.threads)};
+  if (options.flip && *options.flip != 0 && *options.flip != 0x80)
+    return {Code::BadArgument, "flip", "must be 0 or 128; got " + std::to_string(*options.flip)};
+  return {};
 }
 
 }  // namespace
 
 struct Engine::State {
+  explicit State(int thread_count) : threads(thread_count), demand(thread_count) {}
+
+  Status allocate_arenas();
+  Status bind_steps(std::uint8_t flip);
+  Status allocate_scratch();
+
   std::shared_ptr<const container::Program> program;
   const isa::Entry* entry = nullptr;
   const IsaInfo* isa = nullptr;
-  int threads = 1;
+  const int threads;
+  const ThreadDemand demand;
   AlignedBytes ddr, sram, scratch;
   std::size_t scratch_stride = 0;
   std::vector<std::unique_ptr<Step>> steps;
   std::vector<StepInfo> infos;
 };
+
+// Slack on both sides: vector rows read whole registers.
+Status Engine::State::allocate_arenas() {
+  ddr = AlignedBytes(entry->ddr_bytes + 2 * kernels::kSlack);
+  sram = AlignedBytes(entry->sram_bytes + 2 * kernels::kSlack);
+  if (ddr.data() && sram.data()) return {};
+  return {Code::NoMemory, "arena",
+          std::to_string(entry->ddr_bytes) + " bytes of DDR, " + std::to_string(entry->sram_bytes) + " of SRAM"};
+}
+
+Status Engine::State::bind_steps(std::uint8_t flip) {
+  const Memory memory{program.get(), entry, ddr.data() + kernels::kSlack, sram.data() + kernels::kSlack, flip};
+  for (std::uint32_t k = 0; k < entry->instructions; ++k) {
+    Result<std::unique_ptr<Step>> bound = bind(program->code()[entry->first_instruction + k], memory, *isa);
+    if (!bound.ok()) return bound.status();
+    if (!bound.value()) continue;
+    bound.value()->info.instruction = k;
+    bound.value()->threaded = estimated_nanoseconds(bound.value()->info, *isa) > kThreadedNanoseconds;
+    infos.push_back(bound.value()->info);
+    steps.push_back(std::move(bound.value()));
+  }
+  return {};
+}
+
+Status Engine::State::allocate_scratch() {
+  for (const auto& step : steps) scratch_stride = std::max(scratch_stride, (step->plan.scratch_bytes + 63) / 64 * 64);
+  scratch = AlignedBytes(scratch_stride * static_cast<std::size_t>(threads));
+  if (scratch.data()) return {};
+  return {Code::NoMemory, "scratch", std::to_string(scratch_stride) + " bytes per thread"};
+}
 
 Engine::Engine(std::unique_ptr<State> state) : state_(std::move(state)) {}
 Engine::~Engine() = default;
@@ -48,44 +104,19 @@ Engine::~Engine() = default;
 Result<std::unique_ptr<Engine>> Engine::create(std::shared_ptr<const container::Program> program,
                                                const Options& options) {
   if (!program) return Status{Code::BadArgument, "engine", "a program is needed"};
-  if (options.threads < 0 || options.threads > kMaxThreads)
-    return Status{Code::BadArgument, "threads",
-                  "must be 0 (all) to " + std::to_string(kMaxThreads) + "; got " + std::to_string(options.threads)};
-  auto state = std::make_unique<State>();
+  if (Status status = check(options); !status.ok()) return status;
   const Result<const IsaInfo*> isa = find_isa(options.isa);
   if (!isa.ok()) return isa.status();
-  state->isa = isa.value();
-  state->threads = options.threads == 0 ? available_processors() : options.threads;
-  for (const isa::Entry& entry : program->entries())
-    if (!state->entry && (options.entry.empty() || program->string(entry.name) == options.entry)) state->entry = &entry;
-  if (!state->entry) return Status{Code::BadArgument, "entry", "the file has no model called " + options.entry};
+  const Result<const isa::Entry*> entry = find_entry(*program, options.entry);
+  if (!entry.ok()) return entry.status();
 
-  // Slack on both sides: vector rows read whole registers.
-  state->ddr = AlignedBytes(state->entry->ddr_bytes + 2 * kernels::kSlack);
-  state->sram = AlignedBytes(state->entry->sram_bytes + 2 * kernels::kSlack);
-  if (!state->ddr.data() || !state->sram.data())
-    return Status{Code::NoMemory, "arena", std::to_string(state->entry->ddr_bytes) + " bytes of DDR"};
-  const Memory memory{program.get(), state->entry, state->ddr.data() + kernels::kSlack,
-                      state->sram.data() + kernels::kSlack};
-  for (std::uint32_t k = 0; k < state->entry->instructions; ++k) {
-    Result<std::unique_ptr<Step>> bound =
-        bind(program->code()[state->entry->first_instruction + k], memory, *state->isa);
-    if (!bound.ok()) return bound.status();
-    if (!bound.value()) continue;
-    Step& step = *bound.value();
-    step.info.instruction = k;
-    step.threaded = static_cast<double>(step.info.macs) / kMacsPerNanosecond +
-                        static_cast<double>(step.info.bytes) / kBytesPerNanosecond >
-                    kThreadedNanoseconds;
-    state->scratch_stride = std::max(state->scratch_stride, (step.plan.scratch_bytes + 63) / 64 * 64);
-    state->infos.push_back(step.info);
-    state->steps.push_back(std::move(bound.value()));
-  }
-  state->scratch = AlignedBytes(state->scratch_stride * static_cast<std::size_t>(state->threads));
-  if (!state->scratch.data())
-    return Status{Code::NoMemory, "scratch", std::to_string(state->scratch_stride) + " bytes"};
-  parallel_prepare(state->threads);
+  auto state = std::make_unique<State>(options.threads == 0 ? available_processors() : options.threads);
   state->program = std::move(program);
+  state->entry = entry.value();
+  state->isa = isa.value();
+  if (Status status = state->allocate_arenas(); !status.ok()) return status;
+  if (Status status = state->bind_steps(options.flip.value_or(isa.value()->flip)); !status.ok()) return status;
+  if (Status status = state->allocate_scratch(); !status.ok()) return status;
   return std::unique_ptr<Engine>(new Engine(std::move(state)));
 }
 
@@ -102,12 +133,18 @@ Status Engine::run_steps(Span<const void* const> inputs, Span<void* const> outpu
   State& s = *state_;
   if (inputs.size() != s.entry->inputs || outputs.size() != s.entry->outputs)
     return {Code::BadArgument, "run", "needs one pointer per port"};
+  for (const void* memory : inputs)
+    if (!memory) return {Code::BadArgument, "run", "an input has no memory"};
+  for (const void* memory : outputs)
+    if (!memory) return {Code::BadArgument, "run", "an output has no memory"};
   for (std::size_t k = 0; k < s.steps.size(); ++k) {
     Step& step = *s.steps[k];
+    if (step.stops)
+      return {Code::Trap, "instruction " + std::to_string(step.info.instruction),
+              "the program stopped itself with trap " + std::to_string(step.trap)};
     for (const PortView& port : step.ports) {
       const void* memory = port.region == isa::Region::In ? inputs[port.port] : outputs[port.port];
-      if (!memory) return {Code::BadArgument, "run", "a port has no memory"};
-      port.view->data = static_cast<std::uint8_t*>(const_cast<void*>(memory)) + port.base;
+      port.view->data = static_cast<std::uint8_t*>(const_cast<void*>(memory)) + port.offset;
     }
     const auto start = timed ? clock::now() : clock::time_point{};
     Work work{&step, s.scratch.data(), s.scratch_stride};

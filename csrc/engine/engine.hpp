@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,7 +17,9 @@ namespace openbpu::engine {
 struct Options {
   std::string entry;         // name; empty: the first
   std::string isa = "auto";  // auto, scalar, avx2, avx512vnni, ... ; an ISA that the host lacks is an error
-  int threads = 1;           // 0: all that the process may use
+  int threads = 1;           // 0: all that the calling thread may use
+  // How int8 lies in the arenas (kernels/kernel.hpp): 0 or 0x80; unset: what suits the ISA. For tests of scalar rows.
+  std::optional<std::uint8_t> flip;
 };
 
 // What one instruction became.
@@ -27,7 +30,7 @@ struct StepInfo {
   const char* row;     // kernel row chosen
   const char* reason;  // why it is not the first row of the ISA asked for, or ""
   std::uint64_t macs;
-  std::uint64_t bytes;        // operands read and written once
+  std::uint64_t bytes;        // operands read and written once, about
   std::uint64_t nanoseconds;  // of the last profiled run
 };
 
@@ -37,7 +40,8 @@ class Engine {
                                                 const Options& options = {});
   ~Engine();
 
-  // Pointers to dense row-major buffers of the ports' sizes, in port order. Allocates nothing.
+  // Pointers to dense row-major buffers of the ports' sizes, in port order; no alignment needed. Allocates nothing.
+  // Fails with Code::Trap where the program stops itself; the outputs are then undefined.
   Status run(Span<const void* const> inputs, Span<void* const> outputs);
   // The same with times per step; read them with steps().
   Status run_profiled(Span<const void* const> inputs, Span<void* const> outputs);

@@ -48,10 +48,10 @@ constexpr kernels::Isa kUnderScalar[] = {kernels::Isa::Scalar};
 Span<const IsaInfo> isa_table() {
   static const IsaInfo table[] = {
 #if defined(__x86_64__)
-      {"avx512vnni", kernels::Isa::Avx512Vnni, [] { return host().avx512vnni; }, 0x80, kUnderAvx512},
-      {"avx2", kernels::Isa::Avx2, [] { return host().avx2; }, 0x80, kUnderAvx2},
+      {"avx512vnni", kernels::Isa::Avx512Vnni, [] { return host().avx512vnni; }, 0x80, 120, 12, kUnderAvx512},
+      {"avx2", kernels::Isa::Avx2, [] { return host().avx2; }, 0x80, 40, 10, kUnderAvx2},
 #endif
-      {"scalar", kernels::Isa::Scalar, [] { return true; }, 0, kUnderScalar},
+      {"scalar", kernels::Isa::Scalar, [] { return true; }, 0, 0.5, 0.5, kUnderScalar},
   };
   return {table, sizeof table / sizeof table[0]};
 }

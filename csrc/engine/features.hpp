@@ -15,6 +15,8 @@ struct IsaInfo {
   kernels::Isa isa;
   bool (*available)();               // the host has it and the build holds its rows
   std::uint8_t flip;                 // how int8 is stored (kernels/kernel.hpp)
+  double macs_per_nanosecond;        // of one thread in middling layers, for estimates
+  double bytes_per_nanosecond;       // the same for what moves and combines bytes
   Span<const kernels::Isa> allowed;  // rows that may run under it, itself first
 };
 

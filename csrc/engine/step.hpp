@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "container/program.hpp"
@@ -16,7 +17,7 @@ struct PortView {
   kernels::View* view;
   isa::Region region;  // In or Out
   std::uint32_t port;
-  std::uint64_t base;
+  std::uint64_t offset;  // of the view's first element
 };
 
 class Step {
@@ -26,22 +27,26 @@ class Step {
   Step& operator=(const Step&) = delete;
   virtual void run(std::uint8_t* scratch, std::int32_t begin, std::int32_t end) const = 0;
 
-  kernels::Plan plan{};
+  kernels::Plan plan{0, 0, 1};
   StepInfo info{};
+  std::string reason;  // what info.reason points at
   std::vector<PortView> ports;
   std::vector<AlignedBytes> constants;  // operands that lie in the file, stored as kernels expect them
   bool threaded = false;                // worth more than one thread
+  bool stops = false;                   // TRAP: the run ends here with an error
+  std::int32_t trap = 0;                // its number
 
  protected:
   Step() = default;
 };
 
-// Where surfaces live while the engine runs.
+// Where surfaces live while the engine runs, and how.
 struct Memory {
   const container::Program* program;
   const isa::Entry* entry;
   std::uint8_t* ddr;
   std::uint8_t* sram;
+  std::uint8_t flip;  // storage of int8 in ddr and sram (kernels/kernel.hpp)
 };
 
 // Null for instructions that do nothing at run time (NOP, MARK, END). Fails if there is no memory for packed weights.

@@ -7,7 +7,8 @@
 namespace openbpu::engine {
 
 void parallel_run(const ParallelJob& job, int) { job.fn(job.context, 0, job.units, 0); }
-void parallel_prepare(int) {}
+ThreadDemand::ThreadDemand(int) : workers_(0) {}
+ThreadDemand::~ThreadDemand() = default;
 int available_processors() { return 1; }
 
 }  // namespace openbpu::engine
@@ -16,18 +17,26 @@ int available_processors() { return 1; }
 
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
+#include <unistd.h>
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <mutex>
-#include <thread>
-#include <vector>
+#include <new>
 
 namespace openbpu::engine {
 namespace {
 
-constexpr int kMaxThreads = 256;
-constexpr int kSpins = 4000;  // tens of microseconds: longer than the gap between two steps of a network
+using Clock = std::chrono::steady_clock;
+
+// How long an idle worker watches for work before it sleeps: longer than the gaps between the steps of a network,
+// short enough not to be noticed after a run.
+constexpr std::chrono::microseconds kWatch{50};
+
+// Chunks per thread: small enough that a late thread costs little, large enough that a kernel's setup is amortised.
+constexpr int kChunks = 4;
 
 inline void pause() {
 #if defined(__x86_64__)
@@ -37,117 +46,236 @@ inline void pause() {
 #endif
 }
 
-class Pool {
+thread_local bool inside_job = false;
+
+// One call of parallel_run, on the caller's stack. A worker touches it only between taking it and `finished`.
+class Region {
  public:
-  // Caller holds `busy`.
-  void start(int workers) {
-    while (static_cast<int>(workers_.size()) < std::min(workers, kMaxThreads - 1)) {
-      const int index = static_cast<int>(workers_.size()) + 1;
-      workers_.emplace_back([this, index, seen = ticket_.load()] { loop(index, seen); });
-    }
+  Region(const ParallelJob& job, int threads)
+      : job_(job), threads_(threads), chunk_(std::max(1, job.units / (threads * kChunks))) {
+    for (int k = 0; k < threads; ++k) ranges_[k].span.store(span(share(k), share(k + 1)), std::memory_order_relaxed);
   }
 
-  // Caller holds `busy`.
-  void run(const ParallelJob& job, int threads) {
-    threads = std::min({threads, static_cast<int>(workers_.size()) + 1, job.units});
-    job_ = job;
-    pending_.store(threads - 1, std::memory_order_relaxed);
-    ticket_.store(((ticket_.load(std::memory_order_relaxed) >> 16) + 1) << 16 | static_cast<std::uint64_t>(threads));
-    if (sleepers_.load() > 0) {
-      {
-        std::lock_guard<std::mutex> lock(sleep_mutex_);
-      }
-      wake_.notify_all();
-    }
-    share(job, threads, 0);
-    while (pending_.load(std::memory_order_acquire) > 0) pause();
+  // Computes units until none is left: first those of `slot`, then the others'.
+  void work(int slot) {
+    for (int k = 0; k < threads_; ++k) drain(ranges_[(slot + k) % threads_], slot);
   }
 
-  std::mutex busy;  // held by the caller whose job runs
-  static thread_local bool inside_job;
+  std::atomic<int> finished{0};  // workers that took the region and are done with it
 
  private:
-  static void share(const ParallelJob& job, int threads, int worker) {
-    const auto at = [&](int k) { return static_cast<std::int32_t>(std::int64_t{job.units} * k / threads); };
-    if (worker < threads && at(worker) < at(worker + 1)) job.fn(job.context, at(worker), at(worker + 1), worker);
+  struct alignas(64) Range {
+    std::atomic<std::uint64_t> span;  // first unit << 32 | end
+  };
+
+  static std::uint64_t span(std::int32_t begin, std::int32_t end) {
+    return std::uint64_t{static_cast<std::uint32_t>(begin)} << 32 | static_cast<std::uint32_t>(end);
   }
 
-  void loop(int index, std::uint64_t seen) {
-    inside_job = true;
+  std::int32_t share(int k) const { return static_cast<std::int32_t>(std::int64_t{job_.units} * k / threads_); }
+
+  void drain(Range& range, int slot) {
+    std::uint64_t seen = range.span.load(std::memory_order_relaxed);
     while (true) {
-      for (int spin = 0; ticket_.load(std::memory_order_acquire) == seen && spin < kSpins; ++spin) pause();
-      if (ticket_.load() == seen) {
-        std::unique_lock<std::mutex> lock(sleep_mutex_);
-        sleepers_.fetch_add(1);
-        wake_.wait(lock, [&] { return ticket_.load() != seen; });
-        sleepers_.fetch_sub(1);
-      }
-      seen = ticket_.load(std::memory_order_acquire);
-      const int threads = static_cast<int>(seen & 0xFFFF);
-      if (index >= threads) continue;  // not invited: job_ may already be the next one's
-      share(job_, threads, index);
-      pending_.fetch_sub(1, std::memory_order_release);
+      const auto begin = static_cast<std::int32_t>(seen >> 32), end = static_cast<std::int32_t>(seen & 0xFFFFFFFF);
+      if (begin >= end) return;
+      const std::int32_t next = end - begin > chunk_ ? begin + chunk_ : end;
+      if (!range.span.compare_exchange_weak(seen, span(next, end), std::memory_order_relaxed)) continue;
+      job_.fn(job_.context, begin, next, slot);
+      seen = range.span.load(std::memory_order_relaxed);
     }
   }
 
-  std::vector<std::thread> workers_;
-  ParallelJob job_{};
-  std::atomic<std::uint64_t> ticket_{0};  // number of the job, times 2^16, plus its threads
-  std::atomic<int> pending_{0};
-  std::atomic<int> sleepers_{0};
-  std::mutex sleep_mutex_;
+  const ParallelJob job_;
+  const int threads_;
+  const std::int32_t chunk_;
+  Range ranges_[kMaxThreads];
+};
+
+// A thread with a mailbox. Callers claim an idle worker, write the invitation and may withdraw it until it is taken.
+class alignas(64) Worker {
+ public:
+  // False if the system gives no thread.
+  bool start() {
+    // Signals of the process are for its own threads.
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    pthread_t thread;
+    const bool started = pthread_create(&thread, nullptr, enter, this) == 0;
+    pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    if (!started) return false;
+    pthread_detach(thread);
+#if defined(__linux__)
+    pthread_setname_np(thread, "openbpu");
+#endif
+    return true;
+  }
+
+  bool invite(Region& region, int slot) {
+    if (claimed_.load(std::memory_order_relaxed) || claimed_.exchange(true, std::memory_order_acquire)) return false;
+    slot_ = slot;
+    invitation_.store(&region);
+    if (sleeping_.load()) {
+      {
+        std::lock_guard<std::mutex> lock(mutex_);
+      }  // it is inside wait() now, or has seen the invitation
+      wake_.notify_one();
+    }
+    return true;
+  }
+
+  // True if the worker has not taken the invitation, and never will.
+  bool withdraw(Region& region) {
+    Region* expected = &region;
+    if (!invitation_.compare_exchange_strong(expected, nullptr)) return false;
+    claimed_.store(false, std::memory_order_release);
+    return true;
+  }
+
+ private:
+  static void* enter(void* self) {
+    static_cast<Worker*>(self)->loop();
+    return nullptr;
+  }
+
+  [[noreturn]] void loop() {
+    inside_job = true;
+    while (true) {
+      watch();
+      Region* region = invitation_.exchange(nullptr);
+      if (!region) continue;
+      region->work(slot_);
+      claimed_.store(false, std::memory_order_release);
+      region->finished.fetch_add(1, std::memory_order_release);
+    }
+  }
+
+  // Returns when there is an invitation; it may be withdrawn again at any time.
+  void watch() {
+    const auto invited = [this] { return invitation_.load(std::memory_order_acquire) != nullptr; };
+    const auto give_up = Clock::now() + kWatch;
+    do {
+      for (int spin = 0; spin < 32; ++spin) {
+        if (invited()) return;
+        pause();
+      }
+    } while (Clock::now() < give_up);
+    std::unique_lock<std::mutex> lock(mutex_);
+    sleeping_.store(true);
+    wake_.wait(lock, [this] { return invitation_.load() != nullptr; });
+    sleeping_.store(false);
+  }
+
+  std::atomic<Region*> invitation_{nullptr};
+  std::atomic<bool> claimed_{false};
+  std::atomic<bool> sleeping_{false};
+  int slot_ = 0;  // of the invitation; belongs to whoever holds the claim
+  std::mutex mutex_;
   std::condition_variable wake_;
 };
 
-thread_local bool Pool::inside_job = false;
+class Pool {
+ public:
+  int size() const { return size_.load(std::memory_order_acquire); }
+
+  // Starts workers until there are `wanted`, as far as the system allows.
+  void grow(int wanted) {
+    std::lock_guard<std::mutex> lock(growing_);
+    while (size() < std::min(wanted, limit_)) {
+      auto* worker = new (std::nothrow) Worker;
+      if (!worker || !worker->start()) {
+        delete worker;
+        limit_ = size();
+        return;
+      }
+      workers_[size()] = worker;
+      size_.store(size() + 1, std::memory_order_release);
+    }
+  }
+
+  void run(const ParallelJob& job, int threads) {
+    Region region(job, threads);
+    Worker* invited[kMaxThreads];
+    int guests = 0;
+    for (int k = 0, all = size(); k < all && guests < threads - 1; ++k)
+      if (workers_[k]->invite(region, guests + 1)) invited[guests++] = workers_[k];
+    region.work(0);
+    int taken = guests;
+    for (int k = 0; k < guests; ++k)
+      if (invited[k]->withdraw(region)) --taken;
+    for (int spin = 0; region.finished.load(std::memory_order_acquire) < taken; ++spin) {
+      if (spin < 1000)
+        pause();
+      else
+        sched_yield();  // the worker may have lost its processor
+    }
+  }
+
+ private:
+  Worker* workers_[kMaxThreads - 1] = {};
+  std::atomic<int> size_{0};
+  std::mutex growing_;
+  int limit_ = kMaxThreads - 1;
+};
 
 std::atomic<Pool*> current{nullptr};
+std::atomic<bool> watches_forks{false};
+std::atomic<int> demand{0};  // workers that all callers together would use
 
-// The workers of the parent do not exist in the child: forget them.
+// The workers of the parent do not exist in the child, and its locks may be held for ever: forget them.
 void forget_after_fork() {
   current.store(nullptr);
-  Pool::inside_job = false;
+  inside_job = false;
 }
 
-Pool& pool() {
-  if (Pool* existing = current.load(std::memory_order_acquire)) return *existing;
-  static std::mutex creation;
-  static const int registered = pthread_atfork(nullptr, nullptr, forget_after_fork);
-  static_cast<void>(registered);
-  std::lock_guard<std::mutex> lock(creation);
-  // Never destroyed: other threads may still run engines while the process exits.
-  if (!current.load()) current.store(new Pool);
-  return *current.load();
+// Null if there is no memory. The pool is never destroyed: threads may still run engines while the process exits.
+Pool* pool() {
+  if (Pool* existing = current.load(std::memory_order_acquire)) return existing;
+  if (!watches_forks.exchange(true)) pthread_atfork(nullptr, nullptr, forget_after_fork);
+  Pool* none = nullptr;
+  auto* created = new (std::nothrow) Pool;
+  if (current.compare_exchange_strong(none, created)) return created;
+  delete created;
+  return none;
+}
+
+// Workers worth having when one caller wants `threads` threads.
+int wanted_workers(int threads) {
+  const int most = std::max(threads, available_processors());
+  return std::max(threads - 1, std::min(demand.load(std::memory_order_relaxed), most - 1));
 }
 
 }  // namespace
 
 void parallel_run(const ParallelJob& job, int threads) {
-  if (threads > 1 && job.units > 1 && !Pool::inside_job) {
-    Pool& shared = pool();
-    if (std::unique_lock<std::mutex> lock(shared.busy, std::try_to_lock); lock.owns_lock()) {
-      shared.start(threads - 1);
-      Pool::inside_job = true;
-      shared.run(job, threads);
-      Pool::inside_job = false;
-      return;
-    }
-  }
-  job.fn(job.context, 0, job.units, 0);
+  threads = std::min({threads, static_cast<int>(job.units), kMaxThreads});
+  Pool* shared = threads > 1 && !inside_job ? pool() : nullptr;
+  if (!shared) return job.fn(job.context, 0, job.units, 0);
+  if (shared->size() < threads - 1) shared->grow(wanted_workers(threads));
+  inside_job = true;
+  shared->run(job, threads);
+  inside_job = false;
 }
 
-void parallel_prepare(int threads) {
-  if (threads <= 1) return;
-  Pool& shared = pool();
-  std::lock_guard<std::mutex> lock(shared.busy);
-  shared.start(threads - 1);
+ThreadDemand::ThreadDemand(int threads) : workers_(std::min(threads, kMaxThreads) - 1) {
+  if (workers_ <= 0) return;
+  demand.fetch_add(workers_);
+  if (Pool* shared = pool()) shared->grow(wanted_workers(workers_ + 1));
+}
+
+ThreadDemand::~ThreadDemand() {
+  if (workers_ > 0) demand.fetch_sub(workers_);
 }
 
 int available_processors() {
+  long count = sysconf(_SC_NPROCESSORS_ONLN);
+#if defined(__linux__)
   cpu_set_t set;
   CPU_ZERO(&set);
-  if (sched_getaffinity(0, sizeof set, &set) != 0) return 1;
-  return std::max(1, CPU_COUNT(&set));
+  if (sched_getaffinity(0, sizeof set, &set) == 0) count = CPU_COUNT(&set);
+#endif
+  return static_cast<int>(std::clamp<long>(count, 1, kMaxThreads));
 }
 
 }  // namespace openbpu::engine

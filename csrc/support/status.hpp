@@ -16,6 +16,7 @@ enum class Code : std::uint8_t {
   NoMemory,
   Io,
   Cancelled,
+  Trap,  // the program stopped itself (instruction TRAP)
   Internal,
 };
 
