@@ -4,6 +4,9 @@ namespace openbpu::kernels {
 
 Rows<DwConvParams> dwconv_rows() {
   static const Row<DwConvParams> rows[] = {
+#ifdef OPENBPU_HAS_AVX2
+      kDwConvAvx2,
+#endif
       kDwConvScalar,
   };
   return {rows, sizeof rows / sizeof rows[0]};

@@ -1,0 +1,345 @@
+// Depthwise convolution over 32 channels at a time, in two passes per output row.
+//
+// Pass 1 interleaves the input rows under the kernel, four by four, so that a 32-bit lane holds four rows of one
+// channel: a "quad" of four vectors per column and four rows. Rows and columns outside the input become the zero point.
+// Pass 2 takes, per output pixel, one vpmaddubsw + vpmaddwd + vpaddd per kernel column and vector: three useful
+// products per lane for a 3 x 3 kernel. Interleaving costs 8 shuffles per column, shared by kernel_w / stride_w pixels.
+//
+// Vector v of a quad holds channels 4v .. 4v + 3 and 16 + 4v .. 16 + 4v + 3: vpackssdw and vpacksswb of the four
+// results restore the order.
+#include "kernels/dwconv/dwconv_rows.hpp"
+#include "kernels/x86/avx2.hpp"
+
+namespace openbpu::kernels {
+namespace {
+
+using namespace avx2;
+
+constexpr std::int32_t kChannels = 32;
+constexpr std::int32_t kQuadBytes = 4 * 32;
+constexpr std::int32_t kSegmentBytes = 16384;  // of quads, so that they stay in the first-level cache
+
+// 32 channels as packed; behind it the terms as in x86/gemm_avx2.cpp: offsets i32 (rounded up to 64 bytes), the weights
+// of plain terms, weights and masks of complemented terms. A term is a kernel column times four kernel rows; its offset
+// is that of the quad from the first quad under the pixel.
+struct Block {
+  std::int32_t start[32], low[32], shift[32];  // in the order of the vectors
+  std::int16_t m[32];                          // in the order of vpackssdw
+  std::int32_t plain, complemented;
+  std::int32_t reserved[14];
+};
+static_assert(sizeof(Block) == 512);
+
+// Everything that follows from the parameters.
+struct Layout {
+  std::int32_t blocks;
+  std::int32_t groups, terms;     // groups of four kernel rows; terms = kernel_w * groups
+  std::int32_t segment, columns;  // output pixels per segment, input columns under them
+};
+
+Layout lay_out(const DwConvParams& p) {
+  Layout l{};
+  l.blocks = ceil_div(p.out.c, kChannels);
+  l.groups = ceil_div(p.kernel_h, 4);
+  l.terms = p.kernel_w * l.groups;
+  const std::int32_t border = (p.kernel_w - 1) * p.dilation_w;
+  const std::int32_t room = kSegmentBytes / (kQuadBytes * l.groups) - border;
+  l.segment = min(p.out.w, max(8, room / p.stride_w));
+  l.columns = (l.segment - 1) * p.stride_w + border + 1;
+  return l;
+}
+
+// At most every term complemented, and a plain one beside it for pairs (-128, -128).
+std::size_t block_bytes(const Layout& l) {
+  const auto terms = static_cast<std::size_t>(l.terms);
+  return sizeof(Block) + align64(2 * terms * 4) + 3 * terms * kQuadBytes;
+}
+
+bool accepts(const DwConvParams& p) { return p.flip == 0x80 && p.in.sc == 1 && p.out.sc == 1; }
+
+// One unit is 32 channels of one output row.
+Plan plan(const DwConvParams& p) {
+  const Layout l = lay_out(p);
+  return {static_cast<std::size_t>(l.blocks) * block_bytes(l),
+          static_cast<std::size_t>(l.columns) * static_cast<std::size_t>(l.groups) * kQuadBytes,
+          p.out.n * p.out.h * l.blocks};
+}
+
+// The kernel row in a slot (four per group), or -1. Pairs of slots are multiplied together. Rows stand alone in a pair
+// while there is room, and an outer row meets the opposite outer row otherwise: large weights tend to be in the middle,
+// and a pair of small weights needs no complement.
+std::int32_t row_in_slot(std::int32_t slot, std::int32_t kernel_h, std::int32_t groups) {
+  const std::int32_t pair = slot / 2, doubles = max(0, kernel_h - 2 * groups);
+  if (pair >= kernel_h - doubles) return -1;
+  if (slot % 2 == 0) return pair;
+  return pair < doubles ? kernel_h - 1 - pair : -1;
+}
+
+// Channel of int32 lane i (0..31) of the four vectors.
+std::int32_t channel_of(std::int32_t i) { return i / 8 * 4 + i % 4 + i % 8 / 4 * 16; }
+
+// Channel of int16 lane i (0..31) of the two vectors after vpackssdw.
+std::int32_t packed_channel_of(std::int32_t i) { return i / 16 * 8 + i % 8 + i % 16 / 8 * 16; }
+
+struct Quad {
+  __m256i v0, v1, v2, v3;
+};
+
+Quad load_quad(const void* at) {
+  const auto* p = static_cast<const std::int8_t*>(at);
+  return {load(p), load(p + 32), load(p + 64), load(p + 96)};
+}
+
+// The weights of a term of the block whose first channel is c.
+Quad read_term(const DwConvParams& p, const Layout& l, std::int32_t c, std::int32_t term) {
+  alignas(32) std::int8_t w[kQuadBytes];
+  for (std::int32_t i = 0; i < kQuadBytes; ++i) {
+    const std::int32_t channel = c + channel_of(i / 4);
+    const std::int32_t ky = row_in_slot(term % l.groups * 4 + i % 4, p.kernel_h, l.groups), kx = term / l.groups;
+    const std::int64_t tap = (std::int64_t{channel / 16} * p.kernel_h + ky) * p.kernel_w + kx;
+    w[i] = channel < p.out.c && ky >= 0 ? p.weights[tap * 16 + channel % 16] : std::int8_t{0};
+  }
+  return load_quad(w);
+}
+
+bool any(const Quad& q) {
+  const __m256i v = _mm256_or_si256(_mm256_or_si256(q.v0, q.v1), _mm256_or_si256(q.v2, q.v3));
+  return _mm256_testz_si256(v, v) == 0;
+}
+
+Quad dot_ones(const Quad& sum, const Quad& w) {
+  const __m256i one = _mm256_set1_epi8(1);
+  return {dot(sum.v0, one, w.v0), dot(sum.v1, one, w.v1), dot(sum.v2, one, w.v2), dot(sum.v3, one, w.v3)};
+}
+
+std::int8_t* store_quad(std::int8_t* to, const Quad& q) {
+  store(to, q.v0);
+  store(to + 32, q.v1);
+  store(to + 64, q.v2);
+  store(to + 96, q.v3);
+  return to + kQuadBytes;
+}
+
+// A term as x86/avx2.hpp splits its weights.
+struct Term {
+  std::int32_t offset;
+  Quad w, main, mask, rest, complemented;
+};
+
+Term make_term(const DwConvParams& p, const Layout& l, std::int32_t c, std::int32_t index) {
+  const Quad w = read_term(p, l, c, index);
+  const SafeWeights a = make_safe(w.v0), b = make_safe(w.v1), d = make_safe(w.v2), e = make_safe(w.v3);
+  const std::int32_t offset = (index / l.groups * p.dilation_w * l.groups + index % l.groups) * kQuadBytes;
+  return {offset,
+          w,
+          {a.main, b.main, d.main, e.main},
+          {a.mask, b.mask, d.mask, e.mask},
+          {a.rest, b.rest, d.rest, e.rest},
+          {_mm256_and_si256(w.v0, a.mask), _mm256_and_si256(w.v1, b.mask), _mm256_and_si256(w.v2, d.mask),
+           _mm256_and_si256(w.v3, e.mask)}};
+}
+
+void write_constants(const DwConvParams& p, std::int32_t c, const Quad& sum, const Quad& complemented, Block* block) {
+  for (std::int32_t i = 0; i < kChannels; ++i) {
+    const std::int32_t lane = c + channel_of(i), packed = c + packed_channel_of(i);
+    block->start[i] = lane < p.out.c ? p.rq.B[lane] : 0;
+    block->shift[i] = lane < p.out.c ? p.rq.s[lane] : 0;
+    block->m[i] = packed < p.out.c ? p.rq.m[packed] : std::int16_t{16384};
+  }
+  const Quad B = load_quad(block->start);
+  store(block->low, low_bits(B.v0, p.rq.L));
+  store(block->low + 8, low_bits(B.v1, p.rq.L));
+  store(block->low + 16, low_bits(B.v2, p.rq.L));
+  store(block->low + 24, low_bits(B.v3, p.rq.L));
+  store(block->start, start_value(B.v0, p.rq.L, sum.v0, complemented.v0));
+  store(block->start + 8, start_value(B.v1, p.rq.L, sum.v1, complemented.v1));
+  store(block->start + 16, start_value(B.v2, p.rq.L, sum.v2, complemented.v2));
+  store(block->start + 24, start_value(B.v3, p.rq.L, sum.v3, complemented.v3));
+}
+
+void pack_block(const DwConvParams& p, const Layout& l, std::int32_t c, std::uint8_t* to) {
+  auto* block = reinterpret_cast<Block*>(to);
+  *block = Block{};
+  for (std::int32_t i = 0; i < l.terms; ++i) {
+    const Term term = make_term(p, l, c, i);
+    block->complemented += any(term.mask);
+    block->plain += (any(term.w) && !any(term.mask)) + any(term.rest);
+  }
+  auto* offset = reinterpret_cast<std::int32_t*>(to + sizeof(Block));
+  std::int32_t* complemented_offset = offset + block->plain;
+  const std::int32_t terms = block->plain + block->complemented;
+  auto* plain = reinterpret_cast<std::int8_t*>(to + sizeof(Block) + align64(static_cast<std::size_t>(terms) * 4));
+  std::int8_t* masked = plain + block->plain * kQuadBytes;
+
+  const __m256i zero = _mm256_setzero_si256();
+  Quad sum{zero, zero, zero, zero}, complemented = sum;
+  for (std::int32_t i = 0; i < l.terms; ++i) {
+    const Term term = make_term(p, l, c, i);
+    sum = dot_ones(sum, term.w);
+    if (any(term.mask)) {
+      complemented = dot_ones(complemented, term.complemented);
+      *complemented_offset++ = term.offset;
+      masked = store_quad(store_quad(masked, term.main), term.mask);
+    } else if (any(term.w)) {
+      *offset++ = term.offset;
+      plain = store_quad(plain, term.main);
+    }
+    if (any(term.rest)) {
+      *offset++ = term.offset;
+      plain = store_quad(plain, term.rest);
+    }
+  }
+  write_constants(p, c, sum, complemented, block);
+}
+
+void pack(const DwConvParams& p, std::uint8_t* packed) {
+  const Layout l = lay_out(p);
+  for (std::int32_t i = 0; i < l.blocks; ++i)
+    pack_block(p, l, i * kChannels, packed + static_cast<std::size_t>(i) * block_bytes(l));
+}
+
+// A row of pixels to interleave; step 0 repeats the zero point for a row outside the input.
+struct Source {
+  const std::uint8_t* at;
+  std::int64_t step;
+};
+
+// Where row y of the input, from column x and channel c on, is read.
+Source source_of(const DwConvParams& p, std::int32_t n, std::int32_t y, std::int32_t x, std::int32_t c,
+                 const std::uint8_t* zeros) {
+  if (y < 0 || y >= p.in.h) return {zeros, 0};
+  return {p.in.data + n * p.in.sn + y * p.in.sh + x * p.in.sw + c, p.in.sw};
+}
+
+// Columns of one group of four rows to quads, `stride` bytes apart.
+void interleave(Source a, Source b, Source c, Source d, std::int32_t columns, std::uint8_t* to, std::int64_t stride) {
+  for (; columns > 0; --columns, to += stride) {
+    const __m256i ra = load(a.at), rb = load(b.at), rc = load(c.at), rd = load(d.at);
+    const __m256i ab_low = _mm256_unpacklo_epi8(ra, rb), ab_high = _mm256_unpackhi_epi8(ra, rb);
+    const __m256i cd_low = _mm256_unpacklo_epi8(rc, rd), cd_high = _mm256_unpackhi_epi8(rc, rd);
+    store(to, _mm256_unpacklo_epi16(ab_low, cd_low));
+    store(to + 32, _mm256_unpackhi_epi16(ab_low, cd_low));
+    store(to + 64, _mm256_unpacklo_epi16(ab_high, cd_high));
+    store(to + 96, _mm256_unpackhi_epi16(ab_high, cd_high));
+    a.at += a.step;
+    b.at += b.step;
+    c.at += c.step;
+    d.at += d.step;
+  }
+}
+
+void fill(std::uint8_t* to, std::int32_t columns, std::int32_t groups, __m256i value) {
+  for (std::int32_t i = 0; i < columns * groups * 4; ++i) store(to + i * 32, value);
+}
+
+// Pass 1: `columns` columns from input column x0 on, under output row oy, for 32 channels from c on.
+void make_quads(const DwConvParams& p, const Layout& l, std::int32_t n, std::int32_t oy, std::int32_t x0,
+                std::int32_t columns, std::int32_t c, std::uint8_t* quads) {
+  alignas(32) std::uint8_t zeros[32];
+  const __m256i zero = _mm256_set1_epi8(static_cast<char>(static_cast<std::uint8_t>(p.in_zero) ^ p.flip));
+  store(zeros, zero);
+  const std::int32_t left = min(columns, max(0, -x0)), right = max(left, min(columns, p.in.w - x0));
+  const std::int64_t column_bytes = std::int64_t{l.groups} * kQuadBytes;
+  fill(quads, left, l.groups, zero);
+  fill(quads + right * column_bytes, columns - right, l.groups, zero);
+  const auto row = [&](std::int32_t slot) {
+    // An unused slot has zero weights: it repeats the row beside it, which is read anyway.
+    std::int32_t ky = row_in_slot(slot, p.kernel_h, l.groups);
+    if (ky < 0) ky = max(0, row_in_slot(slot & ~1, p.kernel_h, l.groups));
+    return source_of(p, n, oy * p.stride_h - p.pad_top + ky * p.dilation_h, x0 + left, c, zeros);
+  };
+  for (std::int32_t g = 0; g < l.groups; ++g)
+    interleave(row(g * 4), row(g * 4 + 1), row(g * 4 + 2), row(g * 4 + 3), right - left,
+               quads + left * column_bytes + g * kQuadBytes, column_bytes);
+}
+
+// The four accumulators of a pixel to 32 bytes.
+OPENBPU_INLINE __m256i finish(const Block& block, const Clamp& clamp, __m256i a0, __m256i a1, __m256i a2, __m256i a3) {
+  const __m256i t0 =
+      _mm256_packs_epi32(scale(a0, block.low, block.shift, clamp), scale(a1, block.low + 8, block.shift + 8, clamp));
+  const __m256i t1 = _mm256_packs_epi32(scale(a2, block.low + 16, block.shift + 16, clamp),
+                                        scale(a3, block.low + 24, block.shift + 24, clamp));
+  return narrow(multiply(t0, load(block.m)), multiply(t1, load(block.m + 16)), clamp);
+}
+
+OPENBPU_INLINE void store_channels(std::uint8_t* out, __m256i y, std::int32_t channels) {
+  if (channels == kChannels) {
+    store(out, y);
+    return;
+  }
+  store_first(out, _mm256_castsi256_si128(y), min(channels, 16));
+  if (channels > 16) store_first(out + 16, _mm256_extracti128_si256(y, 1), channels - 16);
+}
+
+// Pass 2 for two neighbouring pixels (Pair) or one.
+template <bool Pair>
+OPENBPU_INLINE void pixels(const Block& block, const std::uint8_t* quads, std::int64_t step, const Clamp& clamp,
+                           std::uint8_t* out, std::int64_t out_step, std::int32_t channels) {
+  const auto* offset = reinterpret_cast<const std::int32_t*>(&block + 1);
+  const auto* w = reinterpret_cast<const std::int8_t*>(offset) +
+                  align64(static_cast<std::size_t>(block.plain + block.complemented) * 4);
+  __m256i a0 = load(block.start), a1 = load(block.start + 8), a2 = load(block.start + 16), a3 = load(block.start + 24);
+  __m256i b0 = a0, b1 = a1, b2 = a2, b3 = a3;
+  std::int32_t k = 0;
+  for (; k < block.plain; ++k, w += kQuadBytes) {
+    const std::uint8_t* x = quads + offset[k];
+#define OPENBPU_VECTOR(v)                                                   \
+  {                                                                         \
+    const __m256i weights = load(w + 32 * v);                               \
+    a##v = dot(a##v, load(x + 32 * v), weights);                            \
+    if constexpr (Pair) b##v = dot(b##v, load(x + step + 32 * v), weights); \
+  }
+    OPENBPU_VECTOR(0) OPENBPU_VECTOR(1) OPENBPU_VECTOR(2) OPENBPU_VECTOR(3)
+#undef OPENBPU_VECTOR
+  }
+  for (; k < block.plain + block.complemented; ++k, w += 2 * kQuadBytes) {
+    const std::uint8_t* x = quads + offset[k];
+#define OPENBPU_VECTOR(v)                                                                           \
+  {                                                                                                 \
+    const __m256i weights = load(w + 32 * v), mask = load(w + kQuadBytes + 32 * v);                 \
+    a##v = dot(a##v, _mm256_xor_si256(load(x + 32 * v), mask), weights);                            \
+    if constexpr (Pair) b##v = dot(b##v, _mm256_xor_si256(load(x + step + 32 * v), mask), weights); \
+  }
+    OPENBPU_VECTOR(0) OPENBPU_VECTOR(1) OPENBPU_VECTOR(2) OPENBPU_VECTOR(3)
+#undef OPENBPU_VECTOR
+  }
+  store_channels(out, finish(block, clamp, a0, a1, a2, a3), channels);
+  if constexpr (Pair) store_channels(out + out_step, finish(block, clamp, b0, b1, b2, b3), channels);
+}
+
+// 32 channels of one output row.
+void run_row(const DwConvParams& p, const Layout& l, const Block& block, std::int32_t n, std::int32_t oy,
+             std::int32_t c, std::uint8_t* quads) {
+  const Clamp clamp = make_clamp(p.rq.L, p.rq.lo, p.rq.hi);
+  const std::int64_t step = std::int64_t{p.stride_w} * l.groups * kQuadBytes;
+  const std::int32_t channels = min(kChannels, p.out.c - c), border = l.columns - (l.segment - 1) * p.stride_w;
+  std::uint8_t* out = p.out.data + n * p.out.sn + oy * p.out.sh + c;
+  for (std::int32_t x0 = 0; x0 < p.out.w; x0 += l.segment) {
+    const std::int32_t count = min(l.segment, p.out.w - x0);
+    make_quads(p, l, n, oy, x0 * p.stride_w - p.pad_left, (count - 1) * p.stride_w + border, c, quads);
+    const std::uint8_t* at = quads;
+    std::int32_t x = 0;
+    for (; x + 2 <= count; x += 2, at += 2 * step, out += 2 * p.out.sw)
+      pixels<true>(block, at, step, clamp, out, p.out.sw, channels);
+    if (x < count) {
+      pixels<false>(block, at, step, clamp, out, p.out.sw, channels);
+      out += p.out.sw;
+    }
+  }
+}
+
+void run(const DwConvParams& p, const std::uint8_t* packed, std::uint8_t* scratch, std::int32_t begin,
+         std::int32_t end) {
+  const Layout l = lay_out(p);
+  for (std::int32_t unit = begin; unit < end; ++unit) {
+    const std::int32_t i = unit % l.blocks, oy = unit / l.blocks % p.out.h, n = unit / l.blocks / p.out.h;
+    const auto& block = *reinterpret_cast<const Block*>(packed + static_cast<std::size_t>(i) * block_bytes(l));
+    run_row(p, l, block, n, oy, i * kChannels, scratch);
+  }
+}
+
+}  // namespace
+
+const Row<DwConvParams> kDwConvAvx2{"dwconv_avx2_32", Isa::Avx2, accepts, plan, pack, run};
+
+}  // namespace openbpu::kernels
