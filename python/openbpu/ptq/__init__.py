@@ -1,0 +1,5 @@
+"""Post-training quantisation: clean float model and samples to a QDQ model."""
+
+from openbpu.ptq.quantizer import CALIBRATIONS, quantize
+
+__all__ = ["CALIBRATIONS", "quantize"]

@@ -1,0 +1,144 @@
+"""Sequential empirical bias correction.
+
+Rounding weights and activations shifts the mean of a layer's output. Layer by layer in graph order, the mean of each
+output channel in the float model is compared with that of the layer fed with already quantised (and corrected) inputs,
+and the difference is added to the bias. Method: Nagel et al., Data-Free Quantization (2019), section 4.2, in its
+empirical form.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from itertools import islice
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+from onnx import helper, numpy_helper
+
+from openbpu.ptq.calibration import Progress, Runner
+from openbpu.ptq.operators import WEIGHTED
+from openbpu.ptq.samples import Feed, SampleStream
+
+_MEMORY_BYTES = 768 << 20  # of activations that are alive at the same time
+_MOST_SAMPLES, _FEWEST_SAMPLES = 64, 4
+
+
+def correct_biases(
+    model: onnx.ModelProto, qdq: onnx.ModelProto, samples: SampleStream, progress: Progress
+) -> dict[str, np.ndarray]:
+    """Per-channel corrections of the bias of each node with constant weights, by node name.
+
+    `model` is the clean float model, `qdq` its QDQ form without corrections. Uses the first samples, as many as memory
+    allows (at most 64).
+    """
+    constants = {t.name for t in model.graph.initializer}
+    nodes = [n for n in model.graph.node if n.op_type in WEIGHTED and n.input[1] in constants]
+    axes = {n.name: 1 if n.op_type.startswith("Conv") else -1 for n in nodes}
+    count = _affordable_samples(model, samples.count)
+    targets = _float_means(model, {n.output[0]: axes[n.name] for n in nodes}, islice(samples, count))
+    wanted = {n.name: (targets[n.output[0]], axes[n.name]) for n in nodes}
+    return _Walk(qdq, list(islice(samples, count)), wanted, progress).run()
+
+
+def _affordable_samples(model: onnx.ModelProto, available: int) -> int:
+    """How many samples' live activations fit the memory."""
+    sizes = {
+        i.name: 4 * int(np.prod([d.dim_value for d in i.type.tensor_type.shape.dim], dtype=np.int64))
+        for i in [*model.graph.input, *model.graph.value_info, *model.graph.output]
+    }
+    uses = Counter(name for node in model.graph.node for name in set(node.input))
+    live = peak = 0
+    for node in model.graph.node:
+        live += sum(sizes.get(name, 0) for name in node.output)
+        peak = max(peak, live)
+        for name in set(node.input):
+            uses[name] -= 1
+            if uses[name] == 0:
+                live -= sizes.get(name, 0)
+    fitting = _MEMORY_BYTES // max(2 * peak, 1)  # a tensor and its quantised twin
+    return min(available, _MOST_SAMPLES, max(int(fitting), _FEWEST_SAMPLES))
+
+
+def _channel_mean(array: np.ndarray, axis: int) -> np.ndarray:
+    return np.asarray(np.moveaxis(array, axis, 0).reshape(array.shape[axis], -1).mean(axis=1, dtype=np.float64))
+
+
+def _float_means(model: onnx.ModelProto, axes: dict[str, int], samples: Iterator[Feed]) -> dict[str, np.ndarray]:
+    runner, sums, count = Runner(model, axes), dict.fromkeys(axes, np.zeros(())), 0
+    for count, feed in enumerate(samples, 1):  # noqa: B007  (the count is used after the loop)
+        for name, array in runner.run(feed):
+            sums[name] = sums[name] + _channel_mean(array, axes[name])
+    return {name: total / count for name, total in sums.items()}
+
+
+class _Walk:
+    """Runs the QDQ model node by node for all samples at once, so that a correction acts on everything behind it."""
+
+    def __init__(
+        self,
+        qdq: onnx.ModelProto,
+        feeds: list[Feed],
+        wanted: dict[str, tuple[np.ndarray, int]],
+        progress: Progress,
+    ) -> None:
+        self.qdq, self.wanted, self.progress = qdq, wanted, progress
+        self.constants = {t.name: numpy_helper.to_array(t) for t in qdq.graph.initializer}
+        self.live: dict[str, list[np.ndarray]] = {name: [feed[name] for feed in feeds] for name in feeds[0]}
+        self.samples = len(feeds)
+        self.uses = Counter(name for node in qdq.graph.node for name in set(node.input))
+
+    def run(self) -> dict[str, np.ndarray]:
+        corrections: dict[str, np.ndarray] = {}
+        for node in self.qdq.graph.node:
+            self._execute(node)
+            if node.name in self.wanted:
+                corrections[node.name] = self._correct(node)
+                self.progress("correct biases", len(corrections), len(self.wanted))
+            for name in set(node.input):
+                self.uses[name] -= 1
+                if self.uses[name] == 0:
+                    self.live.pop(name, None)
+        return corrections
+
+    def _execute(self, node: onnx.NodeProto) -> None:
+        dynamic = [name for name in node.input if name in self.live]
+        session = self._session(node, dynamic)
+        outputs = [name for name in node.output if name]
+        if not dynamic:
+            self.constants.update(zip(outputs, session.run(outputs, {}), strict=True))
+            return
+        results = [session.run(outputs, {name: self.live[name][k] for name in dynamic}) for k in range(self.samples)]
+        for index, name in enumerate(outputs):
+            self.live[name] = [result[index] for result in results]
+
+    def _session(self, node: onnx.NodeProto, dynamic: list[str]) -> ort.InferenceSession:
+        inputs = [
+            helper.make_tensor_value_info(
+                name, helper.np_dtype_to_tensor_dtype(self.live[name][0].dtype), self.live[name][0].shape
+            )
+            for name in dict.fromkeys(dynamic)
+        ]
+        initialisers = [
+            numpy_helper.from_array(self.constants[name], name)
+            for name in dict.fromkeys(node.input)
+            if name in self.constants
+        ]
+        outputs = [onnx.ValueInfoProto(name=name) for name in node.output if name]
+        graph = helper.make_graph([node], "node", inputs, outputs, initialisers)
+        model = helper.make_model(graph, opset_imports=list(self.qdq.opset_import), ir_version=self.qdq.ir_version)
+        options = ort.SessionOptions()
+        options.log_severity_level = 3
+        return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+
+    def _correct(self, node: onnx.NodeProto) -> np.ndarray:
+        target, axis = self.wanted[node.name]
+        arrays = self.live[node.output[0]]
+        mean = np.mean([_channel_mean(array, axis) for array in arrays], axis=0)
+        correction = target - mean
+        shape = [1] * arrays[0].ndim
+        shape[axis] = -1
+        shift = correction.astype(np.float32).reshape(shape)
+        self.live[node.output[0]] = [array + shift for array in arrays]
+        return np.asarray(correction)

@@ -1,0 +1,110 @@
+"""Runs the float model over the samples and gathers, per group of tensors, the range and a histogram.
+
+Two passes: extremes first, then histograms over the extremes. Only extremes and histograms are kept, so memory does not
+grow with the number of samples; the tensors of one sample are fetched in portions of bounded size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+
+from openbpu.errors import ModelError
+from openbpu.ptq.placement import Placement
+from openbpu.ptq.samples import Feed, SampleStream
+
+BINS = 4096
+_PORTION_BYTES = 256 << 20
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass
+class Statistics:
+    """What was seen of a group: extremes (0 included) and the counts of BINS equal bins between them."""
+
+    low: float
+    high: float
+    counts: np.ndarray
+
+    @property
+    def centres(self) -> np.ndarray:
+        width = (self.high - self.low) / len(self.counts)
+        return self.low + width * (np.arange(len(self.counts)) + 0.5)
+
+
+class Runner:
+    """The float model in ONNX Runtime with inner tensors as further outputs."""
+
+    def __init__(self, model: onnx.ModelProto, tensors: Iterable[str]) -> None:
+        inputs = {i.name for i in model.graph.input}
+        self._from_feed = [name for name in tensors if name in inputs]
+        self._fetched = [name for name in tensors if name not in inputs]
+        probe = onnx.ModelProto()
+        probe.CopyFrom(model)
+        present = {o.name for o in probe.graph.output}
+        infos = {v.name: v for v in model.graph.value_info}
+        probe.graph.output.extend(infos[n] for n in self._fetched if n not in present)
+        sizes = {o.name: _bytes(o) for o in probe.graph.output}
+        self._portions = _portions(self._fetched, sizes)
+        options = ort.SessionOptions()
+        options.log_severity_level = 3
+        try:
+            self._session = ort.InferenceSession(probe.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime raises several types of its own
+            reason = str(error).splitlines()[0]
+            raise ModelError(
+                "ONNX Runtime must be able to run the model", where=model.graph.name, seen=reason
+            ) from error
+
+    def run(self, feed: Feed) -> Iterable[tuple[str, np.ndarray]]:
+        """(name, array) of every tensor asked for."""
+        for name in self._from_feed:
+            yield name, feed[name]
+        for portion in self._portions:
+            yield from zip(portion, self._session.run(portion, feed), strict=True)
+
+
+def calibrate(
+    model: onnx.ModelProto, samples: SampleStream, placement: Placement, progress: Progress
+) -> dict[str, Statistics]:
+    """Statistics of each group that has no fixed parameters."""
+    wanted = [t for t, g in placement.groups.items() if g not in placement.fixed]
+    runner = Runner(model, wanted)
+    groups = placement.groups
+    low, high = ({groups[t]: 0.0 for t in wanted} for _ in range(2))
+    for done, feed in enumerate(samples, 1):
+        for name, array in runner.run(feed):
+            if not np.isfinite(array).all():
+                raise ModelError("the float model must give finite values", where=f"tensor {name}", seen="NaN or inf")
+            low[groups[name]] = min(low[groups[name]], float(array.min()))
+            high[groups[name]] = max(high[groups[name]], float(array.max()))
+        progress("calibrate: ranges", done, samples.count)
+    statistics = {g: Statistics(low[g], high[g], np.zeros(BINS, np.int64)) for g in low}
+    for done, feed in enumerate(samples, 1):
+        for name, array in runner.run(feed):
+            s = statistics[groups[name]]
+            if s.high > s.low:
+                s.counts += np.histogram(array, BINS, (s.low, s.high))[0]
+        progress("calibrate: histograms", done, samples.count)
+    return statistics
+
+
+def _bytes(info: onnx.ValueInfoProto) -> int:
+    return 4 * int(np.prod([d.dim_value for d in info.type.tensor_type.shape.dim], dtype=np.int64))
+
+
+def _portions(names: list[str], sizes: dict[str, int]) -> list[list[str]]:
+    portions: list[list[str]] = []
+    room = 0
+    for name in names:
+        if sizes[name] > room or not portions:
+            portions.append([])
+            room = _PORTION_BYTES
+        portions[-1].append(name)
+        room -= sizes[name]
+    return portions

@@ -1,0 +1,98 @@
+"""Calibration samples: checked one at a time, read as often as a method needs, never held in memory together."""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+
+from openbpu.errors import SampleError
+
+Feed = dict[str, np.ndarray]
+
+
+class SampleStream:
+    """Samples as feeds {input: array}, re-iterable. A one-shot iterator is spooled to a temporary folder on first use.
+
+    Raises SampleError for samples that do not fit the inputs of the model, or are none.
+    """
+
+    def __init__(self, samples: Iterable[Any], model: onnx.ModelProto) -> None:
+        if isinstance(samples, np.ndarray | str | bytes | Mapping) or not isinstance(samples, Iterable):
+            raise SampleError(
+                "samples must be an iterable of arrays or of {input: array}",
+                seen=type(samples).__name__,
+                remedy="put a single sample into a list",
+            )
+        constants = {t.name for t in model.graph.initializer}
+        self._shapes = {
+            i.name: tuple(d.dim_value for d in i.type.tensor_type.shape.dim)
+            for i in model.graph.input
+            if i.name not in constants
+        }
+        self._samples = samples
+        self._spool: tempfile.TemporaryDirectory[str] | None = None
+        self.count = 0  # samples of a whole pass; 0 before the first
+
+    def __iter__(self) -> Iterator[Feed]:
+        if self._spool is not None:
+            yield from self._spooled()
+            return
+        iterator = iter(self._samples)
+        one_shot = iterator is self._samples
+        if one_shot:
+            self._spool = tempfile.TemporaryDirectory(prefix="openbpu-samples-")
+        count = 0
+        for count, sample in enumerate(iterator, 1):
+            feed = self._feed(sample, count - 1)
+            if one_shot and self._spool is not None:
+                np.savez(Path(self._spool.name) / f"{count - 1:08}.npz", *feed.values())
+            yield feed
+        if count == 0:
+            raise SampleError("at least one calibration sample is needed", seen="none")
+        self.count = count
+
+    def _spooled(self) -> Iterator[Feed]:
+        assert self._spool is not None
+        for path in sorted(Path(self._spool.name).iterdir()):
+            with np.load(path) as arrays:
+                yield dict(zip(self._shapes, (arrays[k] for k in arrays.files), strict=True))
+
+    def _feed(self, sample: Any, index: int) -> Feed:
+        where = f"sample {index}"
+        if not isinstance(sample, Mapping):
+            if len(self._shapes) != 1:
+                names = ", ".join(self._shapes)
+                raise SampleError(f"must be a dict with arrays for {names}", where=where, seen=type(sample).__name__)
+            sample = {next(iter(self._shapes)): sample}
+        extra, missing = sample.keys() - self._shapes.keys(), self._shapes.keys() - sample.keys()
+        if extra or missing:
+            raise SampleError(
+                f"must have exactly the inputs {', '.join(self._shapes)}", where=where, seen=", ".join(map(str, sample))
+            )
+        return {name: self._array(sample[name], name, where) for name in self._shapes}
+
+    def _array(self, value: Any, name: str, where: str) -> np.ndarray:
+        where = f"{where}, input {name}"
+        try:
+            array = np.asarray(value)
+        except ValueError as error:
+            raise SampleError("must be an array", where=where, seen=error) from error
+        if array.dtype.kind not in "fiub":
+            raise SampleError("must be an array of real numbers", where=where, seen=f"type {array.dtype}")
+        shape = self._shapes[name]
+        if array.shape != shape:
+            hint = "add the batch dimension: x[None]" if array.shape == shape[1:] else ""
+            raise SampleError(f"must have shape {shape}", where=where, seen=f"shape {array.shape}", remedy=hint)
+        array = np.ascontiguousarray(array, np.float32)
+        if not np.isfinite(array).all():
+            kind = "NaN" if np.isnan(array).any() else "inf"
+            raise SampleError("all values must be finite", where=where, seen=kind)
+        if array.size > 1 and array.min() == array.max():
+            warnings.warn(f"{where}: all values are equal ({array.flat[0]:g})", stacklevel=2)
+        return array
