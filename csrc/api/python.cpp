@@ -46,11 +46,18 @@ const char* code_name(Code code) {
   return "Internal";
 }
 
+// Names come from files: what is not UTF-8 is shown as U+FFFD.
+py::str text(std::string_view utf8) {
+  PyObject* decoded = PyUnicode_DecodeUTF8(utf8.data(), static_cast<Py_ssize_t>(utf8.size()), "replace");
+  if (!decoded) throw py::error_already_set();
+  return py::reinterpret_steal<py::str>(decoded);
+}
+
 PyObject* native_error = nullptr;  // the class openbpu._native.NativeError, alive as long as the module
 
 void require(const Status& status) {
   if (status.ok()) return;
-  const py::tuple arguments = py::make_tuple(code_name(status.code()), status.where(), status.message());
+  const py::tuple arguments = py::make_tuple(code_name(status.code()), text(status.where()), text(status.message()));
   PyErr_SetObject(native_error, arguments.ptr());
   throw py::error_already_set();
 }
@@ -202,10 +209,9 @@ ProgramPtr program_from_bytes(const py::bytes& data) {
 }
 
 const isa::Entry& find_entry(const container::Program& program, const std::string& name) {
-  for (const isa::Entry& entry : program.entries())
-    if (name.empty() || program.string(entry.name) == name) return entry;
-  require({Code::BadArgument, "entry", "the file has no model called " + name});
-  return program.entries()[0];
+  const Result<const isa::Entry*> entry = engine::find_entry(program, name);
+  require(entry.status());
+  return *entry.value();
 }
 
 py::tuple port_shape(const isa::Port& port) {
@@ -219,7 +225,7 @@ py::list ports(const ProgramPtr& program, const std::string& name) {
   py::list result;
   for (std::uint32_t k = 0; k < entry.inputs + entry.outputs; ++k) {
     const isa::Port& port = program->ports()[entry.first_port + k];
-    result.append(py::dict("name"_a = std::string(program->string(port.name)),
+    result.append(py::dict("name"_a = text(program->string(port.name)),
                            "direction"_a = port.direction == 0 ? "input" : "output",
                            "dtype"_a = dtype_name(static_cast<isa::DType>(port.dtype)), "shape"_a = port_shape(port),
                            "scale"_a = port.scale, "zero_point"_a = port.zero_point));
@@ -230,7 +236,7 @@ py::list ports(const ProgramPtr& program, const std::string& name) {
 py::dict summary(const ProgramPtr& program) {
   py::list entries;
   for (const isa::Entry& entry : program->entries())
-    entries.append(py::dict("name"_a = std::string(program->string(entry.name)), "instructions"_a = entry.instructions,
+    entries.append(py::dict("name"_a = text(program->string(entry.name)), "instructions"_a = entry.instructions,
                             "inputs"_a = entry.inputs, "outputs"_a = entry.outputs, "macs"_a = entry.macs,
                             "ddr_bytes"_a = entry.ddr_bytes, "sram_bytes"_a = entry.sram_bytes));
   return py::dict("versions"_a = versions(), "entries"_a = entries, "surfaces"_a = program->surfaces().size(),
@@ -240,7 +246,7 @@ py::dict summary(const ProgramPtr& program) {
 
 py::list entry_names(const ProgramPtr& program) {
   py::list names;
-  for (const isa::Entry& entry : program->entries()) names.append(std::string(program->string(entry.name)));
+  for (const isa::Entry& entry : program->entries()) names.append(text(program->string(entry.name)));
   return names;
 }
 
@@ -248,10 +254,10 @@ py::list entry_names(const ProgramPtr& program) {
 
 class PyEngine {
  public:
-  PyEngine(ProgramPtr program, const std::string& entry, const std::string& isa, int threads) {
+  PyEngine(ProgramPtr program, const engine::Options& options) {
     Result<std::unique_ptr<engine::Engine>> result = [&] {
       py::gil_scoped_release release;
-      return engine::Engine::create(std::move(program), {entry, isa, threads});
+      return engine::Engine::create(std::move(program), options);
     }();
     require(result.status());
     engine_ = std::move(result.value());
@@ -260,9 +266,16 @@ class PyEngine {
   py::list run(const py::list& inputs) { return run_with(inputs, &engine::Engine::run); }
   py::list run_profiled(const py::list& inputs) { return run_with(inputs, &engine::Engine::run_profiled); }
 
+  // The engine's own list changes while another thread profiles.
+  std::vector<engine::StepInfo> infos() const {
+    py::gil_scoped_release release;
+    std::lock_guard<std::mutex> lock(one_run_);
+    return {engine_->steps().begin(), engine_->steps().end()};
+  }
+
   py::list steps() const {
     py::list result;
-    for (const engine::StepInfo& info : engine_->steps())
+    for (const engine::StepInfo& info : infos())
       result.append(py::dict("instruction"_a = info.instruction,
                              "op"_a = isa::find_instruction(static_cast<std::uint8_t>(info.op))->name,
                              "layer"_a = info.layer, "row"_a = info.row, "reason"_a = info.reason, "macs"_a = info.macs,
@@ -283,7 +296,7 @@ class PyEngine {
     std::vector<const void*> sources;
     for (std::size_t k = 0; k < ports.size(); ++k) {
       const auto array = py::cast<py::array>(inputs[k]);
-      const bool matches = array.dtype().is(py::dtype(dtype_name(static_cast<isa::DType>(ports[k].dtype)))) &&
+      const bool matches = array.dtype().equal(py::dtype(dtype_name(static_cast<isa::DType>(ports[k].dtype)))) &&
                            py::object(array.attr("shape")).equal(port_shape(ports[k])) &&
                            (array.flags() & py::array::c_style) != 0;
       if (!matches)
@@ -309,7 +322,7 @@ class PyEngine {
   }
 
   std::unique_ptr<engine::Engine> engine_;
-  std::mutex one_run_;  // an engine has one arena
+  mutable std::mutex one_run_;  // an engine has one arena
 };
 
 }  // namespace
@@ -327,6 +340,11 @@ PYBIND11_MODULE(_native, module) {
           "from_bytes",
           [](const py::bytes& data) { return std::const_pointer_cast<container::Program>(program_from_bytes(data)); },
           "data"_a)
+      .def("to_bytes",
+           [](const container::Program& p) {
+             return py::bytes(reinterpret_cast<const char*>(p.file().data()), p.file().size());
+           })
+      .def_property_readonly("size", [](const container::Program& p) { return p.file().size(); })
       .def_property_readonly("entries", [](const std::shared_ptr<container::Program>& p) { return entry_names(p); })
       .def(
           "ports", [](const std::shared_ptr<container::Program>& p, const std::string& e) { return ports(p, e); },
@@ -342,9 +360,10 @@ PYBIND11_MODULE(_native, module) {
 
   py::class_<PyEngine>(module, "Engine")
       .def(py::init([](const std::shared_ptr<container::Program>& program, const std::string& entry,
-                       const std::string& isa,
-                       int threads) { return std::make_unique<PyEngine>(program, entry, isa, threads); }),
-           "program"_a, "entry"_a = "", "isa"_a = "auto", "threads"_a = 1)
+                       const std::string& isa, int threads, std::optional<std::uint8_t> flip) {
+             return std::make_unique<PyEngine>(program, engine::Options{entry, isa, threads, flip});
+           }),
+           "program"_a, "entry"_a = "", "isa"_a = "auto", "threads"_a = 1, "flip"_a = py::none())
       .def("run", &PyEngine::run, "inputs"_a)
       .def("run_profiled", &PyEngine::run_profiled, "inputs"_a)
       .def("steps", &PyEngine::steps)

@@ -26,6 +26,7 @@ class Program {
   // Copies `bytes` into aligned memory and checks structure and semantics; nothing of it is used before.
   static Result<std::shared_ptr<const Program>> read(Span<const std::uint8_t> bytes, const Limits& limits = {});
 
+  Span<const std::uint8_t> file() const { return {file_.data(), file_.size()}; }
   Span<const isa::Entry> entries() const { return sections_.entries; }
   Span<const isa::Port> ports() const { return sections_.ports; }
   Span<const isa::Surface> surfaces() const { return sections_.surfaces; }

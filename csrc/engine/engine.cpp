@@ -30,15 +30,6 @@ void run_units(void* context, std::int32_t begin, std::int32_t end, int slot) {
   work.step->run(work.scratch + static_cast<std::size_t>(slot) * work.scratch_stride, begin, end);
 }
 
-Result<const isa::Entry*> find_entry(const container::Program& program, const std::string& name) {
-  std::string names;
-  for (const isa::Entry& entry : program.entries()) {
-    if (name.empty() || program.string(entry.name) == name) return &entry;
-    names += std::string(names.empty() ? "" : ", ") + std::string(program.string(entry.name));
-  }
-  return Status{Code::BadArgument, "entry", "the file holds " + names + ", but no model called " + name};
-}
-
 Status check(const Options& options) {
   if (options.threads < 0 || options.threads > kMaxThreads)
     return {Code::BadArgument, "threads",
@@ -48,7 +39,26 @@ Status check(const Options& options) {
   return {};
 }
 
+Status check_memory(const isa::Entry& entry, Span<const void* const> inputs, Span<void* const> outputs) {
+  if (inputs.size() != entry.inputs || outputs.size() != entry.outputs)
+    return {Code::BadArgument, "run", "needs one pointer per port"};
+  for (const void* memory : inputs)
+    if (!memory) return {Code::BadArgument, "run", "an input has no memory"};
+  for (const void* memory : outputs)
+    if (!memory) return {Code::BadArgument, "run", "an output has no memory"};
+  return {};
+}
+
 }  // namespace
+
+Result<const isa::Entry*> find_entry(const container::Program& program, const std::string& name) {
+  std::string names;
+  for (const isa::Entry& entry : program.entries()) {
+    if (name.empty() || program.string(entry.name) == name) return &entry;
+    names += std::string(names.empty() ? "" : ", ") + std::string(program.string(entry.name));
+  }
+  return Status{Code::BadArgument, "entry", "the file holds " + names + ", but no model called " + name};
+}
 
 struct Engine::State {
   explicit State(int thread_count) : threads(thread_count), demand(thread_count) {}
@@ -131,12 +141,7 @@ Status Engine::run_profiled(Span<const void* const> inputs, Span<void* const> ou
 Status Engine::run_steps(Span<const void* const> inputs, Span<void* const> outputs, bool timed) {
   using clock = std::chrono::steady_clock;
   State& s = *state_;
-  if (inputs.size() != s.entry->inputs || outputs.size() != s.entry->outputs)
-    return {Code::BadArgument, "run", "needs one pointer per port"};
-  for (const void* memory : inputs)
-    if (!memory) return {Code::BadArgument, "run", "an input has no memory"};
-  for (const void* memory : outputs)
-    if (!memory) return {Code::BadArgument, "run", "an output has no memory"};
+  if (Status status = check_memory(*s.entry, inputs, outputs); !status.ok()) return status;
   for (std::size_t k = 0; k < s.steps.size(); ++k) {
     Step& step = *s.steps[k];
     if (step.stops)

@@ -59,6 +59,9 @@ class Engine {
   std::unique_ptr<State> state_;
 };
 
+// The entry of that name; the first if the name is empty. Fails with a list of those that there are.
+Result<const isa::Entry*> find_entry(const container::Program& program, const std::string& name);
+
 std::vector<std::string> available_isas();  // best first, ends with "scalar"
 std::vector<std::string> host_features();   // "avx2", "avx512vnni", ...
 

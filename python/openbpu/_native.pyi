@@ -12,6 +12,10 @@ class Program:
 
     @staticmethod
     def from_bytes(data: bytes) -> Program: ...
+    def to_bytes(self) -> bytes: ...
+    @property
+    def size(self) -> int:
+        """Bytes of the file."""
     @property
     def entries(self) -> list[str]: ...
     def ports(self, entry: str = "") -> list[dict[str, Any]]:
@@ -23,9 +27,11 @@ class Program:
     def disassemble(self, entry: str = "") -> str: ...
 
 class Engine:
-    """Runs one entry; one run at a time."""
+    """Runs one entry; one run at a time. `flip` (0, 128 or as the ISA wants) is how int8 lies in memory, for tests."""
 
-    def __init__(self, program: Program, entry: str = "", isa: str = "auto", threads: int = 1) -> None: ...
+    def __init__(
+        self, program: Program, entry: str = "", isa: str = "auto", threads: int = 1, flip: int | None = None
+    ) -> None: ...
     def run(self, inputs: list[np.ndarray]) -> list[np.ndarray]:
         """Dense arrays of the ports' dtypes and shapes, in port order; releases the GIL; results own their memory."""
     def run_profiled(self, inputs: list[np.ndarray]) -> list[np.ndarray]: ...

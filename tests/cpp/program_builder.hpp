@@ -3,8 +3,10 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cstring>
 #include <random>
+#include <vector>
 
 #include "container/program.hpp"
 #include "isa/reflect.hpp"
@@ -135,7 +137,10 @@ class ProgramBuilder {
   }
 
  private:
-  void string(const char* text) { parts_.strings.insert(parts_.strings.end(), text, text + std::strlen(text) + 1); }
+  void string(const char* text) {
+    for (; *text; ++text) parts_.strings.push_back(static_cast<std::uint8_t>(*text));
+    parts_.strings.push_back(0);
+  }
 
   std::uint8_t port(std::uint8_t direction, std::vector<isa::Port>& ports, Extents shape, isa::DType type) {
     isa::Port p{};

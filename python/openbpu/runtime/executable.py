@@ -29,9 +29,8 @@ class Executable:
     """The contents of a .bpux file. Every instance has passed the verifier."""
 
     def __init__(self, data: bytes, where: str = "executable") -> None:
-        self._data = bytes(data)
         try:
-            self._program = _native.Program.from_bytes(self._data)
+            self._program = _native.Program.from_bytes(bytes(data))
         except _native.NativeError as error:
             raise _executable_error(error, where) from None
 
@@ -42,6 +41,8 @@ class Executable:
             data = Path(path).read_bytes()
         except OSError as error:
             raise ExecutableError("the file must be readable", where=str(path), seen=error.strerror) from error
+        if not data:
+            raise ExecutableError("the file is empty", where=str(path), remedy=_REMEDIES["Corrupt"])
         return Executable(data, str(path))
 
     @staticmethod
@@ -51,13 +52,20 @@ class Executable:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the file whole or not at all. Raises OpenBpuError naming the path."""
-        write_file(path, self._data)
+        write_file(path, self.to_bytes())
 
     def to_bytes(self) -> bytes:
-        return self._data
+        """The contents of the file."""
+        return self._program.to_bytes()
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file."""
+        return self._program.size
 
     @property
     def native(self) -> _native.Program:
+        """The program as the runtime holds it; sessions share it."""
         return self._program
 
     @property
@@ -83,7 +91,7 @@ class Executable:
 
     def summary(self) -> dict[str, Any]:
         """Versions, sizes, and per entry the instruction, MAC and arena counts."""
-        return {"file_bytes": len(self._data), **self._program.summary()}
+        return {"file_bytes": self.size, **self._program.summary()}
 
     def disassemble(self, entry: str = "") -> str:
         """The instructions of an entry, one line each. Raises ExecutableError for an unknown entry."""
@@ -93,13 +101,18 @@ class Executable:
             raise _executable_error(error, "executable") from None
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Executable) and self._data == other._data
+        if not isinstance(other, Executable):
+            return NotImplemented
+        return self.size == other.size and self.to_bytes() == other.to_bytes()
 
     def __hash__(self) -> int:
-        return hash(self._data)
+        return hash(self.to_bytes())
+
+    def __reduce__(self) -> tuple[type[Executable], tuple[bytes]]:
+        return Executable, (self.to_bytes(),)
 
     def __repr__(self) -> str:
-        return f"Executable({', '.join(self.entries)}: {len(self._data):,} bytes)"
+        return f"Executable({', '.join(self.entries)}: {self.size:,} bytes)"
 
 
 _REMEDIES = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -26,48 +27,56 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Explanation:
-    """Which kernel row runs each step, and why it is not a faster one. str() is a table."""
-
+class _Report:
     isa: str
     threads: int
     steps: tuple[Step, ...]
 
-    def __str__(self) -> str:
-        rows = [("step", "instruction", "kernel", "layer", "note")]
-        rows += [(str(s.instruction), s.op, s.row, s.layer, s.reason) for s in self.steps]
-        return f"{self.isa}, {self.threads} threads\n{_table(rows, right=(0,))}"
-
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+    def to_json(self) -> str:
+        return json.dumps(self.to_dict(), indent=2)
+
+    def _head(self) -> str:
+        return f"{self.isa}, {self.threads} {'thread' if self.threads == 1 else 'threads'}"
 
 
 @dataclass(frozen=True)
-class Profile:
+class Explanation(_Report):
+    """Which kernel row runs each step, and why it is not one of the ISA asked for. str() is a table."""
+
+    def __str__(self) -> str:
+        rows: list[tuple[str, ...]] = [("#", "instruction", "kernel", "layer", "ONNX nodes", "note")]
+        rows += [(str(s.instruction), s.op, s.row, s.layer, _brief(s.nodes), s.reason) for s in self.steps]
+        return f"{self._head()}\n{_table(rows, right=(0,))}"
+
+
+@dataclass(frozen=True)
+class Profile(_Report):
     """Median time of each step over some runs. str() is a table; chrome_trace() opens in Perfetto."""
 
-    isa: str
-    threads: int
     runs: int
-    steps: tuple[Step, ...]
 
     @property
     def total_nanoseconds(self) -> float:
+        """Sum of the medians: the time of a run without the steps' own overhead."""
         return sum(step.nanoseconds for step in self.steps)
 
+    def to_dict(self) -> dict[str, Any]:
+        total = self.total_nanoseconds
+        steps = [{**asdict(s), "percent": _percent(s, total), "gmac_per_second": s.gmac_per_second} for s in self.steps]
+        return {**asdict(self), "total_nanoseconds": total, "steps": steps}
+
     def __str__(self) -> str:
-        total = self.total_nanoseconds or 1.0
-        rows: list[tuple[str, ...]] = [("us", "%", "GMAC/s", "instruction", "kernel", "layer")]
+        total = self.total_nanoseconds
+        rows: list[tuple[str, ...]] = [("us", "%", "GMAC/s", "#", "instruction", "kernel", "layer")]
         for s in sorted(self.steps, key=lambda step: -step.nanoseconds):
             speed = f"{s.gmac_per_second:.1f}" if s.macs else ""
-            rows.append(
-                (f"{s.nanoseconds / 1e3:.1f}", f"{100 * s.nanoseconds / total:.1f}", speed, s.op, s.row, s.layer)
-            )
-        head = f"{self.isa}, {self.threads} threads, median of {self.runs} runs: {total / 1e6:.3f} ms"
-        return f"{head}\n{_table(rows, right=(0, 1, 2))}"
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+            time = f"{s.nanoseconds / 1e3:.1f}"
+            rows.append((time, f"{_percent(s, total):.1f}", speed, str(s.instruction), s.op, s.row, s.layer))
+        head = f"{self._head()}, median of {self.runs} runs: {total / 1e6:.3f} ms"
+        return f"{head}\n{_table(rows, right=(0, 1, 2, 3))}"
 
     def chrome_trace(self) -> dict[str, Any]:
         """One complete event per step, end to end, in the Trace Event format."""
@@ -87,6 +96,15 @@ class Profile:
             )
             start += s.nanoseconds
         return {"traceEvents": events, "displayTimeUnit": "ms"}
+
+
+def _percent(step: Step, total: float) -> float:
+    return 100 * step.nanoseconds / total if total else 0.0
+
+
+def _brief(nodes: tuple[str, ...], limit: int = 60) -> str:
+    text = ", ".join(nodes)
+    return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
 def _table(rows: list[tuple[str, ...]], right: tuple[int, ...]) -> str:

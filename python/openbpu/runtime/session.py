@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from openbpu import _native
-from openbpu.errors import ConfigError, ExecutableError, SampleError
+from openbpu.errors import ConfigError, ExecutableError, OpenBpuError, SampleError
 from openbpu.runtime.executable import Executable, Port
 from openbpu.runtime.profile import Explanation, Profile, Step
 
-_CONVERTIBLE = ("float16", "float32", "float64", "bool")
+_REAL = ("float16", "float32", "float64")  # types that a float32 port takes
 
 
 class Session:
@@ -39,9 +39,7 @@ class Session:
         try:
             self._engine = _native.Engine(self.executable.native, entry=entry, isa=isa, threads=threads)
         except _native.NativeError as error:
-            code, where, message = error.args
-            kind = ConfigError if code in ("BadArgument", "Unsupported") else ExecutableError
-            raise kind(message, where=where) from None
+            raise _session_error(error) from None
         except TypeError as error:
             raise ConfigError("isa and entry are strings, threads an int", seen=error) from error
         ports = self.executable.ports(entry)
@@ -65,10 +63,11 @@ class Session:
         """Computes all outputs by name; the arrays own their memory.
 
         `inputs` maps each input name to an array of the port's shape; a single array will do for a model with one
-        input. float16 and float64 arrays are converted for a float32 port, other types must match. NaN becomes the
-        zero point. Other threads may run Python meanwhile. Raises SampleError.
+        input. float16 and float64 arrays are converted for a float32 port, other types must match. Values are not
+        scanned: what lies beyond the port's range saturates, NaN becomes the zero point. Other threads may run Python
+        meanwhile. Raises SampleError, and ExecutableError if the program stops itself (TRAP).
         """
-        results = self._engine.run(self._arrays(inputs))
+        results = self._call(self._engine.run, self._arrays(inputs))
         return {port.name: array for port, array in zip(self.outputs, results, strict=True)}
 
     def explain(self) -> Explanation:
@@ -80,14 +79,21 @@ class Session:
         if runs < 1:
             raise ConfigError("at least one run", where="runs", seen=runs)
         arrays = self._arrays({p.name: np.zeros(p.shape, p.dtype) for p in self.inputs} if inputs is None else inputs)
-        self._engine.run(arrays)
+        self._call(self._engine.run, arrays)
         times = []
         for _ in range(runs):
-            self._engine.run_profiled(arrays)
+            self._call(self._engine.run_profiled, arrays)
             times.append([step["nanoseconds"] for step in self._engine.steps()])
         medians = np.median(np.array(times, np.float64), axis=0)
         steps = tuple(replace(s, nanoseconds=float(t)) for s, t in zip(self._steps(), medians, strict=True))
-        return Profile(self.isa, self.threads, runs, steps)
+        return Profile(self.isa, self.threads, steps, runs)
+
+    @staticmethod
+    def _call(method: Callable[[list[np.ndarray]], list[np.ndarray]], arrays: list[np.ndarray]) -> list[np.ndarray]:
+        try:
+            return method(arrays)
+        except _native.NativeError as error:
+            raise _session_error(error) from None
 
     def _steps(self) -> tuple[Step, ...]:
         layers = self.executable.meta.get("layers", {})
@@ -142,6 +148,12 @@ def _executable(model: str | os.PathLike[str] | bytes | Executable) -> Executabl
     raise ConfigError("the model is a path, bytes or an Executable", where="model", seen=type(model).__name__)
 
 
+def _session_error(error: _native.NativeError) -> OpenBpuError:
+    code, where, message = error.args
+    kind = ConfigError if code in ("BadArgument", "Unsupported") else ExecutableError
+    return kind(message, where=where)
+
+
 def _array(port: Port, value: Any) -> np.ndarray:
     where = f"input {port.name}"
     try:
@@ -150,11 +162,23 @@ def _array(port: Port, value: Any) -> np.ndarray:
         raise SampleError("must be an array", where=where, seen=error) from error
     if array.shape != port.shape:
         raise SampleError(f"must have shape {port.shape}", where=where, seen=f"shape {array.shape}")
-    if array.dtype != port.dtype and not (port.dtype == "float32" and array.dtype.name in _CONVERTIBLE):
+    if array.dtype != port.dtype and not (port.dtype == "float32" and array.dtype.name in _REAL):
         raise SampleError(
             f"must be of type {port.dtype}",
             where=where,
             seen=array.dtype,
-            remedy=f"convert with .astype('{port.dtype}')",
+            remedy=_conversion(port, array.dtype),
         )
-    return np.ascontiguousarray(array, port.dtype)
+    return np.asarray(array, port.dtype, order="C")
+
+
+def _conversion(port: Port, given: np.dtype[Any]) -> str:
+    """How to turn an array into what the port takes; says so where a plain cast would change the meaning."""
+    if {port.dtype, given.name} == {"int8", "uint8"}:
+        sign = "-" if given.name == "uint8" else "+"
+        return f"a cast would wrap: use (x.astype('int16') {sign} 128).astype('{port.dtype}') if 128 stands for zero"
+    if port.scale and given.kind == "f":
+        return f"quantise it: clip(round(x / {port.scale:g}) + {port.zero_point}) as {port.dtype}"
+    if port.dtype == "float32":
+        return "apply the model's preprocessing, or convert with .astype('float32') if the values are right as they are"
+    return f"convert with .astype('{port.dtype}')"

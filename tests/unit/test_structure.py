@@ -1,0 +1,182 @@
+"""One direction of dependency: the floors of docs/architecture.md, read from includes, imports and objects."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+CSRC = ROOT / "csrc"
+PACKAGE = ROOT / "python" / "openbpu"
+
+# A folder of csrc may include from itself and from these.
+CPP_FLOORS = {
+    "support": set(),
+    "numerics": {"support"},
+    "kernels": {"numerics", "support"},
+    "isa": {"support"},
+    "container": {"isa", "support"},
+    "engine": {"container", "isa", "kernels", "numerics", "support"},
+    "api": {"engine", "container", "isa", "kernels", "numerics", "support"},
+}
+
+# A module or folder of python/openbpu may import from itself and from these.
+_BASE = {"errors", "files"}
+_STAGE = {*_BASE, "ir"}
+PYTHON_FLOORS = {
+    "errors": set(),
+    "files": {"errors"},
+    "samples": {"errors"},
+    "ir": {"errors"},
+    "frontend": _STAGE,
+    "ptq": _STAGE,
+    "lower": _STAGE,
+    "schedule": {*_STAGE, "target"},  # it emits through target
+    "target": {*_STAGE, "_native"},
+    "runtime": {*_BASE, "_native"},
+    "zoo": {*_BASE, "samples"},
+    "pipeline": {*_STAGE, "frontend", "ptq", "lower", "schedule", "target", "runtime"},
+    "demo": {*_STAGE, "samples", "zoo", "pipeline", "runtime", "_native"},
+    "cli": {*_STAGE, "samples", "zoo", "pipeline", "runtime", "demo", "_native", "__init__"},
+    "__init__": {"pipeline", "runtime", "errors"},
+}
+
+# Packages that only these may import; the standard library and numpy are free.
+EXTERNAL = {
+    "onnx": {"frontend", "ptq", "lower", "pipeline", "zoo", "demo", "cli"},
+    "onnxruntime": {"frontend", "ptq", "pipeline", "demo", "cli"},
+    "onnxscript": {"frontend", "ptq"},
+    "click": {"cli"},
+    "rich": {"cli"},
+    "matplotlib": {"demo"},
+    "skimage": {"zoo", "demo"},
+    "PIL": {"zoo", "demo", "cli"},
+}
+
+
+def _includes() -> Iterator[tuple[Path, str]]:
+    for path in sorted([*CSRC.rglob("*.hpp"), *CSRC.rglob("*.cpp")]):
+        for target in re.findall(r'^\s*#\s*include\s+"([^"]+)"', path.read_text(), re.MULTILINE):
+            yield path.relative_to(CSRC), target
+
+
+def test_includes_go_down() -> None:
+    breaches = []
+    for path, target in _includes():
+        if not (CSRC / target).is_file():
+            breaches.append(f"{path}: {target} is not rooted at csrc")
+            continue
+        floor, lower = path.parts[0], Path(target).parts[0]
+        if lower != floor and lower not in CPP_FLOORS[floor]:
+            breaches.append(f"{path}: {target}")
+    assert not breaches, "\n".join(breaches)
+
+
+def test_the_reader_of_includes_sees_them() -> None:
+    assert (Path("engine/engine.cpp"), "engine/features.hpp") in set(_includes())
+
+
+def _unit(module: str) -> str | None:
+    """The floor that a dotted module of ours belongs to."""
+    parts = module.split(".")
+    if parts[0] != "openbpu":
+        return None
+    is_module = len(parts) > 1 and (parts[1] == "_native" or any(PACKAGE.glob(f"{parts[1]}*")))
+    return parts[1] if is_module else "__init__"
+
+
+def _imports(path: Path) -> Iterator[str]:
+    """Dotted names of everything that a file imports, at any depth and under TYPE_CHECKING too."""
+    package = ["openbpu", *path.relative_to(PACKAGE).with_suffix("").parts[:-1]]
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            yield from (f"{module}.{alias.name}" for alias in node.names) if module == "openbpu" else (module,)
+
+
+def _python_files() -> list[Path]:
+    return sorted(path for path in PACKAGE.rglob("*.py") if "__pycache__" not in path.parts)
+
+
+def test_imports_go_down() -> None:
+    breaches = []
+    for path in _python_files():
+        floor = path.relative_to(PACKAGE).with_suffix("").parts[0]
+        assert floor in PYTHON_FLOORS, f"{path}: give the new folder its floor"
+        for module in _imports(path):
+            lower = _unit(module)
+            outside = module.split(".")[0]
+            if lower is not None and lower != floor and lower not in PYTHON_FLOORS[floor]:
+                breaches.append(f"{path.relative_to(ROOT)}: {module}")
+            if floor not in EXTERNAL.get(outside, {floor}):
+                breaches.append(f"{path.relative_to(ROOT)}: {module}")
+    assert not breaches, "\n".join(breaches)
+
+
+def test_the_reader_of_imports_sees_them() -> None:
+    assert "openbpu._native" in set(_imports(PACKAGE / "runtime" / "session.py"))
+    assert "openbpu.runtime.executable" in set(_imports(PACKAGE / "runtime" / "session.py"))
+
+
+def test_the_runtime_imports_numpy_only() -> None:
+    import sys
+
+    outside = {
+        module.split(".")[0] for path in _python_files() if path.parent.name == "runtime" for module in _imports(path)
+    }
+    assert outside - sys.stdlib_module_names <= {"openbpu", "numpy"}
+
+
+# ---- ISA files
+
+_FLAGS = re.compile(r"set\(openbpu_flags_(\w+) ([^)]*)\)")
+
+
+def _isa_files() -> list[tuple[Path, list[str]]]:
+    flags = {isa: value.split() for isa, value in _FLAGS.findall((ROOT / "CMakeLists.txt").read_text())}
+    return [(path, flags[isa]) for isa in flags for path in sorted(CSRC.rglob(f"*_{isa}.cpp"))]
+
+
+def _weak_symbols(compiler: str, source: Path, flags: list[str], folder: Path) -> list[str]:
+    """Definitions that the linker may choose for the whole program, as the plainest compilation shows them."""
+    target = folder / f"{source.stem}.o"
+    command = [compiler, "-std=c++17", "-O0", f"-I{CSRC}", *flags, "-c", str(source), "-o", str(target)]
+    subprocess.run(command, check=True, capture_output=True, text=True, timeout=300)
+    listing = subprocess.run(["nm", "-C", str(target)], check=True, capture_output=True, text=True).stdout
+    return [line for line in listing.splitlines() if re.search(r" [WVu] ", line)]
+
+
+def test_isa_objects_define_no_weak_symbols(tmp_path: Path) -> None:
+    """A weak symbol of a file with AVX-512 flags may replace the same inline function everywhere."""
+    compiler = shutil.which(os.environ.get("CXX", "c++"))
+    machine = os.uname().machine
+    if compiler is None or shutil.which("nm") is None or machine not in ("x86_64", "AMD64"):
+        if "OPENBPU_REQUIRE_ALL" in os.environ and machine in ("x86_64", "AMD64"):
+            pytest.fail("needs a C++ compiler and nm (binutils)")
+        pytest.skip("needs x86, a C++ compiler and nm")
+    files = _isa_files()
+    assert files, "CMakeLists.txt names the ISAs as openbpu_flags_<isa>"
+    with ThreadPoolExecutor(2) as pool:
+        found = pool.map(lambda item: (item[0], _weak_symbols(compiler, *item, tmp_path)), files)
+        weak = [f"{path.relative_to(ROOT)}: {line}" for path, lines in found for line in lines]
+    assert not weak, "\n".join(weak)
+
+
+def test_the_reader_of_symbols_sees_weak_ones(tmp_path: Path) -> None:
+    compiler = shutil.which(os.environ.get("CXX", "c++"))
+    if compiler is None or shutil.which("nm") is None:
+        pytest.skip("needs a C++ compiler and nm")
+    source = tmp_path / "weak.cpp"
+    source.write_text("inline int f() { return 1; }\nint g() { return f(); }\n")
+    assert len(_weak_symbols(compiler, source, [], tmp_path)) == 1
