@@ -14,6 +14,9 @@ Rows<MatMulParams> matmul_rows() {
 
 Rows<MatMulDParams> matmuld_rows() {
   static const Row<MatMulDParams> rows[] = {
+#ifdef OPENBPU_HAS_AVX2
+      kMatMulDAvx2,
+#endif
       kMatMulDScalar,
   };
   return {rows, sizeof rows / sizeof rows[0]};

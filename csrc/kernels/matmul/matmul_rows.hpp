@@ -7,6 +7,7 @@ namespace openbpu::kernels {
 
 extern const Row<MatMulParams> kMatMulAvx2;
 extern const Row<MatMulParams> kMatMulScalar;
+extern const Row<MatMulDParams> kMatMulDAvx2;
 extern const Row<MatMulDParams> kMatMulDScalar;
 
 }  // namespace openbpu::kernels

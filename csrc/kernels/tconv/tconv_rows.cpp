@@ -4,6 +4,9 @@ namespace openbpu::kernels {
 
 Rows<TConvParams> tconv_rows() {
   static const Row<TConvParams> rows[] = {
+#ifdef OPENBPU_HAS_AVX2
+      kTConvAvx2,
+#endif
       kTConvScalar,
   };
   return {rows, sizeof rows / sizeof rows[0]};

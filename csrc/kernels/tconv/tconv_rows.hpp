@@ -5,6 +5,7 @@
 
 namespace openbpu::kernels {
 
+extern const Row<TConvParams> kTConvAvx2;
 extern const Row<TConvParams> kTConvScalar;
 
 }  // namespace openbpu::kernels

@@ -107,6 +107,25 @@ OPENBPU_INLINE __m256i narrow(__m256i a, __m256i b, const Clamp& c) {
   return _mm256_xor_si256(y, _mm256_set1_epi8(-128));
 }
 
+// Epilogue constants of 16 channels whose accumulators are two vectors: channels 0-3, 8-11 and 4-7, 12-15, which
+// vpackssdw brings into order. low and shift follow the vectors, m the channels.
+struct Constants16 {
+  const std::int32_t* low;
+  const std::int32_t* shift;
+  const std::int16_t* m;
+};
+
+// 16 channels of one pixel, before clamping.
+OPENBPU_INLINE __m256i requantise16(__m256i acc0, __m256i acc1, const Constants16& k, const Clamp& c) {
+  const __m256i t = _mm256_packs_epi32(scale(acc0, k.low, k.shift, c), scale(acc1, k.low + 8, k.shift + 8, c));
+  return multiply(t, load(k.m));
+}
+
+// 16 channels of two pixels as stored, the first pixel in the low half.
+OPENBPU_INLINE __m256i narrow16(__m256i first, __m256i second, const Clamp& c) {
+  return _mm256_permute4x64_epi64(narrow(first, second, c), 0xd8);
+}
+
 // The first n < 16 bytes of v. Out of line: channel tails are rare.
 [[maybe_unused]] static __attribute__((noinline)) void store_tail(std::uint8_t* p, __m128i v, std::int32_t n) {
   alignas(16) std::uint8_t bytes[16];

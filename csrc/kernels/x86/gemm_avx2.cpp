@@ -155,7 +155,7 @@ Weights weights_of(const Block& block) {
 // Accumulators are separate variables: gcc 12 keeps arrays of them in memory.
 #define OPENBPU_PIXELS(X) X(0) X(1) X(2) X(3)
 
-// Pixels 0..P-1 of a tile, 16 channels: int16 results before clamping.
+// Pixels 0 .. P - 1 of a tile, 16 channels.
 template <int P>
 OPENBPU_INLINE void tile16(const Block& block, const std::uint8_t* in, std::int64_t step, const Clamp& clamp,
                            std::uint8_t* out, std::int64_t out_step) {
@@ -194,15 +194,11 @@ OPENBPU_INLINE void tile16(const Block& block, const std::uint8_t* in, std::int6
 #undef OPENBPU_STEP
   }
 
-  const __m256i m = load(block.m);
-#define OPENBPU_FINISH(i)                                                                                  \
-  const __m256i t##i = multiply(_mm256_packs_epi32(scale(c##i##0, block.low, block.shift, clamp),          \
-                                                   scale(c##i##1, block.low + 8, block.shift + 8, clamp)), \
-                                m);
+  const Constants16 constants{block.low, block.shift, block.m};
+#define OPENBPU_FINISH(i) const __m256i t##i = requantise16(c##i##0, c##i##1, constants, clamp);
   OPENBPU_PIXELS(OPENBPU_FINISH)
 #undef OPENBPU_FINISH
-  const __m256i y0 = _mm256_permute4x64_epi64(narrow(t0, t1, clamp), 0xd8);
-  const __m256i y1 = _mm256_permute4x64_epi64(narrow(t2, t3, clamp), 0xd8);
+  const __m256i y0 = narrow16(t0, t1, clamp), y1 = narrow16(t2, t3, clamp);
   store_first(out, _mm256_castsi256_si128(y0), block.channels);
   if constexpr (P > 1) store_first(out + out_step, _mm256_extracti128_si256(y0, 1), block.channels);
   if constexpr (P > 2) store_first(out + 2 * out_step, _mm256_castsi256_si128(y1), block.channels);
