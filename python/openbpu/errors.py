@@ -41,3 +41,7 @@ class ExecutableError(OpenBpuError):
 
 class ConfigError(OpenBpuError):
     """An option or configuration key is unknown, out of range or in conflict with another."""
+
+
+class ModelWarning(UserWarning):
+    """A model is compiled, but not exactly as it stands: which node, what was changed and why."""

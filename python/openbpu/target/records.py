@@ -30,3 +30,4 @@ RECORDS: dict[str, np.dtype[Any]] = {name: _dtype(record) for name, record in _n
 INSTRUCTIONS: dict[str, dict[str, Any]] = {info["name"]: info for info in _native.instructions()}
 FORMATS: dict[str, int] = {info["name"]: info["number"] for info in _native.formats()}
 FLAGS: dict[str, int] = {info["name"]: info["mask"] for info in _native.flags()}
+VERSIONS: dict[str, int] = _native.versions()

@@ -1,0 +1,169 @@
+"""The integer graph under construction: values with unique names, ops, and moves in ONNX terms.
+
+Tensors of rank 4 lie NHWC, all others row major (see ir/graph.py). The methods `reshape`, `transpose`, `slice` and
+`concat` take ONNX axes and keep ONNX semantics; they write plain sequences of moves, which moves.py makes minimal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from openbpu.ir.graph import Graph, Op, Value
+from openbpu.ir.quant import QuantParams
+
+Shape = tuple[int, ...]
+Extents = tuple[int, int, int, int]
+_NHWC_OF_NCHW = (0, 3, 1, 2)  # memory axis of an ONNX axis
+
+
+def memory_shape(shape: Shape) -> Extents:
+    """Extents in memory order of a tensor with this ONNX shape."""
+    if len(shape) == 4:
+        return shape[0], shape[2], shape[3], shape[1]
+    return row_major(shape)
+
+
+def row_major(shape: Shape) -> Extents:
+    """Extents when the tensor lies in ONNX order: leading ones added, leading dimensions beyond four joined."""
+    padded = (1,) * (4 - len(shape)) + tuple(shape)
+    return prod(padded[:-3]), padded[-3], padded[-2], padded[-1]
+
+
+def memory_axis(rank: int, axis: int) -> int:
+    """Axis into (n, h, w, c) of an ONNX axis; ranks up to four."""
+    return _NHWC_OF_NCHW[axis] if rank == 4 else axis + 4 - rank
+
+
+class GraphBuilder:
+    """Collects ops in order. `origin` of an emission is the ONNX nodes that it stands for."""
+
+    def __init__(self, name: str) -> None:
+        self.graph = Graph(name, [], [], [])
+        self._taken: dict[str, int] = {}
+        self.tables: dict[Value, tuple[Value, np.ndarray]] = {}  # result of a LUT8 -> its input and table
+
+    def value(self, name: str, shape: Extents, onnx_shape: Shape, quant: QuantParams | None, dtype: str) -> Value:
+        """A value whose name is `name`, with a number if it is taken."""
+        count = self._taken.get(name, 0)
+        self._taken[name] = count + 1
+        return Value(name if count == 0 else f"{name}#{count}", shape, dtype, quant, onnx_shape)
+
+    def emit(
+        self,
+        kind: str,
+        inputs: Sequence[Value],
+        onnx_shape: Shape,
+        quant: QuantParams | None,
+        origin: tuple[str, ...],
+        *,
+        name: str = "",
+        shape: Extents | None = None,
+        attrs: dict[str, Any] | None = None,
+        consts: dict[str, np.ndarray] | None = None,
+        dtype: str = "int8",
+    ) -> Value:
+        """Appends an op with one result and returns the result; `shape` defaults to that of the ONNX shape."""
+        title = name or (origin[-1] if origin else inputs[0].name)
+        out = self.value(title, memory_shape(onnx_shape) if shape is None else shape, onnx_shape, quant, dtype)
+        self.graph.ops.append(Op(kind, list(inputs), [out], attrs or {}, consts or {}, origin))
+        return out
+
+    # ---- moves
+
+    def view(self, value: Value, extents: Extents, onnx_shape: Shape, origin: tuple[str, ...]) -> Value:
+        """The same bytes under other extents."""
+        if value.shape == extents and value.onnx_shape == onnx_shape:
+            return value
+        return self.emit("reshape", [value], onnx_shape, value.quant, origin, shape=extents)
+
+    def permute(self, value: Value, perm: Sequence[int], onnx_shape: Shape, origin: tuple[str, ...]) -> Value:
+        """Memory axes in another order: axis i of the result is axis perm[i] of `value`."""
+        n, h, w, c = (value.shape[axis] for axis in perm)
+        attrs = {"perm": tuple(perm)}
+        return self.emit("transpose", [value], onnx_shape, value.quant, origin, shape=(n, h, w, c), attrs=attrs)
+
+    def reshape(self, value: Value, shape: Shape, origin: tuple[str, ...]) -> Value:
+        """ONNX Reshape: element order is that of ONNX, whatever the memory order."""
+        if shape == value.onnx_shape:
+            return value
+        if len(value.onnx_shape) == 4:
+            value = self.permute(value, _NHWC_OF_NCHW, value.onnx_shape, origin)
+        value = self.view(value, row_major(shape), shape, origin)
+        return self.permute(value, (0, 2, 3, 1), shape, origin) if len(shape) == 4 else value
+
+    def transpose(self, value: Value, perm: Sequence[int], origin: tuple[str, ...]) -> Value:
+        """ONNX Transpose of any rank up to four; of higher ranks if joined neighbours leave four axes."""
+        rank = len(value.onnx_shape)
+        shape = tuple(value.onnx_shape[axis] for axis in perm)
+        if rank == 4:
+            order = [0] * 4
+            for i, axis in enumerate(perm):
+                order[memory_axis(4, i)] = memory_axis(4, axis)
+            return self.permute(value, order, shape, origin)
+        if rank < 4:
+            shift = 4 - rank
+            return self.permute(value, (*range(shift), *(axis + shift for axis in perm)), shape, origin)
+        factors, joined = join_axes(value.onnx_shape, perm)
+        if len(factors) > 4:
+            raise ValueError(f"transpose {tuple(perm)} of {value.onnx_shape} needs more than four axes")
+        shift = 4 - len(factors)
+        value = self.view(value, row_major(factors), value.onnx_shape, origin)
+        value = self.permute(value, (*range(shift), *(axis + shift for axis in joined)), shape, origin)
+        return self.view(value, row_major(shape), shape, origin)
+
+    def slice(self, value: Value, axis: int, start: int, stop: int, step: int, origin: tuple[str, ...]) -> Value:
+        """Elements start, start + step, ... before stop of an ONNX axis."""
+        shape = list(value.onnx_shape)
+        shape[axis] = -(-(stop - start) // step)
+        if shape[axis] == value.onnx_shape[axis]:
+            return value
+        source, extents, at = self._along(value, axis, tuple(shape), origin)
+        attrs = {"axis": at, "start": start, "stop": stop, "step": step}
+        out = self.emit("slice", [source], tuple(shape), value.quant, origin, shape=extents, attrs=attrs)
+        return self.view(out, memory_shape(tuple(shape)), tuple(shape), origin)
+
+    def concat(self, values: Sequence[Value], axis: int, origin: tuple[str, ...]) -> Value:
+        """Values of equal parameters, joined along an ONNX axis."""
+        if len(values) == 1:
+            return values[0]
+        shape = list(values[0].onnx_shape)
+        shape[axis] = sum(value.onnx_shape[axis] for value in values)
+        sources = [self._along(value, axis, tuple(shape), origin) for value in values]
+        attrs = {"axis": sources[0][2]}
+        parts = [source for source, _, _ in sources]
+        out = self.emit("concat", parts, tuple(shape), values[0].quant, origin, shape=sources[0][1], attrs=attrs)
+        return self.view(out, memory_shape(tuple(shape)), tuple(shape), origin)
+
+    def _along(self, value: Value, axis: int, result: Shape, origin: tuple[str, ...]) -> tuple[Value, Extents, int]:
+        """`value` with `axis` as a memory axis of its own, the extents that `result` then has, and that axis."""
+        rank = len(result)
+        if rank <= 4:
+            return value, memory_shape(result), memory_axis(rank, axis)
+
+        def around(shape: Shape) -> Extents:
+            return 1, prod(shape[:axis]), shape[axis], prod(shape[axis + 1 :])
+
+        return self.view(value, around(value.onnx_shape), value.onnx_shape, origin), around(result), 2
+
+
+def join_axes(shape: Shape, perm: Sequence[int]) -> tuple[Shape, tuple[int, ...]]:
+    """A transposition of as few axes as possible with the same effect: their extents, and their order in the result."""
+    groups: list[list[int]] = []
+    for axis in perm:
+        if shape[axis] == 1:
+            continue
+        if groups and _adjacent(shape, groups[-1][-1], axis):
+            groups[-1].append(axis)
+        else:
+            groups.append([axis])
+    ranked = sorted(range(len(groups)), key=lambda g: groups[g][0])
+    extents = tuple(prod(shape[axis] for axis in groups[g]) for g in ranked)
+    return extents, tuple(ranked.index(g) for g in range(len(groups)))
+
+
+def _adjacent(shape: Shape, left: int, right: int) -> bool:
+    return left < right and all(extent == 1 for extent in shape[left + 1 : right])

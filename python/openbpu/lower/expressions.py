@@ -1,0 +1,524 @@
+"""Float tensors that are waiting for their QuantizeLinear.
+
+Lowering walks the model once and keeps for each float tensor an expression: what would compute it, from which int8
+values. `quantise` turns an expression into ops of the integer graph once the parameters of the result are known; until
+then clamps, tables and affine maps join the expression instead of becoming ops.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from math import inf
+from typing import Any, TypeVar
+
+import numpy as np
+
+from openbpu.errors import UnsupportedError
+from openbpu.ir.graph import Value
+from openbpu.ir.quant import QuantParams
+from openbpu.lower import requant
+from openbpu.lower.builder import Extents, GraphBuilder, Shape, memory_shape
+from openbpu.lower.node import QUANTISE_BETWEEN, Node
+
+Function = Callable[[np.ndarray], np.ndarray]  # element-wise on float64
+Move = Callable[[Value], Value]
+_CODES = np.arange(-128, 128)
+_E = TypeVar("_E", bound="Expr")
+
+
+@dataclass(eq=False, kw_only=True)
+class Expr:
+    """A float tensor of ONNX shape `shape`, made by `node`; `origin` names all nodes that it stands for."""
+
+    node: Node
+    shape: Shape
+    origin: tuple[str, ...]
+    _made: dict[QuantParams, Value] = field(default_factory=dict, repr=False)
+
+    @property
+    def graph(self) -> GraphBuilder:
+        return self.node.graph
+
+    def quantise(self, quant: QuantParams, name: str = "") -> Value:
+        """The int8 value that QuantizeLinear with these parameters gives."""
+        if quant not in self._made:
+            try:
+                self._made[quant] = self._quantise(quant, name or (self.origin[-1] if self.origin else ""))
+            except requant.Infeasible as error:
+                raise UnsupportedError(
+                    "the scales have no integer form",
+                    where=self.node.where,
+                    seen=error,
+                    remedy="calibrate the model again, or check the scales around this node",
+                ) from error
+        return self._made[quant]
+
+    def _quantise(self, quant: QuantParams, name: str) -> Value:
+        raise NotImplementedError
+
+    def value(self, node: Node) -> Value:
+        """The tensor as an int8 operand of `node`; refused if it has no exact int8 form."""
+        raise node.refuse(
+            "its operands must come from DequantizeLinear",
+            seen=f"the float result of {self.node.where}",
+            remedy=QUANTISE_BETWEEN,
+        )
+
+    def map(self, function: Function, node: Node) -> Expr:
+        """An element-wise function of this tensor."""
+        raise node.refuse(
+            "a function after this operator needs int8 values", seen=self.node.where, remedy=QUANTISE_BETWEEN
+        )
+
+    def clamp(self, lo: float, hi: float, node: Node) -> Expr:
+        """The tensor limited to [lo, hi]."""
+        return self.map(lambda x: np.clip(x, lo, hi), node)
+
+    def affine(self, gain: np.ndarray, offset: np.ndarray, node: Node) -> Expr:
+        """gain * x + offset, each a scalar or one number per channel."""
+        if gain.size == 1 and offset.size == 1:
+            g, b = float(gain.ravel()[0]), float(offset.ravel()[0])
+            return self.map(lambda x: x * g + b, node)
+        raise node.refuse("a constant per channel needs int8 values", seen=self.node.where, remedy=QUANTISE_BETWEEN)
+
+    @property
+    def channel_axis(self) -> int:
+        """ONNX axis that lies innermost in memory."""
+        return 1 if len(self.shape) == 4 else len(self.shape) - 1
+
+    def move(self, move: Move, node: Node, shape: Shape, pointwise: bool = True) -> Expr:
+        """The tensor after ops that commute with quantisation; `pointwise` if they also commute with any function."""
+        origin = (*self.origin, node.name)
+        return Moved(node=node, shape=shape, origin=origin, inner=self, apply=move, pointwise=pointwise)
+
+    def step(self: _E, node: Node, **changes: Any) -> _E:
+        """A copy that stands for `node` too."""
+        return replace(self, node=node, origin=(*self.origin, node.name), _made={}, **changes)
+
+
+@dataclass(eq=False, kw_only=True)
+class Constant(Expr):
+    """A constant tensor; `codes`, `scale`, `zero` and `axis` are set if it comes from DequantizeLinear."""
+
+    real: np.ndarray
+    codes: np.ndarray | None = None
+    scale: np.ndarray | None = None  # float64 [1] or one per index of `axis`
+    zero: np.ndarray | None = None
+    axis: int | None = None
+
+    def _quantise(self, quant: QuantParams, name: str) -> Value:
+        codes = requant.table(self.real, quant.s, quant.z)
+        return self._emit(codes, quant, name)
+
+    def value(self, node: Node) -> Value:
+        if self.codes is None or self.scale is None or self.zero is None or self.scale.size != 1:
+            raise node.refuse(
+                "a constant operand must be quantised per tensor",
+                seen=f"{self.real.dtype} of shape {self.real.shape}",
+                remedy=QUANTISE_BETWEEN,
+            )
+        quant = QuantParams.per_tensor(float(self.scale[0]), int(self.zero[0]))
+        return self._emit(self.codes.astype(np.int8), quant, node.name + ".constant")
+
+    def map(self, function: Function, node: Node) -> Expr:
+        real = function(np.asarray(self.real, np.float64))
+        return Constant(node=node, shape=real.shape, origin=(), real=real)
+
+    def _emit(self, codes: np.ndarray, quant: QuantParams, name: str) -> Value:
+        shape = tuple(codes.shape)
+        data = codes.transpose(0, 2, 3, 1) if len(shape) == 4 else codes
+        data = np.ascontiguousarray(data).reshape(memory_shape(shape))
+        return self.graph.emit("constant", [], shape, quant, self.origin, name=name, consts={"data": data})
+
+
+@dataclass(eq=False, kw_only=True)
+class Source(Expr):
+    """A float input of the graph."""
+
+    port: Value
+
+    def _quantise(self, quant: QuantParams, name: str) -> Value:
+        return self.graph.emit("quantize", [self.port], self.shape, quant, self.origin, name=name)
+
+
+@dataclass(eq=False, kw_only=True)
+class Unary(Expr):
+    """A function of one int8 value: `reals[q + 128]` is the result for q of `root`.
+
+    A dequantised tensor is the case `leaf` with reals on its grid; a chain of element-wise functions, quantised in
+    between or not, has the same root as its start and ends as one table.
+    """
+
+    root: Value
+    reals: np.ndarray  # float64 [256]
+    leaf: Value | None = None  # the int8 value whose dequantisation this is
+
+    @staticmethod
+    def of(value: Value, node: Node, origin: tuple[str, ...] = ()) -> Unary:
+        """The dequantisation of `value`."""
+        assert value.quant is not None
+        root, codes = node.graph.tables.get(value, (value, _CODES))
+        reals = (np.asarray(codes, np.float64) - value.quant.z) * value.quant.s
+        return Unary(node=node, shape=value.onnx_shape, origin=origin, root=root, reals=reals, leaf=value)
+
+    def _quantise(self, quant: QuantParams, name: str) -> Value:
+        if self.leaf is not None:
+            if self.leaf.quant == quant:
+                return self.leaf
+            return rescale(self.graph, self.leaf, quant, self.origin, name, {"lo": -128, "hi": 127})
+        codes = requant.table(self.reals, quant.s, quant.z)
+        out = self.graph.emit("lut8", [self.root], self.shape, quant, self.origin, name=name, consts={"table": codes})
+        self.graph.tables[out] = (self.root, codes)
+        return out
+
+    def value(self, node: Node) -> Value:
+        if self.leaf is not None:
+            return self.leaf
+        quant = self.root.quant  # a clamp, say, stays on the grid of its input
+        assert quant is not None
+        codes = requant.table(self.reals, quant.s, quant.z)
+        if np.array_equal((codes.astype(np.float64) - quant.z) * quant.s, self.reals):
+            return self.quantise(quant)
+        return super().value(node)
+
+    def map(self, function: Function, node: Node) -> Expr:
+        with np.errstate(all="ignore"):
+            reals = np.asarray(function(self.reals), np.float64)
+        return self.step(node, reals=reals, leaf=None)
+
+    def affine(self, gain: np.ndarray, offset: np.ndarray, node: Node) -> Expr:
+        if gain.size == 1 and offset.size == 1:
+            return super().affine(gain, offset, node)
+        return depthwise_affine(self, gain, offset, node)
+
+    def move(self, move: Move, node: Node, shape: Shape, pointwise: bool = True) -> Expr:
+        if self.leaf is None:
+            return super().move(move, node, shape, pointwise)
+        return Unary.of(move(self.leaf), node, (*self.origin, node.name))
+
+    def combined(self, other: Unary, function: Callable[[np.ndarray, np.ndarray], np.ndarray], node: Node) -> Unary:
+        """An element-wise function of two functions of the same root."""
+        with np.errstate(all="ignore"):
+            reals = np.asarray(function(self.reals, other.reals), np.float64)
+        origin = tuple(dict.fromkeys((*self.origin, *other.origin, node.name)))
+        return Unary(node=node, shape=self.shape, origin=origin, root=self.root, reals=reals)
+
+
+@dataclass(eq=False, kw_only=True)
+class Clamped(Expr):
+    """An operator whose instruction clamps its result to [lo, hi] at no cost."""
+
+    lo: float = -inf
+    hi: float = inf
+
+    def clamp(self, lo: float, hi: float, node: Node) -> Expr:
+        return self.step(node, lo=min(max(self.lo, lo), hi), hi=max(min(self.hi, hi), lo))
+
+    def limits(self, quant: QuantParams) -> dict[str, int]:
+        """The clamp in steps of the result."""
+
+        def level(bound: float) -> int:
+            steps = min(max(bound / quant.s, -1e6), 1e6)
+            return min(max(quant.z + int(requant.round_half_up(steps)), -128), 127)
+
+        return {"lo": level(self.lo), "hi": level(self.hi)}
+
+
+@dataclass(eq=False, kw_only=True)
+class Scaled(Clamped):
+    """A clamped operator that takes a positive real factor into its requantisation."""
+
+    gain: float = 1.0
+
+    def affine(self, gain: np.ndarray, offset: np.ndarray, node: Node) -> Expr:
+        factor = float(gain.ravel()[0])
+        if gain.size == 1 and factor > 0 and not offset.any():
+            return self.step(node, gain=self.gain * factor, lo=self.lo * factor, hi=self.hi * factor)
+        return super().affine(gain, offset, node)
+
+
+@dataclass(eq=False, kw_only=True)
+class Linear(Clamped):
+    """A sum of products with constant weights: conv2d, dwconv2d, tconv2d or matmul.
+
+    weight int8 in the order of ir.graph.KINDS, weight_scale and bias float64 per output channel (bias in real units).
+    """
+
+    kind: str
+    source: Value
+    attrs: dict[str, Any]
+    weight: np.ndarray
+    weight_scale: np.ndarray
+    bias: np.ndarray
+    extents: Extents
+    view: Shape  # ONNX shape of the op's own result; reshaped to `shape` if that differs
+
+    @property
+    def channel_axis(self) -> int:
+        return len(self.shape) - 1 if self.kind == "matmul" else 1
+
+    def affine(self, gain: np.ndarray, offset: np.ndarray, node: Node) -> Expr:
+        channels = len(self.weight)
+        g, b = (np.broadcast_to(np.asarray(a, np.float64).ravel(), channels) for a in (gain, offset))
+        if (self.lo, self.hi) != (-inf, inf) or not g.all():
+            return super().affine(gain, offset, node)
+        weight = self.weight
+        if (g < 0).any():
+            negative = (g < 0).reshape(-1, *[1] * (weight.ndim - 1))
+            if ((weight == -128) & negative).any():
+                node.warn("weights of -128 became 127 in channels that a negative factor turns around")
+            weight = np.where(negative, -np.maximum(weight, -127), weight).astype(np.int8)
+        return self.step(
+            node, weight=weight, weight_scale=self.weight_scale * np.abs(g), bias=self.bias * g + b, lo=-inf, hi=inf
+        )
+
+    def _quantise(self, quant: QuantParams, name: str) -> Value:
+        x = self.source.quant
+        assert x is not None
+        rq = requant.rq8(x.s, x.z, self.weight, self.weight_scale, self.bias, quant.s, quant.z)
+        if rq.coarser:
+            self.node.warn(
+                f"the weights of {len(rq.coarser)} channels were made coarser, because their scale is too small "
+                f"for the scale of the result (first: channel {rq.coarser[0]})"
+            )
+        consts = {"weight": rq.weight, "B": rq.B, "m": rq.m, "s": rq.s}
+        attrs = {**self.attrs, "L": rq.L, **self.limits(quant)}
+        out = self.graph.emit(
+            self.kind,
+            [self.source],
+            self.view,
+            quant,
+            self.origin,
+            name=name,
+            shape=self.extents,
+            attrs=attrs,
+            consts=consts,
+        )
+        return self.graph.reshape(out, self.shape, self.origin)
+
+
+@dataclass(eq=False, kw_only=True)
+class Sum(Clamped):
+    """sign_a * a + sign_b * b; extents of b may be 1."""
+
+    a: Value
+    b: Value
+    sign_a: int = 1
+    sign_b: int = 1
+
+    def _quantise(self, quant: QuantParams, name: str) -> Value:
+        qa, qb = self.a.quant, self.b.quant
+        assert qa is not None and qb is not None
+        p = requant.add(qa.s, qa.z, qb.s, qb.z, quant.s, quant.z, self.sign_a, self.sign_b)
+        attrs = {"ma": p.ma, "mb": p.mb, "C": p.C, "sh": p.sh, **self.limits(quant)}
+        return self.graph.emit("add", [self.a, self.b], self.shape, quant, self.origin, name=name, attrs=attrs)
+
+
+@dataclass(eq=False, kw_only=True)
+class Product(Scaled):
+    """gain * a * b; extents of b may be 1."""
+
+    a: Value
+    b: Value
+
+    def _quantise(self, quant: QuantParams, name: str) -> Value:
+        qa, qb = self.a.quant, self.b.quant
+        assert qa is not None and qb is not None
+        m, sh = requant.multiplier(qa.s * qb.s * self.gain / quant.s)
+        attrs = {"m": m, "sh": sh, **self.limits(quant)}
+        return self.graph.emit("mul", [self.a, self.b], self.shape, quant, self.origin, name=name, attrs=attrs)
+
+
+@dataclass(eq=False, kw_only=True)
+class MatrixProduct(Scaled):
+    """gain * a @ b of two run-time matrices, (n, 1, rows, columns) each."""
+
+    a: Value
+    b: Value
+    transpose_b: bool
+    extents: Extents
+
+    def _quantise(self, quant: QuantParams, name: str) -> Value:
+        qa, qb = self.a.quant, self.b.quant
+        assert qa is not None and qb is not None
+        rq = requant.rq8_dynamic(qa.s, qa.z, qb.s, qb.z, quant.s, quant.z, self.a.shape[3], self.gain)
+        view = (self.extents[0], self.extents[2], self.extents[3])
+        out = self.graph.emit(
+            "matmul_dynamic",
+            [self.a, self.b],
+            view,
+            quant,
+            self.origin,
+            name=name,
+            shape=self.extents,
+            attrs={"transpose_b": self.transpose_b, "L": rq.L, **self.limits(quant)},
+            consts={"B": rq.B, "m": rq.m, "s": rq.s},
+        )
+        out = self.graph.view(out, (1, view[0], view[1], view[2]), view, self.origin)
+        return self.graph.reshape(out, self.shape, self.origin)
+
+
+@dataclass(eq=False, kw_only=True)
+class Mean(Scaled):
+    """An average over windows; `divisors` has one entry, or one per number of taps inside."""
+
+    source: Value
+    attrs: dict[str, Any]
+    divisors: list[int]
+    extents: Extents
+    view: Shape
+
+    def _quantise(self, quant: QuantParams, name: str) -> Value:
+        x = self.source.quant
+        assert x is not None
+        kernel = self.attrs["kernel"]
+        m, sh = requant.mean(x.s * self.gain, quant.s, kernel[0] * kernel[1], self.divisors)
+        out = self.graph.emit(
+            "avgpool",
+            [self.source],
+            self.view,
+            quant,
+            self.origin,
+            name=name,
+            shape=self.extents,
+            attrs={**self.attrs, **self.limits(quant)},
+            consts={"m": m, "sh": sh},
+        )
+        return self.graph.reshape(out, self.shape, self.origin)
+
+
+@dataclass(eq=False, kw_only=True)
+class Softmax(Clamped):
+    """Softmax over the innermost memory axis of `source`."""
+
+    source: Value
+
+    def _quantise(self, quant: QuantParams, name: str) -> Value:
+        x = self.source.quant
+        assert x is not None
+        exp, C = requant.softmax(x.s, quant.s)
+        attrs = {"C": C, **self.limits(quant)}
+        return self.graph.emit(
+            "softmax",
+            [self.source],
+            self.shape,
+            quant,
+            self.origin,
+            name=name,
+            shape=self.source.shape,
+            attrs=attrs,
+            consts={"exp": exp},
+        )
+
+
+@dataclass(eq=False, kw_only=True)
+class Moved(Expr):
+    """A rearrangement of a tensor that is not quantised yet."""
+
+    inner: Expr
+    apply: Move
+    pointwise: bool  # any element-wise function may be applied before it; a clamp always may
+
+    def _quantise(self, quant: QuantParams, name: str) -> Value:
+        return self.apply(self.inner.quantise(quant, name))
+
+    def map(self, function: Function, node: Node) -> Expr:
+        if not self.pointwise:
+            return super().map(function, node)
+        return self.step(node, inner=self.inner.map(function, node))
+
+    def clamp(self, lo: float, hi: float, node: Node) -> Expr:
+        return self.step(node, inner=self.inner.clamp(lo, hi, node))
+
+    def affine(self, gain: np.ndarray, offset: np.ndarray, node: Node) -> Expr:
+        if gain.size > 1 or offset.size > 1 or not self.pointwise:
+            return super().affine(gain, offset, node)
+        return self.step(node, inner=self.inner.affine(gain, offset, node))
+
+
+@dataclass(eq=False, kw_only=True)
+class Interpolated(Clamped):
+    """A result on the grid of its int8 input `source`, which `apply` computes there."""
+
+    source: Value
+    apply: Move
+
+    def _quantise(self, quant: QuantParams, name: str) -> Value:
+        out = self.apply(self.source)
+        if out.quant == quant and (self.lo, self.hi) == (-inf, inf):
+            return out
+        return rescale(self.graph, out, quant, self.origin, name, self.limits(quant))
+
+
+@dataclass(eq=False, kw_only=True)
+class Join(Expr):
+    """A concatenation along ONNX axis `axis`."""
+
+    parts: Sequence[Expr]
+    axis: int
+
+    def _quantise(self, quant: QuantParams, name: str) -> Value:
+        return self.graph.concat([part.quantise(quant) for part in self.parts], self.axis, self.origin)
+
+    def map(self, function: Function, node: Node) -> Expr:
+        return self.step(node, parts=[part.map(function, node) for part in self.parts])
+
+    def clamp(self, lo: float, hi: float, node: Node) -> Expr:
+        return self.step(node, parts=[part.clamp(lo, hi, node) for part in self.parts])
+
+
+@dataclass(eq=False, kw_only=True)
+class Codes(Expr):
+    """An integer tensor: what QuantizeLinear gave, or an integer input of the graph."""
+
+    held: Value
+
+    def move(self, move: Move, node: Node, shape: Shape, pointwise: bool = True) -> Expr:
+        return self.step(node, held=move(self.held), shape=shape)
+
+
+def rescale(
+    graph: GraphBuilder, value: Value, quant: QuantParams, origin: tuple[str, ...], name: str, limits: dict[str, int]
+) -> Value:
+    """The same real values on another grid."""
+    x = value.quant
+    assert x is not None
+    bias, m, sh = requant.rescale(x.s, x.z, quant.s, quant.z)
+    table: dict[str, np.ndarray] = {
+        "bias": np.array([bias]),
+        "m": np.array([m], np.int32),
+        "sh": np.array([sh], np.uint8),
+    }
+    return graph.emit(
+        "rescale",
+        [value],
+        value.onnx_shape,
+        quant,
+        origin,
+        name=name,
+        shape=value.shape,
+        attrs={**limits},
+        consts=table,
+    )
+
+
+def depthwise_affine(source: Expr, gain: np.ndarray, offset: np.ndarray, node: Node) -> Expr:
+    """A factor and an offset per channel as a depthwise convolution with one tap."""
+    value = source.value(node)
+    channels = value.shape[3]
+    g, b = (np.array(np.broadcast_to(np.asarray(a, np.float64).ravel(), channels)) for a in (gain, offset))
+    weight = (64 * np.sign(g)).astype(np.int8).reshape(channels, 1, 1)
+    return Linear(
+        node=node,
+        shape=source.shape,
+        origin=(*source.origin, node.name),
+        kind="dwconv2d",
+        source=value,
+        attrs={"stride": (1, 1), "dilation": (1, 1), "pads": (0, 0, 0, 0)},
+        weight=weight,
+        weight_scale=np.where(g == 0, 1.0, np.abs(g)) / 64,
+        bias=b,
+        extents=value.shape,
+        view=source.shape,
+    )

@@ -1,0 +1,68 @@
+"""An ONNX node as a lowering rule sees it: operands, attributes, result shapes, and how to refuse it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from openbpu.errors import ModelWarning, UnsupportedError
+from openbpu.lower.builder import GraphBuilder, Shape
+
+if TYPE_CHECKING:
+    from openbpu.lower.expressions import Expr
+
+QUANTISE_BETWEEN = "put a QuantizeLinear and DequantizeLinear pair in front of this node"
+
+
+@dataclass(eq=False)
+class Node:
+    """One node. `inputs` has None for an operand left out; `known` are the shapes of the results, None if unknown."""
+
+    name: str
+    op: str
+    attributes: dict[str, Any]
+    inputs: list[Expr | None]
+    outputs: Sequence[str]
+    known: Sequence[Shape | None]
+    opset: int
+    graph: GraphBuilder
+
+    @property
+    def where(self) -> str:
+        return f"node '{self.name}' ({self.op})"
+
+    @property
+    def shapes(self) -> list[Shape]:
+        """Shapes of the results, as the model states or implies them."""
+        shapes = [shape for shape in self.known if shape is not None]
+        if len(shapes) != len(self.known):
+            raise self.refuse(
+                "the shape of its result must be known", remedy="fix the input shape and simplify the model"
+            )
+        return shapes
+
+    @property
+    def shape(self) -> Shape:
+        """Shape of the first result."""
+        return self.shapes[0]
+
+    def attribute(self, name: str, default: Any = None) -> Any:
+        return self.attributes.get(name, default)
+
+    def operand(self, index: int) -> Expr:
+        """Operand `index`, which the operator demands."""
+        operand = self.optional(index)
+        if operand is None:
+            raise self.refuse(f"operand {index} is missing")
+        return operand
+
+    def optional(self, index: int) -> Expr | None:
+        return self.inputs[index] if index < len(self.inputs) else None
+
+    def refuse(self, rule: str, seen: object = "", remedy: str = "") -> UnsupportedError:
+        return UnsupportedError(rule, where=self.where, seen=seen, remedy=remedy)
+
+    def warn(self, text: str) -> None:
+        warnings.warn(f"{self.where}: {text}", ModelWarning, stacklevel=2)

@@ -1,0 +1,29 @@
+"""The op table: which ONNX operators can be lowered, and by which rule."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from openbpu.lower.expressions import Expr
+from openbpu.lower.node import Node
+
+Rule = Callable[[Node], Expr | list[Expr]]
+RULES: dict[str, Rule] = {}
+
+
+def rule(*ops: str) -> Callable[[Rule], Rule]:
+    """Registers a lowering rule; the first line of its docstring is its entry in the operator documentation."""
+
+    def register(function: Rule) -> Rule:
+        for op in ops:
+            if op in RULES:
+                raise ValueError(f"two rules for {op}")
+            RULES[op] = function
+        return function
+
+    return register
+
+
+def operators() -> dict[str, str]:
+    """ONNX operator -> one sentence on what becomes of it."""
+    return {op: (RULES[op].__doc__ or "").strip().splitlines()[0] for op in sorted(RULES)}

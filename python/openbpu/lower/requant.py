@@ -1,0 +1,207 @@
+"""From real scales to the integers of an instruction: the derivations of docs/numerics.md, clause by clause.
+
+Pure functions in float64. Scales are positive and hold float32 values; `zx` and `zp` are the zero points of input and
+output. A combination that the law cannot express raises `Infeasible`, whose text says which bound was broken.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import frexp
+
+import numpy as np
+
+_INT32 = 1 << 31
+_MAX_L, _MAX_S = 15, 31
+
+
+class Infeasible(ValueError):
+    """The scales have no integer form."""
+
+
+@dataclass(frozen=True)
+class Rq8:
+    """An RQ8 table and the weights that belong to it.
+
+    `coarser` lists channels whose weights had to be made coarser to fit the law, `constant` those whose weights cannot
+    move the output and became zero.
+    """
+
+    B: np.ndarray  # int32 [channels]
+    m: np.ndarray  # int16 [channels]
+    s: np.ndarray  # uint8 [channels]
+    L: int
+    weight: np.ndarray  # int8, first axis = channels
+    coarser: tuple[int, ...] = ()
+    constant: tuple[int, ...] = ()
+
+
+def round_half_up(value: np.ndarray | float) -> np.ndarray:
+    """floor(value + 1/2) as int64."""
+    return np.asarray(np.floor(np.asarray(value, np.float64) + 0.5)).astype(np.int64)
+
+
+def mantissa(ratio: np.ndarray, bits: int) -> tuple[np.ndarray, np.ndarray]:
+    """(m, e) with ratio ~ m * 2^(e - bits) and 2^(bits-1) <= m < 2^bits."""
+    fraction, exponent = np.frexp(np.asarray(ratio, np.float64))
+    m = round_half_up(np.ldexp(fraction, bits))
+    full = m == 1 << bits
+    return np.where(full, m >> 1, m), np.where(full, exponent + 1, exponent).astype(np.int64)
+
+
+def scalar_mantissa(ratio: float, bits: int) -> tuple[int, int]:
+    """`mantissa` of one positive finite number."""
+    if not (0 < ratio < float("inf")):
+        raise Infeasible(f"the ratio of scales must be positive and finite, it is {ratio:.6g}")
+    fraction, exponent = frexp(ratio)
+    m = int(np.floor(fraction * 2.0**bits + 0.5))
+    return (m >> 1, exponent + 1) if m == 1 << bits else (m, exponent)
+
+
+# ---- RQ8
+
+
+def rq8(sx: float, zx: int, weight: np.ndarray, sw: np.ndarray, bias: np.ndarray, sy: float, zp: int) -> Rq8:
+    """RQ8 of an operator with constant weights.
+
+    weight: int8 [channels, ...]; sw: float64 [channels]; bias: float64 [channels], in real units. Channels without an
+    RQ8 form are made coarser by the smallest power of two that gives them one; Infeasible if none does.
+    """
+    channels = len(weight)
+    w = weight.reshape(channels, -1).astype(np.int64)
+    scale = np.array(sw, np.float64)
+    grid_bias = _on_grid(bias, sx * scale)
+    ratio = sx * scale / sy
+    constant = np.abs(w).sum(axis=1) * 255 * ratio < 0.5
+    level = np.clip(zp + round_half_up(np.asarray(bias, np.float64) / sy), -128, 127)
+    w[constant] = 0
+    coarser = np.zeros(channels, bool)
+    while True:
+        common, m, s, B, legal = _table(zx, w, grid_bias, ratio, constant, level, zp)
+        if legal.all():
+            break
+        failed = ~legal
+        if not w[failed].any(axis=1).all():
+            raise Infeasible(f"the accumulator of channel {int(np.argmax(failed))} cannot be proved to fit 32 bits")
+        coarser |= failed
+        w[failed] = np.rint(w[failed] / 2.0).astype(np.int64)
+        scale[failed] *= 2
+        grid_bias = _on_grid(bias, sx * scale)
+        ratio = sx * scale / sy
+    return Rq8(
+        B.astype(np.int32),
+        m.astype(np.int16),
+        s.astype(np.uint8),
+        common,
+        w.astype(np.int8).reshape(weight.shape),
+        tuple(np.flatnonzero(coarser).tolist()),
+        tuple(np.flatnonzero(constant).tolist()),
+    )
+
+
+def _on_grid(bias: np.ndarray, grid: np.ndarray) -> np.ndarray:
+    """A real bias as integers; what does not fit 32 bits stays too large for them."""
+    return round_half_up(np.clip(np.asarray(bias, np.float64) / grid, -(2.0**40), 2.0**40))
+
+
+def _table(
+    zx: int, w: np.ndarray, bias: np.ndarray, ratio: np.ndarray, constant: np.ndarray, level: np.ndarray, zp: int
+) -> tuple[int, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """L, m, s, B and which channels obey every bound."""
+    m, e = mantissa(ratio, 15)
+    common = max(0, int((e + 7)[~constant].max(initial=0)))
+    if common > _MAX_L:
+        raise Infeasible(f"channel {int(np.argmax(np.where(constant, 0, ratio)))} multiplies by 2^8 or more")
+    s = common - e - 7
+    applied = np.ldexp(m.astype(np.float64), e - 15)
+    offset = np.floor((zp + 0.5) / applied * 2.0**common + 0.5)
+    b0 = bias - zx * w.sum(axis=1)
+    half = np.where(s > 0, np.left_shift(1, np.clip(s, 1, _MAX_S) - 1), 0)
+    representable = (s <= _MAX_S) & (np.abs(offset) < _INT32) & (np.abs(b0) < _INT32)
+    B = np.where(representable, (b0 << common) + np.where(representable, offset, 0).astype(np.int64) + half, 0)
+    reach = (np.abs(w).sum(axis=1) * 128 << common) + np.abs(B)
+    legal = constant | (representable & (reach < _INT32))
+    m = np.where(constant, 16384, m)
+    s = np.where(constant, 0, s)
+    return common, m, s, np.where(constant, (level << 8) + 128, B), legal
+
+
+def rq8_dynamic(sa: float, za: int, sb: float, zb: int, sy: float, zp: int, k: int, gain: float = 1.0) -> Rq8:
+    """RQ8 of a product of two run-time matrices with inner extent k; `gain` is a real factor on the product."""
+    m, e = scalar_mantissa(sa * sb * gain / sy, 15)
+    common = max(0, e + 7)
+    s = common - e - 7
+    if common > _MAX_L or s > _MAX_S:
+        raise Infeasible(f"the ratio of scales is {sa * sb * gain / sy:.6g}, out of 2^-39 .. 2^8")
+    B = int(np.floor((zp + 0.5) / (m * 2.0 ** (e - 15)) * 2.0**common + 0.5)) + ((1 << s) >> 1)
+    reach = k * max(128 + za, 127 - za) * max(128 + zb, 127 - zb)
+    if (reach << common) + abs(B) >= _INT32:
+        raise Infeasible(f"an inner extent of {k} cannot be proved to fit 32 bits")
+    return Rq8(np.array([B], np.int32), np.array([m], np.int16), np.array([s], np.uint8), common, np.zeros(0, np.int8))
+
+
+# ---- element-wise
+
+
+@dataclass(frozen=True)
+class Add:
+    """y = (a * ma + b * mb + C) >> sh."""
+
+    ma: int
+    mb: int
+    C: int
+    sh: int
+
+
+def add(sa: float, za: int, sb: float, zb: int, sy: float, zp: int, sign_a: int = 1, sign_b: int = 1) -> Add:
+    """Sum of two tensors; a sign of -1 subtracts that operand."""
+    ra, rb = sa / sy, sb / sy
+    for sh in range(22, -1, -1):
+        ma, mb = int(np.floor(ra * 2.0**sh + 0.5)), int(np.floor(rb * 2.0**sh + 0.5))
+        if max(ma, mb) <= 32767:
+            ma, mb = sign_a * ma, sign_b * mb
+            return Add(ma, mb, (zp << sh) - za * ma - zb * mb + ((1 << sh) >> 1), sh)
+    raise Infeasible(f"the scales of the operands are {ra:.6g} and {rb:.6g} times that of the result, above 32767")
+
+
+def multiplier(ratio: float) -> tuple[int, int]:
+    """(m, sh) of MUL and AVGPOOL: 15 bits of mantissa, 1 <= sh <= 46."""
+    m, e = scalar_mantissa(ratio, 15)
+    if not 1 <= 15 - e <= 46:
+        raise Infeasible(f"the ratio of scales is {ratio:.6g}, out of 2^-31 .. 2^14")
+    return m, 15 - e
+
+
+def mean(sx: float, sy: float, taps: int, divisors: list[int]) -> tuple[np.ndarray, np.ndarray]:
+    """m int32 and sh uint8 of AVGPOOL, one entry per divisor; Infeasible beyond 2^24 taps."""
+    if taps > 1 << 24:
+        raise Infeasible(f"a window has at most 2^24 taps, this one {taps}")
+    entries = [multiplier(sx / (sy * n)) for n in divisors]
+    return np.array([m for m, _ in entries], np.int32), np.array([sh for _, sh in entries], np.uint8)
+
+
+def rescale(sx: float, zx: int, sy: float, zp: int) -> tuple[int, int, int]:
+    """(bias, m, sh) of RESCALE int8 -> int8: the widest multiplier whose sums stay in 64 bits."""
+    for bits in range(31, 0, -1):
+        m, e = scalar_mantissa(sx / sy, bits)
+        sh = bits - e
+        if not 1 <= sh <= 62:
+            continue
+        bias = (zp << sh) - zx * m + (1 << (sh - 1))
+        if 128 * m + abs(bias) < 1 << 63 and abs(bias) < 1 << 62:
+            return bias, m, sh
+    raise Infeasible(f"the ratio of scales is {sx / sy:.6g}, out of range of a rescale")
+
+
+def table(codes: np.ndarray, scale: float, zero: int) -> np.ndarray:
+    """LUT8: 256 real results to int8, round half to even; NaN counts as 0."""
+    levels = np.rint(np.nan_to_num(codes, nan=0.0, posinf=np.inf, neginf=-np.inf) / scale) + zero
+    return np.asarray(np.clip(levels, -128, 127).astype(np.int8))
+
+
+def softmax(sx: float, sy: float) -> tuple[np.ndarray, int]:
+    """exp table uint16 [256] and the constant C."""
+    C = int(np.floor(2.0**38 / sy + 0.5))
+    if not 1 <= C < 1 << 62:
+        raise Infeasible(f"the scale of the result is {sy:.6g}, out of range of a softmax")
+    return round_half_up(65535 * np.exp(-sx * np.arange(256, dtype=np.float64))).astype(np.uint16), C

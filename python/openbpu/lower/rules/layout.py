@@ -1,0 +1,284 @@
+"""Operators that rearrange elements and compute nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from openbpu.ir.graph import Value
+from openbpu.lower import requant
+from openbpu.lower.builder import Shape, memory_axis, memory_shape
+from openbpu.lower.expressions import Codes, Constant, Expr, Join, Moved, Unary
+from openbpu.lower.node import Node
+from openbpu.lower.registry import rule
+
+_FLOAT_TYPES = (1, 10, 11, 16)  # FLOAT, FLOAT16, DOUBLE, BFLOAT16
+_MAX_PIECES = 64
+
+
+@rule("Identity", "Dropout")
+def identity(node: Node) -> Expr:
+    """Nothing."""
+    if len(node.outputs) > 1 and node.outputs[1]:
+        raise node.refuse("its second result, the mask, cannot be computed", remedy="export in inference mode")
+    return node.operand(0)
+
+
+@rule("Cast")
+def cast(node: Node) -> Expr:
+    """Nothing, between float types."""
+    if isinstance(node.operand(0), Codes) or int(node.attribute("to")) not in _FLOAT_TYPES:
+        raise node.refuse("only casts between float types", remedy="fold integer arithmetic into constants")
+    return node.operand(0)
+
+
+@rule("Reshape", "Flatten", "Squeeze", "Unsqueeze")
+def reshape(node: Node) -> Expr:
+    """The same bytes; a COPY where the order of elements in memory differs."""
+    shape = node.shape
+    return node.operand(0).move(lambda v: node.graph.reshape(v, shape, (node.name,)), node, shape)
+
+
+@rule("Transpose")
+def transpose(node: Node) -> Expr:
+    """One COPY, or none where only the order in memory changes."""
+    x = node.operand(0)
+    perm = tuple(int(a) for a in node.attribute("perm", range(len(x.shape))[::-1]))
+    shape = tuple(x.shape[a] for a in perm)
+
+    def apply(value: Value) -> Value:
+        try:
+            return node.graph.transpose(value, perm, (node.name,))
+        except ValueError as error:
+            raise node.refuse("a transposition moves at most four groups of axes", seen=error) from error
+
+    return x.move(apply, node, shape)
+
+
+@rule("Concat")
+def concat(node: Node) -> Expr:
+    """A common buffer that the producers write into; RESCALE for parts with other parameters than the result."""
+    parts = [node.operand(i) for i in range(len(node.inputs))]
+    axis = int(node.attribute("axis")) % len(parts[0].shape)
+    shape = list(parts[0].shape)
+    shape[axis] = sum(part.shape[axis] for part in parts)
+    origin = tuple(dict.fromkeys(name for part in parts for name in (*part.origin, node.name)))
+    held = [part.held for part in parts if isinstance(part, Codes)]
+    if len(held) == len(parts):
+        value = node.graph.concat(held, axis, (node.name,))
+        return Codes(node=node, shape=value.onnx_shape, origin=origin, held=value)
+    leaves = [part.leaf for part in parts if isinstance(part, Unary) and part.leaf is not None]
+    if len(leaves) == len(parts) and len({leaf.quant for leaf in leaves}) == 1:
+        return Unary.of(node.graph.concat(leaves, axis, (node.name,)), node, origin)
+    return Join(node=node, shape=tuple(shape), origin=origin, parts=parts, axis=axis)
+
+
+@rule("Split")
+def split(node: Node) -> list[Expr]:
+    """Views."""
+    x = node.operand(0)
+    axis = int(node.attribute("axis", 0)) % len(x.shape)
+    stops = np.cumsum([shape[axis] for shape in node.shapes]).tolist()
+    starts = [0, *stops[:-1]]
+    return [_sliced(node, x, axis, start, stop, 1) for start, stop in zip(starts, stops, strict=True)]
+
+
+@rule("Slice")
+def slice_(node: Node) -> Expr:
+    """A view; a COPY where channels are taken in steps."""
+    x = node.operand(0)
+    rank = len(x.shape)
+    starts, ends = _integers(node, 1), _integers(node, 2)
+    axes = _integers(node, 3) or list(range(len(starts)))
+    steps = _integers(node, 4) or [1] * len(starts)
+    for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
+        axis %= rank
+        indices = range(x.shape[axis])[start:end:step]
+        if len(indices) == 0:
+            raise node.refuse("its result must not be empty", seen=f"{start}:{end}:{step} of {x.shape[axis]}")
+        if step < 0:
+            x = _gathered(node, x, axis, list(indices))
+        else:
+            x = _sliced(node, x, axis, indices[0], indices[-1] + 1, step)
+    return x
+
+
+def _sliced(node: Node, x: Expr, axis: int, start: int, stop: int, step: int) -> Expr:
+    shape = list(x.shape)
+    shape[axis] = -(-(stop - start) // step)
+    return x.move(lambda v: node.graph.slice(v, axis, start, stop, step, (node.name,)), node, tuple(shape))
+
+
+def _integers(node: Node, index: int) -> list[int]:
+    operand = node.optional(index)
+    if operand is None:
+        return []
+    if not isinstance(operand, Constant):
+        raise node.refuse(f"operand {index} must be constant", remedy="fix the input shape and simplify the model")
+    return [int(v) for v in np.ravel(operand.real)]
+
+
+@rule("Gather")
+def gather(node: Node) -> Expr:
+    """Views, with constant indices."""
+    x = node.operand(0)
+    axis = int(node.attribute("axis", 0)) % len(x.shape)
+    indices = [i % x.shape[axis] for i in _integers(node, 1)]
+    taken = _gathered(node, x, axis, indices)
+    shape = node.shape
+    return taken.move(lambda v: node.graph.reshape(v, shape, (node.name,)), node, shape)
+
+
+def _gathered(node: Node, x: Expr, axis: int, indices: Sequence[int]) -> Expr:
+    """Elements `indices` of an axis: through the index table of a resize if it is a row or column, else slices."""
+    shape = list(x.shape)
+    shape[axis] = len(indices)
+    pieces = _runs(indices)
+    if len(pieces) > 1 and len(shape) == 4 and axis in (2, 3):
+        return x.move(lambda v: _picked(node, v, axis, indices), node, tuple(shape))
+    if len(pieces) > _MAX_PIECES:
+        raise node.refuse(f"indices must form at most {_MAX_PIECES} runs", seen=len(pieces))
+
+    def apply(value: Value) -> Value:
+        parts = [node.graph.slice(value, axis, start, stop, 1, (node.name,)) for start, stop in pieces]
+        return node.graph.concat(parts, axis, (node.name,))
+
+    return x.move(apply, node, tuple(shape))
+
+
+def _runs(indices: Sequence[int]) -> list[tuple[int, int]]:
+    """Maximal runs of consecutive indices as (start, stop)."""
+    runs: list[tuple[int, int]] = []
+    for index in indices:
+        if runs and runs[-1][1] == index:
+            runs[-1] = (runs[-1][0], index + 1)
+        else:
+            runs.append((index, index + 1))
+    return runs
+
+
+def _picked(node: Node, value: Value, axis: int, indices: Sequence[int]) -> Value:
+    """Rows or columns by index."""
+    shape = list(value.onnx_shape)
+    shape[axis] = len(indices)
+    tables = {"rows": np.arange(value.shape[1]), "columns": np.arange(value.shape[2])}
+    tables["rows" if axis == 2 else "columns"] = np.asarray(indices)
+    consts = {name: table.astype(np.int32) for name, table in tables.items()}
+    return node.graph.emit("resize_nearest", [value], tuple(shape), value.quant, (node.name,), consts=consts)
+
+
+@rule("Expand")
+def expand(node: Node) -> Expr:
+    """A COPY that reads elements several times."""
+    x, shape = node.operand(0), node.shape
+    if len(shape) > 4:
+        raise node.refuse("at most four dimensions", seen=f"shape {shape}")
+
+    def apply(value: Value) -> Value:
+        aligned = node.graph.reshape(
+            value, (1,) * (len(shape) - len(value.onnx_shape)) + value.onnx_shape, (node.name,)
+        )
+        return node.graph.emit("expand", [aligned], shape, value.quant, (node.name,))
+
+    return x.move(apply, node, shape)
+
+
+# ---- pad
+
+
+@dataclass(eq=False, kw_only=True)
+class Padded(Moved):
+    """A tensor inside a constant border; a clamp would have to reach the border too."""
+
+    def clamp(self, lo: float, hi: float, node: Node) -> Expr:
+        return self.map(lambda x: np.clip(x, lo, hi), node)
+
+
+@rule("Pad")
+def pad(node: Node) -> Expr:
+    """FILL and COPY, or the pads of the convolution behind; modes reflect, edge and wrap on rows and columns."""
+    x = node.operand(0)
+    rank = len(x.shape)
+    given = _integers(node, 1) or [int(p) for p in node.attribute("pads", [])]
+    axes = [a % rank for a in _integers(node, 3)] or list(range(rank))
+    before, after = [0] * rank, [0] * rank
+    for i, axis in enumerate(axes):
+        before[axis], after[axis] = given[i], given[len(axes) + i]
+    if min(before + after) < 0:
+        raise node.refuse("pads must not be negative", seen=given, remedy="use Slice")
+    shape = tuple(b + e + a for b, e, a in zip(before, x.shape, after, strict=True))
+    mode = str(node.attribute("mode", "constant"))
+    if mode != "constant":
+        return _mirrored(node, x, mode, before, after)
+    if rank > 4:
+        raise node.refuse("at most four dimensions", seen=f"shape {x.shape}")
+    border = _border(node)
+    pads = [(0, 0)] * 4
+    for axis in range(rank):
+        pads[memory_axis(rank, axis)] = (before[axis], after[axis])
+
+    def apply(value: Value) -> Value:
+        assert value.quant is not None
+        code = int(requant.table(np.array([border]), value.quant.s, value.quant.z)[0])
+        attrs = {"pads": tuple(pads), "value": code}
+        return node.graph.emit("pad", [value], shape, value.quant, (node.name,), attrs=attrs)
+
+    if isinstance(x, Unary):
+        return Unary.of(apply(x.value(node)), node, (*x.origin, node.name))
+    return Padded(node=node, shape=shape, origin=(*x.origin, node.name), inner=x, apply=apply, pointwise=False)
+
+
+def _border(node: Node) -> float:
+    operand = node.optional(2)
+    if operand is None:
+        return float(node.attribute("value", 0.0))
+    if not isinstance(operand, Constant) or operand.real.size != 1:
+        raise node.refuse("its value must be a constant scalar")
+    return float(operand.real.ravel()[0])
+
+
+def _mirrored(node: Node, x: Expr, mode: str, before: list[int], after: list[int]) -> Expr:
+    if mode not in ("reflect", "edge", "wrap") or len(x.shape) != 4 or any(before[:2]) or any(after[:2]):
+        raise node.refuse("modes reflect, edge and wrap pad rows and columns of an image", seen=f"mode {mode}")
+    for axis in (2, 3):
+        if before[axis] or after[axis]:
+            indices = np.pad(np.arange(x.shape[axis]), (before[axis], after[axis]), mode=mode)  # type: ignore[call-overload]
+            x = _gathered(node, x, axis, indices.tolist())
+    return x
+
+
+# ---- blocks
+
+
+@rule("DepthToSpace")
+def depth_to_space(node: Node) -> Expr:
+    """One COPY per position in the block."""
+    block, mode = int(node.attribute("blocksize")), str(node.attribute("mode", "DCR"))
+    n, c, h, w = _image_shape(node)
+    shape = (n, c // (block * block), h * block, w * block)
+    return _blocks(node, "depth_to_space", {"block": block, "mode": mode}, shape)
+
+
+@rule("SpaceToDepth")
+def space_to_depth(node: Node) -> Expr:
+    """One COPY per position in the block."""
+    block = int(node.attribute("blocksize"))
+    n, c, h, w = _image_shape(node)
+    return _blocks(node, "space_to_depth", {"block": block}, (n, c * block * block, h // block, w // block))
+
+
+def _image_shape(node: Node) -> Shape:
+    shape = node.operand(0).shape
+    if len(shape) != 4:
+        raise node.refuse("its input must be an image [n, c, h, w]", seen=f"shape {shape}")
+    return shape
+
+
+def _blocks(node: Node, kind: str, attrs: dict[str, object], shape: Shape) -> Expr:
+    def apply(value: Value) -> Value:
+        extents = memory_shape(shape)
+        return node.graph.emit(kind, [value], shape, value.quant, (node.name,), shape=extents, attrs=dict(attrs))
+
+    return node.operand(0).move(apply, node, shape)

@@ -1,0 +1,140 @@
+"""Resize and Upsample: index and weight tables per axis."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from math import ceil, floor
+
+import numpy as np
+
+from openbpu.ir.graph import Value
+from openbpu.lower.builder import Shape
+from openbpu.lower.expressions import Constant, Expr, Interpolated
+from openbpu.lower.node import Node
+from openbpu.lower.registry import rule
+from openbpu.lower.rules.windows import spatial
+
+_HALF = Fraction(1, 2)
+_ROUNDINGS: dict[str, Callable[[Fraction], int]] = {
+    "floor": floor,
+    "ceil": ceil,
+    "round_prefer_floor": lambda x: ceil(x - _HALF),
+    "round_prefer_ceil": lambda x: floor(x + _HALF),
+}
+_COORDINATES = ("half_pixel", "pytorch_half_pixel", "half_pixel_symmetric", "asymmetric", "align_corners")
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One resized axis: `scale` is the model's own, None if it gives sizes."""
+
+    before: int
+    after: int
+    scale: float | None
+    mode: str
+
+    def source(self, index: int) -> Fraction:
+        """Exact source coordinate of an output index (docs/numerics.md, clause RESIZE)."""
+        before, after, i = self.before, self.after, Fraction(index)
+        exact = self.scale is None or np.float32(self.scale) == np.float32(after / before)
+        ratio = Fraction(after, before) if exact else Fraction(self.scale or 0.0)
+        if self.mode == "asymmetric":
+            return i / ratio
+        if self.mode == "align_corners":
+            return i * (before - 1) / (after - 1) if after > 1 else Fraction(0)
+        if self.mode == "pytorch_half_pixel" and after == 1:
+            return Fraction(0)
+        centre = (i + _HALF) / ratio - _HALF
+        if self.mode == "half_pixel_symmetric":
+            return Fraction(before, 2) * (1 - Fraction(after) / (ratio * before)) + centre
+        return centre
+
+    def nearest(self, rounding: str) -> np.ndarray:
+        """int32 source index per output index."""
+        found = [_ROUNDINGS[rounding](self.source(i)) for i in range(self.after)]
+        return np.clip(found, 0, self.before - 1).astype(np.int32)
+
+    def linear(self) -> tuple[np.ndarray, np.ndarray]:
+        """int32 indices and int16 weights [after, 2]; the two weights sum to 2048."""
+        index, weight = np.zeros((self.after, 2), np.int32), np.zeros((self.after, 2), np.int16)
+        for i in range(self.after):
+            x = min(max(self.source(i), Fraction(0)), Fraction(self.before - 1))
+            first = floor(x)
+            second = floor((x - first) * 2048 + _HALF)
+            index[i] = first, min(first + 1, self.before - 1)
+            weight[i] = 2048 - second, second
+        return index, weight
+
+
+@rule("Resize")
+def resize(node: Node) -> Expr:
+    """RESIZE_NN in every coordinate and rounding mode; RESIZE_BILIN for mode linear without antialias."""
+    mode = str(node.attribute("mode", "nearest"))
+    coordinates = str(node.attribute("coordinate_transformation_mode", "half_pixel"))
+    if coordinates not in _COORDINATES:
+        raise node.refuse("coordinate_transformation_mode", coordinates, f"use one of {', '.join(_COORDINATES)}")
+    for name, allowed in (("antialias", 0), ("keep_aspect_ratio_policy", "stretch")):
+        if node.attribute(name, allowed) != allowed:
+            raise node.refuse(f"{name} must be {allowed}", seen=node.attribute(name))
+    scales = _numbers(node, 2)
+    return _resized(node, mode, coordinates, str(node.attribute("nearest_mode", "round_prefer_floor")), scales)
+
+
+@rule("Upsample")
+def upsample(node: Node) -> Expr:
+    """As Resize, asymmetric and rounding down."""
+    scales = _numbers(node, 1) or [float(s) for s in node.attribute("scales", [])]
+    return _resized(node, str(node.attribute("mode", "nearest")), "asymmetric", "floor", scales)
+
+
+def _numbers(node: Node, index: int) -> list[float]:
+    operand = node.optional(index)
+    if operand is None:
+        return []
+    if not isinstance(operand, Constant):
+        raise node.refuse("its scales or sizes must be constant", remedy="fix the input shape and simplify the model")
+    return [float(v) for v in np.ravel(operand.real)]
+
+
+def _resized(node: Node, mode: str, coordinates: str, rounding: str, scales: list[float]) -> Expr:
+    x = node.operand(0)
+    before, after = x.shape, node.shape
+    if len(before) not in (3, 4) or before[:2] != after[:2]:
+        raise node.refuse("only rows and columns of an image can be resized", seen=f"{before} to {after}")
+    if mode not in ("nearest", "linear", "bilinear"):
+        raise node.refuse("mode must be nearest or linear", seen=mode, remedy="export with bilinear interpolation")
+    axes = _axes(node, before, after, coordinates, scales)
+    kind, consts = _tables(axes, mode, rounding)
+    inner: Shape = (after[0], after[1], axes[0].after, axes[1].after)
+
+    def apply(value: Value) -> Value:
+        source = spatial(value, node)
+        out = node.graph.emit(kind, [source], inner, value.quant, (node.name,), consts=consts)
+        return node.graph.reshape(out, after, (node.name,))
+
+    if kind == "resize_nearest":
+        return x.move(apply, node, after)
+    origin = (*x.origin, node.name)
+    return Interpolated(node=node, shape=after, origin=origin, source=x.value(node), apply=apply)
+
+
+def _axes(node: Node, before: Shape, after: Shape, coordinates: str, scales: list[float]) -> list[Axis]:
+    rank = len(before)
+    named = [int(a) % rank for a in node.attribute("axes", range(rank))]
+    scale = dict(zip(named, scales, strict=False))
+    axes = [Axis(before[a], after[a], scale.get(a), coordinates) for a in range(2, rank)]
+    return axes if rank == 4 else [Axis(1, 1, None, "asymmetric"), *axes]
+
+
+def _tables(axes: list[Axis], mode: str, rounding: str) -> tuple[str, dict[str, np.ndarray]]:
+    if mode == "nearest":
+        return "resize_nearest", {"rows": axes[0].nearest(rounding), "columns": axes[1].nearest(rounding)}
+    (row_index, row_weight), (column_index, column_weight) = axes[0].linear(), axes[1].linear()
+    return "resize_bilinear", {
+        "row_index": row_index,
+        "row_weight": row_weight,
+        "column_index": column_index,
+        "column_weight": column_weight,
+    }

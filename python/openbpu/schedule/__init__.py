@@ -1,0 +1,5 @@
+"""Integer graph to placed work: views, lifetimes, addresses and waits, emitted through target/."""
+
+from openbpu.schedule.scheduler import schedule
+
+__all__ = ["schedule"]

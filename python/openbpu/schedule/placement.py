@@ -1,0 +1,107 @@
+"""A place for every value: own buffers, views of others, and the copies that no view can save.
+
+Concatenations come first, from the last to the first: their parts are written straight into the common buffer, wherever
+the producer can do that. Slices, reshapes and transpositions then become views of what is already placed.
+"""
+
+from __future__ import annotations
+
+from math import prod
+
+from openbpu.ir.graph import Graph, Op, Value
+from openbpu.schedule.memory import Memory, Place, dense_strides, is_channel_dense, normalised, reshaped
+
+VIEWS = frozenset({"concat", "slice", "reshape", "transpose"})
+
+
+class Placement:
+    """Places of all values of a graph. `copies` are parts of concatenations that have to be copied into place."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.places: dict[Value, Place] = {}
+        self.copies: dict[tuple[Op, int], Place] = {}
+        self.views: set[Op] = set()  # ops that need no instruction
+        self._producers = {op.outputs[0]: op for op in graph.ops}
+        self._place_ports(graph)
+        for op in reversed(graph.ops):
+            if op.kind == "concat":
+                self._join(op)
+        for op in graph.ops:
+            if op.outputs[0] not in self.places:
+                self._place(op)
+            elif op.kind == "concat" and not any(key[0] is op for key in self.copies):
+                self.views.add(op)
+
+    @staticmethod
+    def constant(value: Value, address: int = 0) -> Place:
+        """A value in region "const"."""
+        return Place(Memory("const", prod(value.shape), address=address), 0, dense_strides(value.shape))
+
+    def _place_ports(self, graph: Graph) -> None:
+        for region, values in (("in", graph.inputs), ("out", graph.outputs)):
+            for index, value in enumerate(values):
+                size = 4 if value.dtype == "float32" else 1
+                memory = Memory(region, size * prod(value.shape), index)
+                self.places[value] = Place(memory, 0, _port_strides(value, size))
+
+    def _join(self, op: Op) -> None:
+        out, axis = op.outputs[0], op.attrs["axis"]
+        if out not in self.places:
+            self.places[out] = _buffer(out)
+        start = 0
+        for index, part in enumerate(op.inputs):
+            target = self.places[out].part(axis, start)
+            if not self._bind(part, target):
+                self.copies[op, index] = target
+            start += part.shape[axis]
+
+    def _bind(self, value: Value, place: Place) -> bool:
+        """Makes the producer of `value` write to `place`; False if it cannot."""
+        op = self._producers.get(value)
+        if value in self.places or op is None or op.kind == "slice":
+            return False
+        if op.kind == "reshape":
+            inner = reshaped(place, value.shape, op.inputs[0].shape)
+            if inner is None or not is_channel_dense(inner, op.inputs[0].shape) or not self._bind(op.inputs[0], inner):
+                return False
+            self.views.add(op)
+        self.places[value] = place
+        return True
+
+    def _place(self, op: Op) -> None:
+        out = op.outputs[0]
+        view = self._view(op)
+        if view is not None:
+            self.places[out] = view
+            self.views.add(op)
+        elif op.kind == "constant":
+            self.places[out] = self.constant(out)
+        else:
+            self.places[out] = _buffer(out)
+
+    def _view(self, op: Op) -> Place | None:
+        """The result as a view of the first operand; None if it needs bytes of its own."""
+        if op.kind not in VIEWS:
+            return None
+        value, out = op.inputs[0], op.outputs[0]
+        source = self.places[value]
+        view: Place | None = None
+        if op.kind == "slice":
+            view = source.part(op.attrs["axis"], op.attrs["start"], op.attrs["step"])
+        elif op.kind == "transpose":
+            view = normalised(source.permuted(op.attrs["perm"]), out.shape)
+        elif op.kind == "reshape":
+            view = reshaped(source, value.shape, out.shape)
+        return view if view is not None and is_channel_dense(view, out.shape) else None
+
+
+def _buffer(value: Value) -> Place:
+    return Place(Memory("ddr", prod(value.shape)), 0, dense_strides(value.shape))
+
+
+def _port_strides(value: Value, size: int) -> tuple[int, int, int, int]:
+    """Strides (n, h, w, c) of a dense tensor in ONNX order."""
+    if len(value.onnx_shape) != 4:
+        return dense_strides(value.shape, size)
+    n, c, h, w = dense_strides(value.onnx_shape, size)
+    return n, h, w, c

@@ -1,0 +1,85 @@
+"""The scheduler: whole-tensor stripes with operands in DDR."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from openbpu import __version__
+from openbpu.ir.graph import Graph, Op, Value
+from openbpu.ir.profile import TargetProfile
+from openbpu.schedule import arena, waits
+from openbpu.schedule.emit import Emitter
+from openbpu.schedule.placement import Placement
+from openbpu.schedule.program import Instruction
+from openbpu.target import ProgramBuilder
+from openbpu.target.records import INSTRUCTIONS, NO_ID, VERSIONS
+
+
+def schedule(graph: Graph, profile: TargetProfile) -> bytes:
+    """The bytes of an executable for `profile` that computes `graph`.
+
+    Operators keep their order; concatenations, slices, reshapes and some transpositions become views; buffers of the
+    DDR arena are shared by lifetime. The same graph and profile give the same bytes. Raises UnsupportedError for a
+    tensor beyond the limits of an instruction.
+    """
+    builder = ProgramBuilder(graph.name)
+    for add, values in ((builder.input, graph.inputs), (builder.output, graph.outputs)):
+        for value in values:
+            add(value.name, value.onnx_shape, value.dtype, *_port_parameters(value))
+    placement = Placement(graph)
+    emitter = Emitter(builder, placement)
+    layers: dict[str, dict[str, Any]] = {}
+    code: list[Instruction] = []
+    for op in graph.ops:
+        found = emitter.instructions(op, len(layers) + 1)
+        if found:
+            layers[str(len(layers) + 1)] = _layer(op)
+            code += found
+    arena.reuse_in_place(code)
+    memory = arena.plan(arena.lifetimes(code))
+    waits.insert(code, {name: info["queue"] for name, info in INSTRUCTIONS.items()})
+    _write(builder, code)
+    meta = {
+        "layers": layers,
+        "march": profile.name,
+        "options": {},
+        "versions": {"openbpu": __version__, **VERSIONS},
+        "memory": {
+            "ddr_bytes": memory.ddr_bytes,
+            "lower_bound_bytes": memory.lower_bound,
+            "over_percent": memory.over_percent,
+        },
+    }
+    return builder.finish(memory.ddr_bytes, meta)
+
+
+def _port_parameters(value: Value) -> tuple[float, int]:
+    if value.quant is None:
+        return 0.0, 0
+    return value.quant.s, value.quant.z + (128 if value.dtype == "uint8" else 0)
+
+
+def _layer(op: Op) -> dict[str, Any]:
+    return {"name": op.origin[-1] if op.origin else op.outputs[0].name, "op": op.kind, "nodes": list(op.origin)}
+
+
+def _write(builder: ProgramBuilder, code: list[Instruction]) -> None:
+    layer = 0
+    for i in code:
+        if i.layer != layer:
+            layer = i.layer
+            builder.emit("MARK", layer=layer)
+        in0, in1 = (None if operand is None else operand.surface(builder) for operand in (i.in0, i.in1))
+        builder.emit(
+            i.op,
+            i.out.surface(builder),
+            in0,
+            in1,
+            weight=NO_ID if i.weight is None else i.weight,
+            table=NO_ID if i.table is None else i.table,
+            aux=i.aux,
+            box=None,
+            flags=i.flags,
+            wait=i.wait,
+            **{"layer": i.layer, **i.fields},
+        )
