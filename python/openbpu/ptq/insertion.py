@@ -10,22 +10,20 @@ from onnx import helper, numpy_helper
 
 from openbpu.ir.quant import QuantParams
 from openbpu.ptq.operators import ARITHMETIC, WEIGHTED
+from openbpu.ptq.refinement import Refinements
 from openbpu.ptq.weights import quantise_weights
 
-# Bias corrections are added to the real bias of a node before it is quantised: node name -> per-channel correction.
-Corrections = Mapping[str, np.ndarray]
 
-
-def insert(model: onnx.ModelProto, params: Mapping[str, QuantParams], corrections: Corrections) -> onnx.ModelProto:
+def insert(model: onnx.ModelProto, params: Mapping[str, QuantParams], refinements: Refinements) -> onnx.ModelProto:
     """A QDQ copy of a clean float model; `params` holds the parameters of each tensor that gets a pair."""
-    return _Inserter(model, params, corrections).run()
+    return _Inserter(model, params, refinements).run()
 
 
 class _Inserter:
-    def __init__(self, model: onnx.ModelProto, params: Mapping[str, QuantParams], corrections: Corrections) -> None:
+    def __init__(self, model: onnx.ModelProto, params: Mapping[str, QuantParams], refinements: Refinements) -> None:
         self.model = onnx.ModelProto()
         self.model.CopyFrom(model)
-        self.params, self.corrections = params, corrections
+        self.params, self.refinements = params, refinements
         self.constants = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
         self.nodes: list[onnx.NodeProto] = []
         self.initialisers: dict[str, onnx.TensorProto] = {}
@@ -85,12 +83,12 @@ class _Inserter:
         channels = weight.shape[axis] * (groups if node.op_type == "ConvTranspose" else 1)
         given = len(node.input) > 2 and node.input[2] != ""
         bias = self.constants[node.input[2]].reshape(-1) if given else np.zeros(channels, np.float32)
-        bias = np.broadcast_to(bias, channels).astype(np.float64) + self.corrections.get(node.name, 0.0)
+        bias = np.broadcast_to(bias, channels).astype(np.float64) + self.refinements.biases.get(node.name, 0.0)
         input_scale = self.params[node.input[0]].s
         shared = np.abs(bias).reshape(-1, weight.shape[axis]).max(axis=0)
         made = quantise_weights(weight, shared, axis, input_scale, output_scale)
         scale = np.tile(made.scale, channels // weight.shape[axis])
-        name = self._constant(f"{node.name}/weight", made.q)
+        name = self._constant(f"{node.name}/weight", self.refinements.weights.get(node.name, made.q))
         scale_name = self._constant(f"{node.name}/weight_scale", made.scale.astype(np.float32))
         zero = self._constant(f"{node.name}/weight_zero_point", np.zeros(made.scale.shape, np.int8))
         self._node("DequantizeLinear", [name, scale_name, zero], f"{node.name}/weight_real", axis=axis)

@@ -1,15 +1,16 @@
-"""Sequential empirical bias correction.
+"""Refinement of weights and biases, layer by layer in graph order, on already quantised and refined inputs.
 
-Rounding weights and activations shifts the mean of a layer's output. Layer by layer in graph order, the mean of each
-output channel in the float model is compared with that of the layer fed with already quantised (and corrected) inputs,
-and the difference is added to the bias. Method: Nagel et al., Data-Free Quantization (2019), section 4.2, in its
-empirical form.
+Rounding: each layer's weights are rounded so that its output changes least (second_order.py).
+Bias correction: rounding shifts the mean of a layer's output; the mean of each output channel in the float model is
+compared with that of the quantised layer, and the difference is added to the bias. Method: Nagel et al., Data-Free
+Quantization (2019), section 4.2, in its empirical form.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
 from itertools import islice
 
 import numpy as np
@@ -20,26 +21,35 @@ from onnx import helper, numpy_helper
 from openbpu.ptq.calibration import Progress, Runner
 from openbpu.ptq.operators import WEIGHTED
 from openbpu.ptq.samples import Feed, SampleStream
+from openbpu.ptq.second_order import rounded
 
 _MEMORY_BYTES = 768 << 20  # of activations that are alive at the same time
 _MOST_SAMPLES, _FEWEST_SAMPLES = 64, 4
 
 
-def correct_biases(
-    model: onnx.ModelProto, qdq: onnx.ModelProto, samples: SampleStream, progress: Progress
-) -> dict[str, np.ndarray]:
-    """Per-channel corrections of the bias of each node with constant weights, by node name.
+@dataclass(frozen=True)
+class Refinements:
+    """By node name: what to add to the bias per output channel, and int8 weights that replace nearest rounding."""
 
-    `model` is the clean float model, `qdq` its QDQ form without corrections. Uses the first samples, as many as memory
+    biases: dict[str, np.ndarray] = field(default_factory=dict)
+    weights: dict[str, np.ndarray] = field(default_factory=dict)
+
+
+def refine(
+    model: onnx.ModelProto, qdq: onnx.ModelProto, samples: SampleStream, steps: Collection[str], progress: Progress
+) -> Refinements:
+    """The refinements of each node with constant weights; `steps` holds "rounding", "bias" or both.
+
+    `model` is the clean float model, `qdq` its QDQ form without refinements. Uses the first samples, as many as memory
     allows (at most 64).
     """
-    constants = {t.name for t in model.graph.initializer}
+    constants = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
     nodes = [n for n in model.graph.node if n.op_type in WEIGHTED and n.input[1] in constants]
     axes = {n.name: 1 if n.op_type.startswith("Conv") else -1 for n in nodes}
     count = _affordable_samples(model, samples.count)
-    targets = _float_means(model, {n.output[0]: axes[n.name] for n in nodes}, islice(samples, count))
-    wanted = {n.name: (targets[n.output[0]], axes[n.name]) for n in nodes}
-    return _Walk(qdq, list(islice(samples, count)), wanted, progress).run()
+    means = _float_means(model, {n.output[0]: axes[n.name] for n in nodes}, islice(samples, count))
+    layers = {n.name: Layer(constants[n.input[1]], means[n.output[0]], axes[n.name]) for n in nodes}
+    return _Walk(qdq, list(islice(samples, count)), layers, steps, progress).run()
 
 
 def _affordable_samples(model: onnx.ModelProto, available: int) -> int:
@@ -73,6 +83,15 @@ def _float_means(model: onnx.ModelProto, axes: dict[str, int], samples: Iterator
     return {name: total / count for name, total in sums.items()}
 
 
+@dataclass(frozen=True)
+class Layer:
+    """A node of the float model: its weight, the mean of its output per channel, and the channel axis."""
+
+    weight: np.ndarray
+    mean: np.ndarray
+    axis: int
+
+
 class _Walk:
     """Runs the QDQ model node by node for all samples at once, so that a correction acts on everything behind it."""
 
@@ -80,27 +99,34 @@ class _Walk:
         self,
         qdq: onnx.ModelProto,
         feeds: list[Feed],
-        wanted: dict[str, tuple[np.ndarray, int]],
+        layers: dict[str, Layer],
+        steps: Collection[str],
         progress: Progress,
     ) -> None:
-        self.qdq, self.wanted, self.progress = qdq, wanted, progress
+        self.qdq, self.layers, self.steps, self.progress = qdq, layers, steps, progress
+        self.dequantisers = {n.output[0]: n for n in qdq.graph.node if n.op_type == "DequantizeLinear"}
         self.constants = {t.name: numpy_helper.to_array(t) for t in qdq.graph.initializer}
         self.live: dict[str, list[np.ndarray]] = {name: [feed[name] for feed in feeds] for name in feeds[0]}
         self.samples = len(feeds)
         self.uses = Counter(name for node in qdq.graph.node for name in set(node.input))
 
-    def run(self) -> dict[str, np.ndarray]:
-        corrections: dict[str, np.ndarray] = {}
+    def run(self) -> Refinements:
+        result, done = Refinements(), 0
         for node in self.qdq.graph.node:
+            layer = self.layers.get(node.name)
+            if layer is not None and "rounding" in self.steps:
+                self._round(node, layer, result)
             self._execute(node)
-            if node.name in self.wanted:
-                corrections[node.name] = self._correct(node)
-                self.progress("correct biases", len(corrections), len(self.wanted))
+            if layer is not None:
+                if "bias" in self.steps:
+                    result.biases[node.name] = self._correct(node, layer)
+                done += 1
+                self.progress("refine layers", done, len(self.layers))
             for name in set(node.input):
                 self.uses[name] -= 1
                 if self.uses[name] == 0:
                     self.live.pop(name, None)
-        return corrections
+        return result
 
     def _execute(self, node: onnx.NodeProto) -> None:
         dynamic = [name for name in node.input if name in self.live]
@@ -132,8 +158,22 @@ class _Walk:
         options.log_severity_level = 3
         return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
-    def _correct(self, node: onnx.NodeProto) -> np.ndarray:
-        target, axis = self.wanted[node.name]
+    def _round(self, node: onnx.NodeProto, layer: Layer, result: Refinements) -> None:
+        """Replaces the weights of a layer by better rounded ones."""
+        source = self.dequantisers.get(node.input[1])
+        arrays = self.live.get(node.input[0])
+        if source is None or arrays is None or source.input[0] not in self.constants:
+            return
+        scale = np.atleast_1d(self.constants[source.input[1]]).astype(np.float64)
+        q = rounded(node, layer.weight, scale, arrays)
+        if q is not None:
+            result.weights[node.name] = q
+            shape = [1] * q.ndim
+            shape[next((a.i for a in source.attribute if a.name == "axis"), 1)] = -1
+            self.constants[node.input[1]] = (q * scale.reshape(shape)).astype(np.float32)
+
+    def _correct(self, node: onnx.NodeProto, layer: Layer) -> np.ndarray:
+        target, axis = layer.mean, layer.axis
         arrays = self.live[node.output[0]]
         mean = np.mean([_channel_mean(array, axis) for array in arrays], axis=0)
         correction = target - mean

@@ -1,0 +1,137 @@
+"""Weight rounding that minimises the error of a layer's output instead of the error of its weights.
+
+Columns are rounded one after the other; what a column loses is made up by those not yet rounded, as far as the inputs
+are correlated. Method: Frantar et al., GPTQ (2022), after Hassibi & Stork's optimal brain surgeon. The second moments
+are taken about the mean, because the bias correction that follows removes the error of the mean.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+from onnx import helper
+
+_DAMPING = 0.01  # share of the mean diagonal
+_POSITIONS = 768  # sampled per feature map
+_LARGEST = 6144  # inputs per output: beyond, the covariance would cost more than it brings
+
+
+def rounded(node: onnx.NodeProto, weight: np.ndarray, scale: np.ndarray, inputs: list[np.ndarray]) -> np.ndarray | None:
+    """int8 weights of the shape of `weight` for a Conv, Gemm or MatMul fed with `inputs`; None if it has no such form.
+
+    `scale` is per output channel. The positions that are looked at are drawn with a fixed seed.
+    """
+    if node.op_type == "Conv" and weight.ndim == 4:
+        return _rounded_conv(node, weight, scale, inputs)
+    if node.op_type not in ("Gemm", "MatMul") or weight.ndim != 2:
+        return None
+    transposed = node.op_type == "Gemm" and any(a.name == "transB" and a.i for a in node.attribute)
+    rows = weight if transposed else weight.T
+    if rows.shape[1] > _LARGEST:
+        return None
+    moments = Moments()
+    for x in inputs:
+        moments.add(x.reshape(-1, x.shape[-1])[:_POSITIONS])
+    q = round_weights(rows, scale, moments.covariance())
+    return q if transposed else q.T
+
+
+def _rounded_conv(
+    node: onnx.NodeProto, weight: np.ndarray, scale: np.ndarray, inputs: list[np.ndarray]
+) -> np.ndarray | None:
+    attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+    if attributes.get("auto_pad", b"NOTSET") != b"NOTSET":
+        return None
+    groups, (co, ci, kh, kw) = attributes.get("group", 1), weight.shape
+    if ci * kh * kw > _LARGEST:
+        return None
+    random = np.random.default_rng(0)
+    moments = [Moments() for _ in range(1 if ci == 1 else groups)]
+    for x in inputs:
+        found = patches(
+            x,
+            (kh, kw),
+            tuple(attributes.get("strides", (1, 1))),
+            tuple(attributes.get("dilations", (1, 1))),
+            tuple(attributes.get("pads", (0, 0, 0, 0))),
+            random,
+        )
+        if ci == 1:  # depthwise: one covariance per channel
+            moments[0].add(found.reshape(len(found), groups, kh * kw))
+            continue
+        for group, part in zip(moments, np.split(found, groups, axis=1), strict=True):
+            group.add(part.reshape(len(part), ci * kh * kw))
+    rows = weight.reshape(co, ci * kh * kw)
+    if ci == 1:
+        covariance = np.repeat(moments[0].covariance(), co // groups, axis=0)
+        return round_weights(rows, scale, covariance).reshape(weight.shape)
+    size = co // groups
+    blocks = [
+        round_weights(rows[g * size : (g + 1) * size], scale[g * size : (g + 1) * size], m.covariance())
+        for g, m in enumerate(moments)
+    ]
+    return np.concatenate(blocks).reshape(weight.shape)
+
+
+class Moments:
+    """Mean and covariance of input patches [rows, k], or of one patch per channel [rows, channels, k]."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self.total: np.ndarray = np.zeros(())
+        self.products: np.ndarray = np.zeros(())
+
+    def add(self, patches: np.ndarray) -> None:
+        x = patches.astype(np.float32)
+        self.rows += len(x)
+        self.total = self.total + x.sum(axis=0, dtype=np.float64)
+        if x.ndim == 2:
+            self.products = self.products + (x.T @ x).astype(np.float64)
+        else:
+            by_channel = x.transpose(1, 2, 0)  # [channels, k, rows]
+            self.products = self.products + (by_channel @ by_channel.transpose(0, 2, 1)).astype(np.float64)
+
+    def covariance(self) -> np.ndarray:
+        """[k, k] or [channels, k, k], damped so that it can be inverted."""
+        mean = self.total / self.rows
+        covariance = self.products / self.rows - mean[..., :, None] * mean[..., None, :]
+        diagonal = np.einsum("...ii->...i", covariance)
+        damping = np.maximum(_DAMPING * diagonal.mean(axis=-1), 1e-12)
+        return covariance + damping[..., None, None] * np.eye(covariance.shape[-1])
+
+
+def round_weights(weight: np.ndarray, scale: np.ndarray, covariance: np.ndarray) -> np.ndarray:
+    """int8 in [-127, 127] for weights [co, k], scales [co], covariance [k, k] or one per channel [co, k, k]."""
+    inverse = np.linalg.inv(covariance)
+    # Upper Cholesky factor of the inverse: row i tells how the columns behind i make up for the error of column i.
+    upper = np.linalg.cholesky(inverse).swapaxes(-1, -2)
+    rest = weight.astype(np.float64).copy()
+    q = np.empty(weight.shape, np.int8)
+    for column in range(weight.shape[1]):
+        q[:, column] = np.clip(np.rint(rest[:, column] / scale), -127, 127)
+        row = upper[..., column, column:]
+        error = (rest[:, column] - q[:, column] * scale) / row[..., 0]
+        rest[:, column:] -= error[:, None] * row
+    return q
+
+
+def patches(
+    x: np.ndarray,
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    dilation: tuple[int, int],
+    pads: tuple[int, int, int, int],
+    random: np.random.Generator,
+) -> np.ndarray:
+    """Input patches [positions, channels, kh, kw] of some random outputs of a convolution on x [n, c, h, w]."""
+    top, left, bottom, right = pads
+    padded = np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)))
+    n, _, h, w = padded.shape
+    out = [(e - d * (k - 1) - 1) // s + 1 for e, k, s, d in zip((h, w), kernel, stride, dilation, strict=True)]
+    count = n * out[0] * out[1]
+    chosen = np.arange(count) if count <= _POSITIONS else np.sort(random.choice(count, _POSITIONS, replace=False))
+    image, position = np.divmod(chosen, out[0] * out[1])
+    oy, ox = np.divmod(position, out[1])
+    rows = (oy * stride[0])[:, None, None] + (np.arange(kernel[0]) * dilation[0])[None, :, None]
+    columns = (ox * stride[1])[:, None, None] + (np.arange(kernel[1]) * dilation[1])[None, None, :]
+    return padded[image[:, None, None], :, rows, columns].transpose(0, 3, 1, 2)
