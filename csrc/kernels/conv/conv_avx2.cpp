@@ -226,25 +226,34 @@ void run_window(const ConvParams& p, const Layout& l, const std::uint8_t* packed
               unit.lines, unit.pixels});
 }
 
-// bytes from `from` to `to`, in pieces of 16: writes up to 15 bytes more.
-OPENBPU_INLINE void copy_run(const std::uint8_t* from, std::uint8_t* to, std::int32_t bytes) {
-  for (std::int32_t i = 0; i < bytes; i += 16)
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(to + i), _mm_loadu_si128(reinterpret_cast<const __m128i*>(from + i)));
+// One output row of patches. A run of neighbouring taps is copied in pieces of 16 bytes; what is written too much is
+// overwritten by the next run, or lands in the slack, because runs are written in ascending order.
+OPENBPU_INLINE void make_patches(const ConvParams& p, const Layout& l, const std::uint8_t* window, std::int32_t runs,
+                                 std::int32_t run, std::int32_t pieces, std::uint8_t* patches) {
+  const std::int64_t row = std::int64_t{l.window_columns} * l.ci, tap = std::int64_t{p.dilation_w} * l.ci;
+  for (std::int32_t x = 0; x < p.out.w; ++x, window += p.stride_w * l.ci, patches += l.patch_bytes) {
+    std::uint8_t* to = patches;
+    const std::uint8_t* line = window;
+    for (std::int32_t ky = 0; ky < p.kernel_h; ++ky, line += row) {
+      const std::uint8_t* from = line;
+      for (std::int32_t i = 0; i < runs; ++i, from += tap, to += run)
+        for (std::int32_t piece = 0; piece < pieces; ++piece)
+          _mm_storeu_si128(reinterpret_cast<__m128i*>(to) + piece,
+                           _mm_loadu_si128(reinterpret_cast<const __m128i*>(from) + piece));
+    }
+  }
 }
 
-// One output row of patches. Runs are written in ascending order, so that what copy_run() writes too much is
-// overwritten by its successor, or lands in the slack.
-void make_patches(const ConvParams& p, const Layout& l, const std::uint8_t* window, std::uint8_t* patches) {
-  const std::int64_t row = std::int64_t{l.window_columns} * l.ci;
-  const bool whole = p.dilation_w == 1;  // the taps of a kernel row are neighbours
-  const std::int32_t runs = whole ? 1 : p.kernel_w, run = (whole ? p.kernel_w : 1) * l.ci;
-  for (std::int32_t x = 0; x < p.out.w; ++x) {
-    std::uint8_t* to = patches + std::int64_t{x} * l.patch_bytes;
-    const std::uint8_t* from = window + std::int64_t{x} * p.stride_w * l.ci;
-    for (std::int32_t ky = 0; ky < p.kernel_h; ++ky)
-      for (std::int32_t kx = 0; kx < runs; ++kx, to += run)
-        copy_run(from + ky * row + std::int64_t{kx} * p.dilation_w * l.ci, to, run);
-  }
+void patch_row(const ConvParams& p, const Layout& l, const std::uint8_t* window, std::uint8_t* patches) {
+  const std::int32_t line = p.kernel_w * l.ci;
+  if (p.dilation_w > 1)
+    make_patches(p, l, window, p.kernel_w, l.ci, 1, patches);
+  else if (line <= 16)
+    make_patches(p, l, window, 1, line, 1, patches);
+  else if (line <= 32)
+    make_patches(p, l, window, 1, line, 2, patches);
+  else
+    make_patches(p, l, window, 1, line, ceil_div(line, 16), patches);
 }
 
 void run_patch(const ConvParams& p, const Layout& l, const std::uint8_t* packed, const Unit& unit,
@@ -252,7 +261,7 @@ void run_patch(const ConvParams& p, const Layout& l, const std::uint8_t* packed,
   for (std::int32_t i = 0; i < unit.lines; ++i) {
     Unit line = unit;
     line.line += i;
-    make_patches(p, l, window + std::int64_t{i} * p.stride_h * l.window_columns * l.ci, patches);
+    patch_row(p, l, window + std::int64_t{i} * p.stride_h * l.window_columns * l.ci, patches);
     run_blocks(p, l, packed, unit, {patches, 0, l.patch_bytes, output_of(p, line), 0, p.out.sw, 1, unit.pixels});
   }
 }

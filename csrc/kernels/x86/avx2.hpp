@@ -6,6 +6,8 @@
 // complement is an exclusive-or of the activations with a mask that stands beside the weights, 255 * w goes into the
 // start value of the accumulator, and the two weights of the pair now have opposite signs. A pair (-128, -128) has no
 // such form; its second weight is moved to a vector of its own.
+// Against the other exact route, vpmaddwd of int16, this takes three or four instructions per 32 products instead of
+// four, half the loads, and no widened copy of the activations.
 #pragma once
 
 #include <immintrin.h>
@@ -46,6 +48,16 @@ OPENBPU_INLINE __m256i unsafe_pairs(__m256i w) {
   return _mm256_cmpgt_epi16(_mm256_max_epi16(positive, negative), bound);
 }
 
+// The weights of activations complemented where mask is set: negated there. -128 stays -128.
+OPENBPU_INLINE __m256i negate(__m256i w, __m256i mask) { return _mm256_sub_epi8(_mm256_xor_si256(w, mask), mask); }
+
+// Whether all pairs of w are safe for activations complemented by mask.
+OPENBPU_INLINE bool safe_under(__m256i w, __m256i mask) {
+  const __m256i lost = _mm256_and_si256(mask, _mm256_cmpeq_epi8(w, _mm256_set1_epi8(-128)));
+  const __m256i bad = _mm256_or_si256(lost, unsafe_pairs(negate(w, mask)));
+  return _mm256_testz_si256(bad, bad) != 0;
+}
+
 // A vector of weights split into a part for complemented activations and a rest.
 struct SafeWeights {
   __m256i main;  // weights of x ^ mask
@@ -62,8 +74,7 @@ OPENBPU_INLINE SafeWeights make_safe(__m256i w) {
   // The odd byte is complemented, unless it is -128, whose negative is no int8.
   const __m256i odd_lowest = _mm256_srai_epi16(is_lowest, 15);
   const __m256i mask = _mm256_and_si256(unsafe, _mm256_xor_si256(odd_lowest, odd));
-  const __m256i kept = _mm256_sub_epi8(w, rest);
-  return {_mm256_sub_epi8(_mm256_xor_si256(kept, mask), mask), mask, rest};
+  return {negate(_mm256_sub_epi8(w, rest), mask), mask, rest};
 }
 
 // Start value of eight accumulators from B, the sums of all weights and the sums of the complemented weights, so that

@@ -5,26 +5,56 @@
 namespace openbpu::kernels::avx2 {
 namespace {
 
-// A block as packed; behind it the offsets i32[plain + complemented] (rounded up to 64 bytes), then per plain step the
-// weights and per complemented step weights and masks. One vector holds 8 channels, so a step has one vector if the
-// block has at most 8 channels, else two: channels 0-3, 8-11 and 4-7, 12-15, which vpackssdw brings into order.
+// A block as packed; behind it the offsets i32[steps] (rounded up to 64 bytes), then per step its vectors of weights
+// and of masks. One vector holds 8 channels, so a step has one vector of weights if the block has at most 8 channels,
+// else two: channels 0-3, 8-11 and 4-7, 12-15, which vpackssdw brings into order.
 struct Block {
   std::int32_t start[16], low[16], shift[16];  // in the order of the vectors
   std::int16_t m[16];                          // in the order of vpackssdw
-  std::int32_t channels, plain, complemented;
-  std::int32_t reserved[5];
+  std::int32_t channels;
+  std::int32_t plain, shared, separate;  // numbers of steps, in this order
+  std::int32_t reserved[4];
 };
 static_assert(sizeof(Block) == 256);
+
+struct StepCount {
+  std::int32_t plain, shared, separate;
+  std::int32_t all() const { return plain + shared + separate; }
+};
 
 std::int32_t vectors_of(std::int32_t channels) { return channels > 8 ? 2 : 1; }
 
 std::size_t offsets_bytes(std::int32_t steps) { return align64(static_cast<std::size_t>(steps) * 4); }
 
-bool any(__m256i v) { return _mm256_testz_si256(v, v) == 0; }
+// Bytes of weights and masks of a step.
+std::int32_t plain_bytes(std::int32_t vectors) { return 32 * vectors; }
+std::int32_t shared_bytes(std::int32_t vectors) { return 32 * vectors + 32; }
+std::int32_t separate_bytes(std::int32_t vectors) { return 64 * vectors; }
 
-// The vectors of a step; the second is zero if the block has at most 8 channels.
+std::size_t block_bytes(const StepCount& count, std::int32_t vectors) {
+  return align64(sizeof(Block) + offsets_bytes(count.all()) +
+                 static_cast<std::size_t>(count.plain) * static_cast<std::size_t>(plain_bytes(vectors)) +
+                 static_cast<std::size_t>(count.shared) * static_cast<std::size_t>(shared_bytes(vectors)) +
+                 static_cast<std::size_t>(count.separate) * static_cast<std::size_t>(separate_bytes(vectors)));
+}
+
+bool any(__m256i a, __m256i b) {
+  const __m256i v = _mm256_or_si256(a, b);
+  return _mm256_testz_si256(v, v) == 0;
+}
+
+// The two vectors of a step; the second is zero if the block has at most 8 channels.
 struct Step {
   __m256i v0, v1;
+  bool empty() const { return !any(v0, v1); }
+};
+
+enum class Kind { Plain, Shared, Separate };
+
+// A step as avx2.hpp splits its weights; the rest, if any, makes a plain step of its own.
+struct SplitStep {
+  Kind kind;
+  Step all, main, mask, rest;
 };
 
 Step arrange(const std::int8_t* cell, std::int32_t vectors) {
@@ -33,59 +63,48 @@ Step arrange(const std::int8_t* cell, std::int32_t vectors) {
   return {_mm256_permute2x128_si256(low, high, 0x20), _mm256_permute2x128_si256(low, high, 0x31)};
 }
 
-struct StepCount {
-  std::int32_t plain, complemented;
-};
-
-StepCount count_steps(const GemmSource& source, std::int32_t block, std::int32_t vectors) {
-  StepCount count{0, 0};
-  alignas(32) std::int8_t cell[64];
-  for (std::int32_t i = 0; i < source.steps; ++i) {
-    source.step(source.params, block, i, cell);
-    const Step step = arrange(cell, vectors);
-    if (!any(_mm256_or_si256(step.v0, step.v1))) continue;
-    if (!any(_mm256_or_si256(unsafe_pairs(step.v0), unsafe_pairs(step.v1)))) {
-      ++count.plain;
-      continue;
-    }
-    ++count.complemented;
-    if (any(_mm256_or_si256(make_safe(step.v0).rest, make_safe(step.v1).rest))) ++count.plain;
-  }
-  return count;
+SplitStep split(const Step& step) {
+  const __m256i zero = _mm256_setzero_si256();
+  if (!any(unsafe_pairs(step.v0), unsafe_pairs(step.v1))) return {Kind::Plain, step, step, {zero, zero}, {zero, zero}};
+  const SafeWeights a = make_safe(step.v0), b = make_safe(step.v1);
+  const __m256i mask = _mm256_or_si256(a.mask, b.mask);
+  if (!any(a.rest, b.rest) && safe_under(step.v0, mask) && safe_under(step.v1, mask))
+    return {Kind::Shared, step, {negate(step.v0, mask), negate(step.v1, mask)}, {mask, mask}, {zero, zero}};
+  return {Kind::Separate, step, {a.main, b.main}, {a.mask, b.mask}, {a.rest, b.rest}};
 }
 
-std::size_t block_bytes(const StepCount& count, std::int32_t vectors) {
-  const auto weights = static_cast<std::size_t>(count.plain + 2 * count.complemented) * 32;
-  return align64(sizeof(Block) + offsets_bytes(count.plain + count.complemented) +
-                 weights * static_cast<std::size_t>(vectors));
+// Calls use(offset, split step) for every step with a non-zero weight.
+template <class Use>
+void for_each_step(const GemmSource& source, std::int32_t block, std::int32_t vectors, Use use) {
+  alignas(32) std::int8_t cell[64];
+  for (std::int32_t i = 0; i < source.steps; ++i) {
+    const std::int32_t offset = source.step(source.params, block, i, cell);
+    const Step step = arrange(cell, vectors);
+    if (!step.empty()) use(offset, split(step));
+  }
+}
+
+StepCount count_steps(const GemmSource& source, std::int32_t block, std::int32_t vectors) {
+  StepCount count{0, 0, 0};
+  for_each_step(source, block, vectors, [&](std::int32_t, const SplitStep& step) {
+    count.plain += (step.kind == Kind::Plain) + !step.rest.empty();
+    count.shared += step.kind == Kind::Shared;
+    count.separate += step.kind == Kind::Separate;
+  });
+  return count;
 }
 
 std::size_t directory_bytes(std::int32_t blocks) { return align64(static_cast<std::size_t>(blocks) * 8); }
 
-// Appends steps to a block under construction.
+// Appends steps of one kind to a block under construction.
 struct Writer {
-  std::int32_t* plain_offset;
-  std::int32_t* complemented_offset;
-  std::int8_t* plain;
-  std::int8_t* complemented;
-  std::int32_t vectors;
+  std::int32_t* offset;
+  std::int8_t* vectors;
 
-  void add_plain(std::int32_t offset, __m256i w0, __m256i w1) {
-    *plain_offset++ = offset;
-    store(plain, w0);
-    if (vectors == 2) store(plain + 32, w1);
-    plain += 32 * vectors;
-  }
-
-  void add_complemented(std::int32_t offset, const SafeWeights& w0, const SafeWeights& w1) {
-    *complemented_offset++ = offset;
-    store(complemented, w0.main);
-    store(complemented + 32 * vectors, w0.mask);
-    if (vectors == 2) {
-      store(complemented + 32, w1.main);
-      store(complemented + 96, w1.mask);
-    }
-    complemented += 64 * vectors;
+  void begin(std::int32_t at) { *offset++ = at; }
+  void add(__m256i v) {
+    store(vectors, v);
+    vectors += 32;
   }
 };
 
@@ -108,36 +127,52 @@ void write_constants(const GemmChannels& channels, std::int32_t L, const Step& s
   store(block->low + 8, low_bits(load(B + 8), L));
 }
 
+// The writers of the three kinds, in the order of Kind.
+struct Writers {
+  Writer of[3];
+};
+
+Writers make_writers(const StepCount& count, std::int32_t vectors, std::uint8_t* block) {
+  auto* offset = reinterpret_cast<std::int32_t*>(block + sizeof(Block));
+  auto* weights = reinterpret_cast<std::int8_t*>(block + sizeof(Block) + offsets_bytes(count.all()));
+  std::int8_t* shared = weights + count.plain * plain_bytes(vectors);
+  return {{{offset, weights},
+           {offset + count.plain, shared},
+           {offset + count.plain + count.shared, shared + count.shared * shared_bytes(vectors)}}};
+}
+
+void write_step(std::int32_t offset, const SplitStep& step, std::int32_t vectors, Writers* writers) {
+  Writer& w = writers->of[static_cast<int>(step.kind)];
+  w.begin(offset);
+  w.add(step.main.v0);
+  if (vectors == 2) w.add(step.main.v1);
+  if (step.kind != Kind::Plain) w.add(step.mask.v0);
+  if (step.kind == Kind::Separate && vectors == 2) w.add(step.mask.v1);
+  if (step.rest.empty()) return;
+  Writer& plain = writers->of[0];
+  plain.begin(offset);
+  plain.add(step.rest.v0);
+  if (vectors == 2) plain.add(step.rest.v1);
+}
+
 void pack_block(const GemmSource& source, std::int32_t index, const GemmChannels& channels, const StepCount& count,
                 std::uint8_t* to) {
   auto* block = reinterpret_cast<Block*>(to);
-  const std::int32_t vectors = vectors_of(channels.count);
   *block = Block{};
   block->channels = channels.count;
   block->plain = count.plain;
-  block->complemented = count.complemented;
-  auto* offsets = reinterpret_cast<std::int32_t*>(to + sizeof(Block));
-  auto* weights = reinterpret_cast<std::int8_t*>(to + sizeof(Block) + offsets_bytes(count.plain + count.complemented));
-  Writer writer{offsets, offsets + count.plain, weights, weights + count.plain * 32 * vectors, vectors};
-
+  block->shared = count.shared;
+  block->separate = count.separate;
+  const std::int32_t vectors = vectors_of(channels.count);
+  Writers writers = make_writers(count, vectors, to);
   const __m256i zero = _mm256_setzero_si256(), one = _mm256_set1_epi8(1);
   Step sum{zero, zero}, complemented{zero, zero};
-  alignas(32) std::int8_t cell[64];
-  for (std::int32_t i = 0; i < source.steps; ++i) {
-    const std::int32_t offset = source.step(source.params, index, i, cell);
-    const Step step = arrange(cell, vectors);
-    if (!any(_mm256_or_si256(step.v0, step.v1))) continue;
-    sum = {dot(sum.v0, one, step.v0), dot(sum.v1, one, step.v1)};
-    if (!any(_mm256_or_si256(unsafe_pairs(step.v0), unsafe_pairs(step.v1)))) {
-      writer.add_plain(offset, step.v0, step.v1);
-      continue;
-    }
-    const SafeWeights w0 = make_safe(step.v0), w1 = make_safe(step.v1);
-    writer.add_complemented(offset, w0, w1);
-    complemented = {dot(complemented.v0, one, _mm256_and_si256(step.v0, w0.mask)),
-                    dot(complemented.v1, one, _mm256_and_si256(step.v1, w1.mask))};
-    if (any(_mm256_or_si256(w0.rest, w1.rest))) writer.add_plain(offset, w0.rest, w1.rest);
-  }
+  for_each_step(source, index, vectors, [&](std::int32_t offset, const SplitStep& step) {
+    sum = {dot(sum.v0, one, step.all.v0), dot(sum.v1, one, step.all.v1)};
+    complemented = {dot(complemented.v0, one, _mm256_and_si256(step.all.v0, step.mask.v0)),
+                    dot(complemented.v1, one, _mm256_and_si256(step.all.v1, step.mask.v1))};
+    write_step(offset, step, vectors, &writers);
+  });
   write_constants(channels, source.L, sum, complemented, block);
 }
 
@@ -149,7 +184,7 @@ struct Weights {
 Weights weights_of(const Block& block) {
   const auto* end = reinterpret_cast<const std::uint8_t*>(&block + 1);
   return {reinterpret_cast<const std::int32_t*>(end),
-          reinterpret_cast<const std::int8_t*>(end + offsets_bytes(block.plain + block.complemented))};
+          reinterpret_cast<const std::int8_t*>(end + offsets_bytes(block.plain + block.shared + block.separate))};
 }
 
 // Accumulators are separate variables: gcc 12 keeps arrays of them in memory.
@@ -181,7 +216,19 @@ OPENBPU_INLINE void tile16(const Block& block, const std::uint8_t* in, std::int6
     OPENBPU_PIXELS(OPENBPU_STEP)
 #undef OPENBPU_STEP
   }
-  for (; k < block.plain + block.complemented; ++k, v += 128) {
+  for (; k < block.plain + block.shared; ++k, v += 96) {
+    const std::int64_t at = offset[k];
+    const __m256i w0 = load(v), w1 = load(v + 32), m = load(v + 64);
+#define OPENBPU_STEP(i)                                           \
+  if constexpr (i < P) {                                          \
+    const __m256i x = _mm256_xor_si256(broadcast4(a##i + at), m); \
+    c##i##0 = dot(c##i##0, x, w0);                                \
+    c##i##1 = dot(c##i##1, x, w1);                                \
+  }
+    OPENBPU_PIXELS(OPENBPU_STEP)
+#undef OPENBPU_STEP
+  }
+  for (; k < block.plain + block.shared + block.separate; ++k, v += 128) {
     const std::int64_t at = offset[k];
     const __m256i w0 = load(v), w1 = load(v + 32), m0 = load(v + 64), m1 = load(v + 96);
 #define OPENBPU_STEP(i)                                  \
@@ -227,7 +274,8 @@ OPENBPU_INLINE void tile8(const Block& block, const std::uint8_t* in, std::int64
     OPENBPU_PIXELS(OPENBPU_STEP)
 #undef OPENBPU_STEP
   }
-  for (; k < block.plain + block.complemented; ++k, v += 64) {
+  // With one vector, separate steps look like shared ones.
+  for (; k < block.plain + block.shared + block.separate; ++k, v += 64) {
     const std::int64_t at = offset[k];
     const __m256i w0 = load(v), m0 = load(v + 32);
 #define OPENBPU_STEP(i) \
