@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from openbpu import __version__
 from openbpu.ir.graph import Graph, Op, Value
 from openbpu.ir.profile import TargetProfile
 from openbpu.schedule import arena, waits
@@ -43,7 +42,7 @@ def schedule(graph: Graph, profile: TargetProfile) -> bytes:
         "layers": layers,
         "march": profile.name,
         "options": {},
-        "versions": {"openbpu": __version__, **VERSIONS},
+        "versions": VERSIONS,
         "memory": {
             "ddr_bytes": memory.ddr_bytes,
             "lower_bound_bytes": memory.lower_bound,

@@ -143,7 +143,7 @@ def _transposed_geometry(
         if target is not None:
             total = max(full - target, 0)
             pads[a] = [total // 2, total - total // 2]
-            if auto == "SAME_LOWER":
+            if auto != "SAME_UPPER":
                 pads[a].reverse()
         elif auto == "VALID":
             pads[a] = [0, 0]
