@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import onnx
@@ -65,7 +66,23 @@ def _load_external(model: onnx.ModelProto, path: Path) -> None:
         raise ModelError("external data must be readable", where=str(path), seen=error) from error
 
 
+def _texts(model: onnx.ModelProto) -> Iterator[str | bytes]:
+    """Every name in the graph. Protobuf gives one that is not UTF-8 as bytes, or raises UnicodeDecodeError."""
+    graph = model.graph
+    yield graph.name
+    for node in graph.node:
+        yield from (node.name, node.op_type, node.domain, *node.input, *node.output, *(a.name for a in node.attribute))
+    for named in (*graph.initializer, *graph.input, *graph.output, *graph.value_info):
+        yield named.name
+
+
 def _checked(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
+    try:
+        damaged = next((text for text in _texts(model) if not isinstance(text, str)), None)
+    except UnicodeDecodeError as error:
+        damaged = error.object
+    if damaged is not None:
+        raise ModelError("names must be UTF-8", where=where, seen=repr(damaged))
     if not model.graph.node and not model.graph.output:
         raise ModelError("must hold a graph", where=where, seen="none")
     external = [t.name for t in model.graph.initializer if uses_external_data(t)]
@@ -74,8 +91,10 @@ def _checked(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
             "a model with external data is loaded from its path", where=where, seen=f"tensor {external[0]}"
         )
     try:
+        if any(not o.type.tensor_type.HasField("shape") for o in model.graph.output):
+            model = onnx.shape_inference.infer_shapes(model)  # common in exported files, refused by the checker
         onnx.checker.check_model(model)
-    except (onnx.checker.ValidationError, ValueError, UnicodeDecodeError) as error:
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelError("must be a valid ONNX model", where=where, seen=first) from error
     return model

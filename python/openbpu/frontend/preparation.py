@@ -92,14 +92,16 @@ def _fix_input(name: str, dims: list[onnx.TensorShapeProto.Dimension], wanted: t
                     remedy="only dynamic dimensions can be fixed",
                 )
             dim.dim_value = wanted[axis]
-        elif fixed is None:
-            if axis != 0:
-                raise ModelError(
-                    f"dimension {axis} ({dim.dim_param or 'unnamed'}) is dynamic; only the batch may be",
-                    where=f"input {name}",
-                    remedy=_shape_remedy(name),
-                )
+        elif fixed is None and axis == 0:
             dim.dim_value = 1
+    dynamic = [f"{axis} ({dim.dim_param or 'unnamed'})" for axis, dim in enumerate(dims) if dim.dim_value < 1]
+    if dynamic:
+        raise ModelError(
+            "only the batch may be dynamic",
+            where=f"input {name}",
+            seen=f"dynamic dimensions {', '.join(dynamic)}",
+            remedy=_shape_remedy(name),
+        )
 
 
 def _shape_remedy(name: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
+import numpy as np
 import onnx
 
 from openbpu.errors import ConfigError, ModelError
@@ -47,6 +48,9 @@ def quantize(
         raise ModelError(
             "the model is quantised already", where=model.graph.name, remedy="compile it, or start from the float model"
         )
+    for tensor in model.graph.initializer:
+        if tensor.data_type == onnx.TensorProto.FLOAT and np.isnan(onnx.numpy_helper.to_array(tensor)).any():
+            raise ModelError("weights must be numbers", where=f"tensor {tensor.name}", seen="NaN")
     report = progress or (lambda stage, done, total: None)
     stream = SampleStream(samples, model)
     placement = place(model)

@@ -21,10 +21,20 @@ def rounded(node: onnx.NodeProto, weight: np.ndarray, scale: np.ndarray, inputs:
 
     `scale` is per output channel. The positions that are looked at are drawn with a fixed seed.
     """
-    if node.op_type == "Conv" and weight.ndim == 4:
-        return _rounded_conv(node, weight, scale, inputs)
-    if node.op_type not in ("Gemm", "MatMul") or weight.ndim != 2:
-        return None
+    try:
+        with np.errstate(over="ignore", invalid="ignore"):
+            if node.op_type == "Conv" and weight.ndim == 4:
+                return _rounded_conv(node, weight, scale, inputs)
+            if node.op_type in ("Gemm", "MatMul") and weight.ndim == 2:
+                return _rounded_matrix(node, weight, scale, inputs)
+    except np.linalg.LinAlgError:
+        pass  # inputs of absurd magnitude: nearest rounding stays
+    return None
+
+
+def _rounded_matrix(
+    node: onnx.NodeProto, weight: np.ndarray, scale: np.ndarray, inputs: list[np.ndarray]
+) -> np.ndarray | None:
     transposed = node.op_type == "Gemm" and any(a.name == "transB" and a.i for a in node.attribute)
     rows = weight if transposed else weight.T
     if rows.shape[1] > _LARGEST:
@@ -101,7 +111,12 @@ class Moments:
 
 
 def round_weights(weight: np.ndarray, scale: np.ndarray, covariance: np.ndarray) -> np.ndarray:
-    """int8 in [-127, 127] for weights [co, k], scales [co], covariance [k, k] or one per channel [co, k, k]."""
+    """int8 in [-127, 127] for weights [co, k], scales [co], covariance [k, k] or one per channel [co, k, k].
+
+    Raises numpy.linalg.LinAlgError if the covariance is not finite or not positive definite.
+    """
+    if not np.isfinite(covariance).all():
+        raise np.linalg.LinAlgError("the covariance is not finite")
     inverse = np.linalg.inv(covariance)
     # Upper Cholesky factor of the inverse: row i tells how the columns behind i make up for the error of column i.
     upper = np.linalg.cholesky(inverse).swapaxes(-1, -2)
