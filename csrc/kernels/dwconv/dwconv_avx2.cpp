@@ -65,14 +65,53 @@ Plan plan(const DwConvParams& p) {
           p.out.n * p.out.h * l.blocks};
 }
 
-// The kernel row in a slot (four per group), or -1. Pairs of slots are multiplied together. Rows stand alone in a pair
-// while there is room, and an outer row meets the opposite outer row otherwise: large weights tend to be in the middle,
-// and a pair of small weights needs no complement.
-std::int32_t row_in_slot(std::int32_t slot, std::int32_t kernel_h, std::int32_t groups) {
-  const std::int32_t pair = slot / 2, doubles = max(0, kernel_h - 2 * groups);
-  if (pair >= kernel_h - doubles) return -1;
-  if (slot % 2 == 0) return pair;
-  return pair < doubles ? kernel_h - 1 - pair : -1;
+// Which kernel rows stand in the slots of a quad, four per group; two neighbouring slots are a pair, whose products
+// vpmaddubsw adds. Rows stand alone in a pair while there is room; otherwise an outer row meets the opposite outer row.
+// The free slot beside a row that stands alone repeats the first row of such a double pair and can take a part of its
+// weight: so nearly all pairs of a 3 x 3 kernel are safe (x86/avx2.hpp) without complemented activations.
+struct Slots {
+  std::int32_t kernel_h, pairs, doubles;
+
+  // The kernel row; even slots of pairs without a row repeat row 0 with weight 0.
+  std::int32_t row(std::int32_t slot) const {
+    const std::int32_t pair = slot / 2;
+    if (pair >= kernel_h - doubles) return 0;
+    if (slot % 2 == 0) return pair;
+    if (pair < doubles) return kernel_h - 1 - pair;
+    return pair - doubles < doubles ? pair - doubles : pair;
+  }
+};
+
+Slots make_slots(std::int32_t kernel_h, std::int32_t groups) {
+  return {kernel_h, 2 * groups, max(0, kernel_h - 2 * groups)};
+}
+
+// One kernel column of one channel.
+struct Column {
+  const std::int8_t* weights;  // of kernel row 0
+  std::int32_t step;           // to the next row
+
+  std::int32_t at(std::int32_t row) const { return weights[std::int64_t{row} * step]; }
+};
+
+// What the first row of double pair j hands to its repetition so that both pairs are safe; 0 if that cannot be.
+std::int32_t handed_over(const Slots& slots, const Column& column, std::int32_t j) {
+  const std::int32_t alone = slots.doubles + j;  // the pair with the repetition
+  if (alone >= slots.kernel_h - slots.doubles) return 0;
+  const std::int32_t a = column.at(j), b = column.at(slots.kernel_h - 1 - j), c = column.at(alone);
+  const std::int32_t excess = (a < 0 ? -(a + b) : a + b) - 128;
+  if ((a < 0) != (b < 0) || excess <= 0) return 0;
+  const std::int32_t part = a < 0 ? -excess : excess;
+  const bool safe = (c < 0) != (part < 0) || (c < 0 ? -c : c) + excess <= 128;
+  return safe && part <= 127 ? part : 0;
+}
+
+std::int32_t weight_in_slot(const Slots& slots, const Column& column, std::int32_t slot) {
+  const std::int32_t pair = slot / 2;
+  if (pair >= slots.kernel_h - slots.doubles) return 0;
+  if (pair < slots.doubles) return column.at(slots.row(slot)) - (slot % 2 == 0 ? handed_over(slots, column, pair) : 0);
+  if (slot % 2 == 0) return column.at(pair);
+  return pair - slots.doubles < slots.doubles ? handed_over(slots, column, pair - slots.doubles) : 0;
 }
 
 // Channel of int32 lane i (0..31) of the four vectors.
@@ -92,12 +131,14 @@ Quad load_quad(const void* at) {
 
 // The weights of a term of the block whose first channel is c.
 Quad read_term(const DwConvParams& p, const Layout& l, std::int32_t c, std::int32_t term) {
-  alignas(32) std::int8_t w[kQuadBytes];
+  const Slots slots = make_slots(p.kernel_h, l.groups);
+  alignas(32) std::int8_t w[kQuadBytes] = {};
   for (std::int32_t i = 0; i < kQuadBytes; ++i) {
     const std::int32_t channel = c + channel_of(i / 4);
-    const std::int32_t ky = row_in_slot(term % l.groups * 4 + i % 4, p.kernel_h, l.groups), kx = term / l.groups;
-    const std::int64_t tap = (std::int64_t{channel / 16} * p.kernel_h + ky) * p.kernel_w + kx;
-    w[i] = channel < p.out.c && ky >= 0 ? p.weights[tap * 16 + channel % 16] : std::int8_t{0};
+    if (channel >= p.out.c) continue;
+    const std::int64_t first = std::int64_t{channel / 16} * p.kernel_h * p.kernel_w + term / l.groups;
+    const Column column{p.weights + first * 16 + channel % 16, p.kernel_w * 16};
+    w[i] = static_cast<std::int8_t>(weight_in_slot(slots, column, term % l.groups * 4 + i % 4));
   }
   return load_quad(w);
 }
@@ -242,11 +283,10 @@ void make_quads(const DwConvParams& p, const Layout& l, std::int32_t n, std::int
   const std::int64_t column_bytes = std::int64_t{l.groups} * kQuadBytes;
   fill(quads, left, l.groups, zero);
   fill(quads + right * column_bytes, columns - right, l.groups, zero);
+  const Slots slots = make_slots(p.kernel_h, l.groups);
   const auto row = [&](std::int32_t slot) {
-    // An unused slot has zero weights: it repeats the row beside it, which is read anyway.
-    std::int32_t ky = row_in_slot(slot, p.kernel_h, l.groups);
-    if (ky < 0) ky = max(0, row_in_slot(slot & ~1, p.kernel_h, l.groups));
-    return source_of(p, n, oy * p.stride_h - p.pad_top + ky * p.dilation_h, x0 + left, c, zeros);
+    const std::int32_t y = oy * p.stride_h - p.pad_top + slots.row(slot) * p.dilation_h;
+    return source_of(p, n, y, x0 + left, c, zeros);
   };
   for (std::int32_t g = 0; g < l.groups; ++g)
     interleave(row(g * 4), row(g * 4 + 1), row(g * 4 + 2), row(g * 4 + 3), right - left,
@@ -271,40 +311,65 @@ OPENBPU_INLINE void store_channels(std::uint8_t* out, __m256i y, std::int32_t ch
   if (channels > 16) store_first(out + 16, _mm256_extracti128_si256(y, 1), channels - 16);
 }
 
-// Pass 2 for two neighbouring pixels (Pair) or one.
-template <bool Pair>
+#define OPENBPU_VECTORS(X) X(0) X(1) X(2) X(3)
+
+// Pass 2 for two neighbouring pixels (Pair) or one. Plain >= 0: there are three terms, as in a 3 x 3 kernel, so many of
+// them plain, and the loops are unrolled; else -1.
+template <int Plain, bool Pair>
 OPENBPU_INLINE void pixels(const Block& block, const std::uint8_t* quads, std::int64_t step, const Clamp& clamp,
                            std::uint8_t* out, std::int64_t out_step, std::int32_t channels) {
   const auto* offset = reinterpret_cast<const std::int32_t*>(&block + 1);
-  const auto* w = reinterpret_cast<const std::int8_t*>(offset) +
-                  align64(static_cast<std::size_t>(block.plain + block.complemented) * 4);
-  __m256i a0 = load(block.start), a1 = load(block.start + 8), a2 = load(block.start + 16), a3 = load(block.start + 24);
-  __m256i b0 = a0, b1 = a1, b2 = a2, b3 = a3;
+  const std::int32_t plain = Plain < 0 ? block.plain : Plain, all = Plain < 0 ? plain + block.complemented : 3;
+  const auto* w = reinterpret_cast<const std::int8_t*>(offset) + align64(static_cast<std::size_t>(all) * 4);
+#define OPENBPU_DECLARE(v) __m256i a##v = load(block.start + 8 * v), b##v = a##v;
+  OPENBPU_VECTORS(OPENBPU_DECLARE)
+#undef OPENBPU_DECLARE
   std::int32_t k = 0;
-  for (; k < block.plain; ++k, w += kQuadBytes) {
+#pragma GCC unroll 3
+  for (; k < plain; ++k, w += kQuadBytes) {
     const std::uint8_t* x = quads + offset[k];
-#define OPENBPU_VECTOR(v)                                                   \
+#define OPENBPU_STEP(v)                                                     \
   {                                                                         \
     const __m256i weights = load(w + 32 * v);                               \
     a##v = dot(a##v, load(x + 32 * v), weights);                            \
     if constexpr (Pair) b##v = dot(b##v, load(x + step + 32 * v), weights); \
   }
-    OPENBPU_VECTOR(0) OPENBPU_VECTOR(1) OPENBPU_VECTOR(2) OPENBPU_VECTOR(3)
-#undef OPENBPU_VECTOR
+    OPENBPU_VECTORS(OPENBPU_STEP)
+#undef OPENBPU_STEP
   }
-  for (; k < block.plain + block.complemented; ++k, w += 2 * kQuadBytes) {
+#pragma GCC unroll 3
+  for (; k < all; ++k, w += 2 * kQuadBytes) {
     const std::uint8_t* x = quads + offset[k];
-#define OPENBPU_VECTOR(v)                                                                           \
+#define OPENBPU_STEP(v)                                                                             \
   {                                                                                                 \
     const __m256i weights = load(w + 32 * v), mask = load(w + kQuadBytes + 32 * v);                 \
     a##v = dot(a##v, _mm256_xor_si256(load(x + 32 * v), mask), weights);                            \
     if constexpr (Pair) b##v = dot(b##v, _mm256_xor_si256(load(x + step + 32 * v), mask), weights); \
   }
-    OPENBPU_VECTOR(0) OPENBPU_VECTOR(1) OPENBPU_VECTOR(2) OPENBPU_VECTOR(3)
-#undef OPENBPU_VECTOR
+    OPENBPU_VECTORS(OPENBPU_STEP)
+#undef OPENBPU_STEP
   }
   store_channels(out, finish(block, clamp, a0, a1, a2, a3), channels);
   if constexpr (Pair) store_channels(out + out_step, finish(block, clamp, b0, b1, b2, b3), channels);
+}
+
+#undef OPENBPU_VECTORS
+
+// Pass 2 for `count` pixels.
+template <int Plain>
+void row_of_pixels(const Block& block, const std::uint8_t* quads, std::int64_t step, const Clamp& clamp,
+                   std::uint8_t* out, std::int64_t out_step, std::int32_t channels, std::int32_t count) {
+  for (; count >= 2; count -= 2, quads += 2 * step, out += 2 * out_step)
+    pixels<Plain, true>(block, quads, step, clamp, out, out_step, channels);
+  if (count > 0) pixels<Plain, false>(block, quads, step, clamp, out, out_step, channels);
+}
+
+using RowOfPixels = void (*)(const Block&, const std::uint8_t*, std::int64_t, const Clamp&, std::uint8_t*, std::int64_t,
+                             std::int32_t, std::int32_t);
+
+RowOfPixels row_of_pixels_for(const Block& block) {
+  static constexpr RowOfPixels kThree[4] = {row_of_pixels<0>, row_of_pixels<1>, row_of_pixels<2>, row_of_pixels<3>};
+  return block.plain + block.complemented == 3 ? kThree[block.plain] : row_of_pixels<-1>;
 }
 
 // 32 channels of one output row.
@@ -313,18 +378,12 @@ void run_row(const DwConvParams& p, const Layout& l, const Block& block, std::in
   const Clamp clamp = make_clamp(p.rq.L, p.rq.lo, p.rq.hi);
   const std::int64_t step = std::int64_t{p.stride_w} * l.groups * kQuadBytes;
   const std::int32_t channels = min(kChannels, p.out.c - c), border = l.columns - (l.segment - 1) * p.stride_w;
+  const RowOfPixels pass2 = row_of_pixels_for(block);
   std::uint8_t* out = p.out.data + n * p.out.sn + oy * p.out.sh + c;
   for (std::int32_t x0 = 0; x0 < p.out.w; x0 += l.segment) {
     const std::int32_t count = min(l.segment, p.out.w - x0);
     make_quads(p, l, n, oy, x0 * p.stride_w - p.pad_left, (count - 1) * p.stride_w + border, c, quads);
-    const std::uint8_t* at = quads;
-    std::int32_t x = 0;
-    for (; x + 2 <= count; x += 2, at += 2 * step, out += 2 * p.out.sw)
-      pixels<true>(block, at, step, clamp, out, p.out.sw, channels);
-    if (x < count) {
-      pixels<false>(block, at, step, clamp, out, p.out.sw, channels);
-      out += p.out.sw;
-    }
+    pass2(block, quads, step, clamp, out + x0 * p.out.sw, p.out.sw, channels, count);
   }
 }
 
