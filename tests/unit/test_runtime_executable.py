@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import runtime_programs as programs
 
-from openbpu.errors import ExecutableError, OpenBpuError
+from openbpu.errors import ConfigError, ExecutableError, OpenBpuError
 from openbpu.runtime import Executable, Session
 
 DATA = programs.convolution()
@@ -26,6 +26,11 @@ def test_bytes_file_and_object_are_one(tmp_path: Path) -> None:
     assert pickle.loads(pickle.dumps(loaded)) == loaded
     for model in (tmp_path / "net.bpux", str(tmp_path / "net.bpux"), DATA, bytearray(DATA), loaded):
         assert Session(model).executable == loaded
+
+
+def test_a_path_is_not_bytes() -> None:
+    with pytest.raises(ConfigError, match=r"Executable\.load"):
+        Executable("net.bpux")  # type: ignore[arg-type]
 
 
 def test_what_it_tells() -> None:
@@ -103,6 +108,5 @@ def test_a_later_version_is_refused_with_a_remedy() -> None:
     assert "version" in caught.value.remedy
 
 
-def test_meta_that_is_no_json_is_an_error_of_the_reader_only() -> None:
-    executable = Executable(programs.copies(("a", "y", "int8")))
-    assert executable.meta == {}
+def test_a_file_without_meta() -> None:
+    assert Executable(programs.copies(("a", "y", "int8"))).meta == {}

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from openbpu import _native
-from openbpu.errors import ExecutableError
-from openbpu.files import write_file
+from openbpu.errors import ConfigError, ExecutableError
 
 
 @dataclass(frozen=True)
@@ -28,7 +25,13 @@ class Port:
 class Executable:
     """The contents of a .bpux file. Every instance has passed the verifier."""
 
-    def __init__(self, data: bytes, where: str = "executable") -> None:
+    def __init__(self, data: bytes | bytearray | memoryview, where: str = "executable") -> None:
+        if not isinstance(data, bytes | bytearray | memoryview):
+            raise ConfigError(
+                "an Executable is made from the bytes of a file",
+                seen=type(data).__name__,
+                remedy="use Executable.load for a path",
+            )
         try:
             self._program = _native.Program.from_bytes(bytes(data))
         except _native.NativeError as error:
@@ -37,6 +40,8 @@ class Executable:
     @staticmethod
     def load(path: str | os.PathLike[str]) -> Executable:
         """Reads and verifies a .bpux file. Raises ExecutableError naming the file and what is wrong with it."""
+        from pathlib import Path
+
         try:
             data = Path(path).read_bytes()
         except OSError as error:
@@ -46,12 +51,14 @@ class Executable:
         return Executable(data, str(path))
 
     @staticmethod
-    def from_bytes(data: bytes) -> Executable:
+    def from_bytes(data: bytes | bytearray | memoryview) -> Executable:
         """Verifies the bytes of a .bpux file. Raises ExecutableError."""
         return Executable(data)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the file whole or not at all. Raises OpenBpuError naming the path."""
+        from openbpu.files import write_file
+
         write_file(path, self.to_bytes())
 
     def to_bytes(self) -> bytes:
@@ -76,6 +83,8 @@ class Executable:
     @property
     def meta(self) -> dict[str, Any]:
         """What the compiler recorded: march, options, source map, memory plan. Empty if the file holds none."""
+        import json
+
         try:
             meta = json.loads(self._program.meta or "{}")
         except ValueError as error:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from openbpu import _native
 from openbpu.errors import ConfigError, ExecutableError, OpenBpuError, SampleError
 from openbpu.runtime.executable import Executable, Port
-from openbpu.runtime.profile import Explanation, Profile, Step
+
+if TYPE_CHECKING:
+    from openbpu.runtime.profile import Explanation, Profile, Step
 
 _REAL = ("float16", "float32", "float64")  # types that a float32 port takes
 
@@ -29,7 +29,7 @@ class Session:
 
     def __init__(
         self,
-        model: str | os.PathLike[str] | bytes | Executable,
+        model: str | os.PathLike[str] | bytes | bytearray | memoryview | Executable,
         *,
         isa: str = "auto",
         threads: int = 1,
@@ -72,10 +72,16 @@ class Session:
 
     def explain(self) -> Explanation:
         """Which kernel runs each layer, and why."""
+        from openbpu.runtime.profile import Explanation
+
         return Explanation(self.isa, self.threads, self._steps())
 
     def profile(self, inputs: Mapping[str, Any] | np.ndarray | None = None, runs: int = 20) -> Profile:
         """Median time per layer over `runs` runs, on `inputs` or on zeros."""
+        from dataclasses import replace
+
+        from openbpu.runtime.profile import Profile
+
         if runs < 1:
             raise ConfigError("at least one run", where="runs", seen=runs)
         arrays = self._arrays({p.name: np.zeros(p.shape, p.dtype) for p in self.inputs} if inputs is None else inputs)
@@ -96,6 +102,8 @@ class Session:
             raise _session_error(error) from None
 
     def _steps(self) -> tuple[Step, ...]:
+        from openbpu.runtime.profile import Step
+
         layers = self.executable.meta.get("layers", {})
         steps = []
         for step in self._engine.steps():
@@ -126,6 +134,8 @@ class Session:
         known = {port.name for port in self.inputs}
         for name in inputs:
             if name not in known:
+                import difflib
+
                 near = difflib.get_close_matches(str(name), known, 1)
                 hint = f"did you mean {near[0]}?" if near else f"the inputs are {self._names()}"
                 raise SampleError("the model has no such input", where="inputs", seen=name, remedy=hint)
@@ -138,11 +148,11 @@ class Session:
         return ", ".join(port.name for port in self.inputs)
 
 
-def _executable(model: str | os.PathLike[str] | bytes | Executable) -> Executable:
+def _executable(model: str | os.PathLike[str] | bytes | bytearray | memoryview | Executable) -> Executable:
     if isinstance(model, Executable):
         return model
     if isinstance(model, bytes | bytearray | memoryview):
-        return Executable.from_bytes(bytes(model))
+        return Executable.from_bytes(model)
     if isinstance(model, str | os.PathLike):
         return Executable.load(model)
     raise ConfigError("the model is a path, bytes or an Executable", where="model", seen=type(model).__name__)

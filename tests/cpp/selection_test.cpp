@@ -1,0 +1,96 @@
+// What the host can run, and which row of a table is taken.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <fstream>
+#include <sstream>
+
+#include "engine/features.hpp"
+#include "engine/row_step.hpp"
+
+namespace openbpu::engine {
+namespace {
+
+using kernels::Isa;
+
+struct Params {
+  int width;
+};
+
+kernels::Plan plan(const Params&) { return {0, 0, 1}; }
+void run(const Params&, const std::uint8_t*, std::uint8_t*, std::int32_t, std::int32_t) {}
+bool any(const Params&) { return true; }
+bool wide(const Params& p) { return p.width >= 64; }
+bool even(const Params& p) { return p.width % 2 == 0; }
+
+constexpr kernels::Row<Params> kTable[] = {
+    {"op_wide", Isa::Avx512Vnni, wide, plan, nullptr, run},
+    {"op_neon", Isa::Neon, any, plan, nullptr, run},
+    {"op_even", Isa::Avx2, even, plan, nullptr, run},
+    {"op_scalar", Isa::Scalar, any, plan, nullptr, run},
+};
+
+Choice<Params> choose(int width, const char* isa_name) {
+  for (const IsaInfo& isa : isa_table())
+    if (std::string(isa.name) == isa_name) return choose_row(Params{width}, kernels::Rows<Params>{kTable, 4}, isa);
+  return {nullptr, "no such ISA"};
+}
+
+TEST(Selection, FirstRowThatMayRunAndTakesTheParameters) {
+#if defined(__x86_64__)
+  EXPECT_STREQ(choose(64, "avx512vnni").row->name, "op_wide");
+  EXPECT_STREQ(choose(32, "avx512vnni").row->name, "op_even");
+  EXPECT_STREQ(choose(3, "avx512vnni").row->name, "op_scalar");
+  EXPECT_STREQ(choose(64, "avx2").row->name, "op_even");
+  EXPECT_EQ(choose(64, "avx512vnni").reason, "");
+  EXPECT_EQ(choose(32, "avx512vnni").reason, "op_wide does not take these parameters");
+  EXPECT_EQ(choose(3, "avx2").reason, "op_even does not take these parameters");
+#endif
+  EXPECT_STREQ(choose(64, "scalar").row->name, "op_scalar");
+  EXPECT_EQ(choose(64, "scalar").reason, "");
+}
+
+TEST(Selection, ATableWithoutTheIsaSaysSo) {
+#if defined(__x86_64__)
+  const IsaInfo& best = isa_table()[0];
+  const auto choice = choose_row(Params{1}, kernels::Rows<Params>{kTable + 3, 1}, best);
+  EXPECT_STREQ(choice.row->name, "op_scalar");
+  EXPECT_EQ(choice.reason, std::string("no row for ") + best.name);
+#endif
+  const IsaInfo& scalar = isa_table()[isa_table().size() - 1];
+  EXPECT_EQ(choose_row(Params{1}, kernels::Rows<Params>{kTable, 1}, scalar).row, nullptr);
+}
+
+TEST(Selection, NamesOfIsas) {
+  for (const std::string& name : available_isas()) EXPECT_STREQ(find_isa(name).value()->name, name.c_str());
+  EXPECT_STREQ(find_isa("auto").value()->name, available_isas().front().c_str());
+  const Status status = find_isa("mmx").status();
+  EXPECT_EQ(status.code(), Code::Unsupported);
+  EXPECT_NE(status.message().find("scalar"), std::string::npos) << status.message();
+  EXPECT_NE(status.message().find("mmx"), std::string::npos) << status.message();
+}
+
+// The kernel's own list of what the processor has and the system saves.
+TEST(Selection, FeaturesAgreeWithTheSystem) {
+#if defined(__x86_64__) && defined(__linux__)
+  std::ifstream cpuinfo("/proc/cpuinfo");
+  std::string line, flag;
+  while (std::getline(cpuinfo, line) && line.rfind("flags", 0) != 0) continue;
+  if (line.rfind("flags", 0) != 0) GTEST_SKIP() << "no /proc/cpuinfo";
+  std::vector<std::string> flags;
+  for (std::istringstream words(line); words >> flag;) flags.push_back(flag);
+  const auto has = [&](const std::vector<std::string>& all) {
+    return std::all_of(all.begin(), all.end(),
+                       [&](const std::string& f) { return std::find(flags.begin(), flags.end(), f) != flags.end(); });
+  };
+  std::vector<std::string> expected;
+  if (has({"avx2", "fma"})) expected.emplace_back("avx2");
+  const std::vector<std::string> core = {"avx2", "fma", "avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512_vnni"};
+  if (has(core)) expected.emplace_back("avx512vnni");
+  if (has(core) && has({"avx512vbmi"})) expected.emplace_back("avx512vbmi");
+  EXPECT_EQ(host_features(), expected);
+#endif
+}
+
+}  // namespace
+}  // namespace openbpu::engine
