@@ -1,0 +1,86 @@
+#include "peak.hpp"
+
+#include <algorithm>
+#include <chrono>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+namespace openbpu::bench {
+namespace {
+
+constexpr int kRounds = 4000, kRepetitions = 25;
+
+// Products per second, best repetition. body() makes `products` products per round and returns a value to keep.
+template <class Body>
+double best_of(double products, Body body) {
+  double seconds = 1e9;
+  for (int i = 0; i < kRepetitions; ++i) {
+    const auto begin = std::chrono::steady_clock::now();
+    body();
+    seconds = std::min(seconds, std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
+  }
+  return products * kRounds / seconds / 1e9;
+}
+
+#if defined(__x86_64__)
+
+// Eight independent accumulators, so that throughput counts, not latency. The instructions are fixed by assembly: a
+// compiler would fold the constant operands.
+#define OPENBPU_EIGHT(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7)
+
+__attribute__((target("avx2"))) void avx2_rounds() {
+  const __m256i x = _mm256_set1_epi8(1), w = _mm256_set1_epi8(2), one = _mm256_set1_epi16(1);
+#define OPENBPU_DECLARE(i) __m256i c##i = _mm256_setzero_si256();
+  OPENBPU_EIGHT(OPENBPU_DECLARE)
+#undef OPENBPU_DECLARE
+  for (int round = 0; round < kRounds; ++round) {
+    __m256i t;
+#define OPENBPU_DOT(i)                                                             \
+  asm volatile("vpmaddubsw %3, %2, %0\n\tvpmaddwd %4, %0, %0\n\tvpaddd %0, %1, %1" \
+               : "=&x"(t), "+x"(c##i)                                              \
+               : "x"(x), "x"(w), "x"(one));
+    OPENBPU_EIGHT(OPENBPU_DOT)
+#undef OPENBPU_DOT
+  }
+}
+
+__attribute__((target("avx512f,avx512vnni"))) void avx512vnni_rounds() {
+  const __m512i x = _mm512_set1_epi8(1), w = _mm512_set1_epi8(2);
+#define OPENBPU_DECLARE(i) __m512i c##i = _mm512_setzero_si512();
+  OPENBPU_EIGHT(OPENBPU_DECLARE)
+#undef OPENBPU_DECLARE
+  for (int round = 0; round < kRounds; ++round) {
+#define OPENBPU_DOT(i) asm volatile("vpdpbusd %2, %1, %0" : "+v"(c##i) : "v"(x), "v"(w));
+    OPENBPU_EIGHT(OPENBPU_DOT)
+#undef OPENBPU_DOT
+  }
+}
+
+#undef OPENBPU_EIGHT
+
+#endif
+
+}  // namespace
+
+bool host_runs(kernels::Isa isa) {
+#if defined(__x86_64__)
+  if (isa == kernels::Isa::Avx2) return __builtin_cpu_supports("avx2") != 0;
+  if (isa == kernels::Isa::Avx512Vnni)
+    return __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+#endif
+  return isa == kernels::Isa::Scalar;
+}
+
+double peak_gmacs(kernels::Isa isa) {
+  if (!host_runs(isa)) return 0;
+#if defined(__x86_64__)
+  if (isa == kernels::Isa::Avx2) return best_of(8.0 * 32, avx2_rounds);
+  if (isa == kernels::Isa::Avx512Vnni) return best_of(8.0 * 64, avx512vnni_rounds);
+#endif
+  return 0;
+}
+
+}  // namespace openbpu::bench
