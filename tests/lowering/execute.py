@@ -29,7 +29,7 @@ def execute(graph: Graph, feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]
 def _to_memory_order(x: np.ndarray) -> np.ndarray:
     if x.ndim == 4:
         return x.transpose(0, 2, 3, 1)
-    return x.reshape(-1, *((1, 1, 1) + x.shape)[-3:])
+    return x.reshape(-1, *(1, 1, 1, *x.shape)[-3:])
 
 
 def _to_onnx_order(x: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

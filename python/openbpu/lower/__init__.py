@@ -5,6 +5,7 @@ from __future__ import annotations
 import onnx
 
 from openbpu.ir.graph import Graph
+from openbpu.lower import moves, peephole
 from openbpu.lower.importer import Importer
 from openbpu.lower.registry import operators
 
@@ -18,4 +19,8 @@ def lower(model: onnx.ModelProto) -> Graph:
     model states. Raises ModelError for a model that is not quantised or contradicts itself, UnsupportedError naming the
     node that has no place on the BPU; warns (ModelWarning) where weights had to be quantised anew.
     """
-    return Importer(model).run()
+    builder = Importer(model).run()
+    moves.simplify(builder)
+    for rewrite in (peephole.merge_duplicates, peephole.join_clamps, peephole.join_pads, peephole.drop_dead):
+        rewrite(builder.graph)
+    return builder.graph

@@ -96,7 +96,7 @@ class GraphBuilder:
         return self.permute(value, (0, 2, 3, 1), shape, origin) if len(shape) == 4 else value
 
     def transpose(self, value: Value, perm: Sequence[int], origin: tuple[str, ...]) -> Value:
-        """ONNX Transpose of any rank up to four; of higher ranks if joined neighbours leave four axes."""
+        """ONNX Transpose; of more than four axes as an op "rearrange", which moves.py takes apart."""
         rank = len(value.onnx_shape)
         shape = tuple(value.onnx_shape[axis] for axis in perm)
         if rank == 4:
@@ -107,13 +107,8 @@ class GraphBuilder:
         if rank < 4:
             shift = 4 - rank
             return self.permute(value, (*range(shift), *(axis + shift for axis in perm)), shape, origin)
-        factors, joined = join_axes(value.onnx_shape, perm)
-        if len(factors) > 4:
-            raise ValueError(f"transpose {tuple(perm)} of {value.onnx_shape} needs more than four axes")
-        shift = 4 - len(factors)
-        value = self.view(value, row_major(factors), value.onnx_shape, origin)
-        value = self.permute(value, (*range(shift), *(axis + shift for axis in joined)), shape, origin)
-        return self.view(value, row_major(shape), shape, origin)
+        attrs = {"factors": value.onnx_shape, "perm": tuple(perm)}
+        return self.emit("rearrange", [value], shape, value.quant, origin, shape=row_major(shape), attrs=attrs)
 
     def slice(self, value: Value, axis: int, start: int, stop: int, step: int, origin: tuple[str, ...]) -> Value:
         """Elements start, start + step, ... before stop of an ONNX axis."""
@@ -148,22 +143,3 @@ class GraphBuilder:
             return 1, prod(shape[:axis]), shape[axis], prod(shape[axis + 1 :])
 
         return self.view(value, around(value.onnx_shape), value.onnx_shape, origin), around(result), 2
-
-
-def join_axes(shape: Shape, perm: Sequence[int]) -> tuple[Shape, tuple[int, ...]]:
-    """A transposition of as few axes as possible with the same effect: their extents, and their order in the result."""
-    groups: list[list[int]] = []
-    for axis in perm:
-        if shape[axis] == 1:
-            continue
-        if groups and _adjacent(shape, groups[-1][-1], axis):
-            groups[-1].append(axis)
-        else:
-            groups.append([axis])
-    ranked = sorted(range(len(groups)), key=lambda g: groups[g][0])
-    extents = tuple(prod(shape[axis] for axis in groups[g]) for g in ranked)
-    return extents, tuple(ranked.index(g) for g in range(len(groups)))
-
-
-def _adjacent(shape: Shape, left: int, right: int) -> bool:
-    return left < right and all(extent == 1 for extent in shape[left + 1 : right])

@@ -10,7 +10,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper, shape_inference
 
 from openbpu.errors import ModelError, UnsupportedError
-from openbpu.ir.graph import Graph, Value
+from openbpu.ir.graph import Value
 from openbpu.ir.quant import QuantParams
 from openbpu.lower import constants, rules
 from openbpu.lower.builder import GraphBuilder, Shape, memory_shape
@@ -23,7 +23,7 @@ _INTEGERS: dict[int, str] = {TensorProto.INT8: "int8", TensorProto.UINT8: "uint8
 
 
 class Importer:
-    """Lowers one model; `run` gives its integer graph."""
+    """Lowers one model; `run` gives its integer graph, still with chains of moves."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
         self.model = shape_inference.infer_shapes(model, data_prop=True)
@@ -33,7 +33,7 @@ class Importer:
         self.unsigned: set[str] = set()  # uint8 tensors: held as int8, 128 less
         self.shapes = _shapes(self.model.graph)
 
-    def run(self) -> Graph:
+    def run(self) -> GraphBuilder:
         graph = self.model.graph
         if not any(n.op_type == "QuantizeLinear" for n in graph.node):
             raise ModelError(
@@ -51,7 +51,7 @@ class Importer:
             self._node(proto)
         for info in graph.output:
             self._output(info)
-        return self.builder.graph
+        return self.builder
 
     # ---- borders
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from openbpu.ir import strides
+
 Extents = tuple[int, int, int, int]  # n, h, w, c
 
 
@@ -34,24 +36,21 @@ class Place:
 
     def part(self, axis: int, start: int, step: int = 1) -> Place:
         """The view that starts at `start` of an axis and takes every `step`-th element."""
-        strides = list(self.strides)
-        offset = self.offset + start * strides[axis]
-        strides[axis] *= step
-        return replace(self, offset=offset, strides=_four(strides))
+        new = list(self.strides)
+        offset = self.offset + start * new[axis]
+        new[axis] *= step
+        return replace(self, offset=offset, strides=_four(new))
 
     def permuted(self, perm: Sequence[int]) -> Place:
         return replace(self, strides=_four([self.strides[axis] for axis in perm]))
 
-    def with_strides(self, strides: Sequence[int]) -> Place:
-        return replace(self, strides=_four(strides))
+    def with_strides(self, new: Sequence[int]) -> Place:
+        return replace(self, strides=_four(new))
 
 
 def dense_strides(extents: Sequence[int], size: int = 1) -> Extents:
     """Byte strides of a dense row-major tensor."""
-    strides = [size] * 4
-    for axis in (2, 1, 0):
-        strides[axis] = strides[axis + 1] * extents[axis + 1]
-    return _four(strides)
+    return _four([stride for _, stride in strides.dense(extents, size)])
 
 
 def is_channel_dense(place: Place, extents: Extents) -> bool:
@@ -61,43 +60,24 @@ def is_channel_dense(place: Place, extents: Extents) -> bool:
 
 def normalised(place: Place, extents: Extents) -> Place:
     """Strides of extents of 1 set as in a dense tensor, so that equal views compare equal."""
-    strides = list(place.strides)
+    new = list(place.strides)
     for axis in (3, 2, 1, 0):
         if extents[axis] == 1:
-            strides[axis] = 1 if axis == 3 else strides[axis + 1] * extents[axis + 1]
-    return place.with_strides(strides)
+            new[axis] = 1 if axis == 3 else new[axis + 1] * extents[axis + 1]
+    return place.with_strides(new)
 
 
 def reshaped(place: Place, before: Extents, after: Extents) -> Place | None:
     """The same elements, in the same order, under other extents; None if no strides do that."""
-    atoms = merged([(e, s) for e, s in zip(before, place.strides, strict=True) if e > 1])
-    strides = []
-    for extent in reversed(after):
-        if extent == 1:
-            strides.append(0)
-            continue
-        if not atoms:
-            return None
-        available, stride = atoms.pop()
-        if available % extent:
-            return None
-        strides.append(stride)
-        if available > extent:
-            atoms.append((available // extent, stride * extent))
-    return normalised(place.with_strides(strides[::-1]), after)
+    groups = strides.grouped(list(zip(before, place.strides, strict=True)), after)
+    if groups is None:
+        return None
+    joined = [strides.merged(group) for group in groups]
+    if any(len(group) > 1 for group in joined):
+        return None
+    return normalised(place.with_strides([group[0][1] if group else 0 for group in joined]), after)
 
 
-def merged(axes: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-    """(extent, stride) pairs, outermost first, with neighbours joined that step as one axis."""
-    joined: list[tuple[int, int]] = []
-    for extent, stride in axes:
-        if joined and joined[-1][1] == extent * stride:
-            joined[-1] = (joined[-1][0] * extent, stride)
-        else:
-            joined.append((extent, stride))
-    return joined
-
-
-def _four(strides: Sequence[int]) -> Extents:
-    n, h, w, c = strides
+def _four(values: Sequence[int]) -> Extents:
+    n, h, w, c = values
     return n, h, w, c

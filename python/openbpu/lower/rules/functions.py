@@ -20,14 +20,19 @@ def _softplus(x: np.ndarray) -> np.ndarray:
     return np.asarray(np.logaddexp(0, x))
 
 
-def _gelu(form: str) -> Function:
-    if form == "tanh":
+def _gelu(approximate: str) -> Function:
+    if approximate == "tanh":
         return lambda x: x * 0.5 * (1 + np.tanh(sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
     return lambda x: x * 0.5 * (1 + _erf(x / sqrt(2)))
 
 
 def _elu(x: np.ndarray, alpha: float) -> np.ndarray:
     return np.where(x < 0, alpha * np.expm1(np.minimum(x, 0)), x)
+
+
+def _stepwise(function: Function) -> Function:
+    """At a step it matters that a dequantised value is a float32."""
+    return lambda x: function(x.astype(np.float32)).astype(np.float64)
 
 
 def _hard_sigmoid(alpha: float, beta: float) -> Function:
@@ -66,9 +71,9 @@ _PLAIN: dict[str, Function] = {
     "Reciprocal": np.reciprocal,
     "Abs": np.abs,
     "Neg": np.negative,
-    "Floor": np.floor,
-    "Ceil": np.ceil,
-    "Round": np.rint,
+    "Floor": _stepwise(np.floor),
+    "Ceil": _stepwise(np.ceil),
+    "Round": _stepwise(np.rint),
     "Sign": np.sign,
     "Sin": np.sin,
     "Cos": np.cos,

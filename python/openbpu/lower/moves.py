@@ -1,0 +1,125 @@
+"""Chains of reshapes and transpositions as the fewest moves with the same effect.
+
+A chain is followed symbolically from the value where it starts: its result visits the elements of that value in the
+order of some axes (ir/strides.py). An order that is dense needs a view; up to four axes are one transposition; more are
+cut along the shortest axis and put together again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+
+from openbpu.ir import strides
+from openbpu.ir.graph import Op, Value
+from openbpu.lower.builder import GraphBuilder, row_major
+
+_CHAIN = frozenset({"reshape", "transpose", "rearrange"})
+_MAX_EXTENT = 65535  # of a surface
+
+
+@dataclass(frozen=True)
+class _Order:
+    """A value that visits the elements of `root` in the order of `axes`."""
+
+    root: Value
+    axes: list[strides.Axis]
+    origin: tuple[str, ...]
+
+
+def simplify(builder: GraphBuilder) -> None:
+    """Rewrites all chains of the graph; afterwards no op is a "rearrange"."""
+    _Simplifier(builder).run()
+
+
+class _Simplifier:
+    def __init__(self, builder: GraphBuilder) -> None:
+        self.builder = builder
+        self.orders: dict[Value, _Order] = {}
+        self.made: dict[Value, Value] = {}
+
+    def run(self) -> None:
+        graph = self.builder.graph
+        ops, graph.ops = graph.ops, []
+        for op in ops:
+            if op.kind in _CHAIN:
+                self.orders[op.outputs[0]] = self._followed(op)
+            else:
+                op.inputs = [self._value(value) for value in op.inputs]
+                graph.ops.append(op)
+
+    def _followed(self, op: Op) -> _Order:
+        """The order in which the result of a chain op visits its root."""
+        value = op.inputs[0]
+        known = self.orders.get(value) or self._start(value)
+        if op.kind == "reshape":
+            return _Order(known.root, known.axes, (*known.origin, *op.origin))
+        extents = op.attrs["factors"] if op.kind == "rearrange" else value.shape
+        groups = strides.grouped(known.axes, extents)
+        if groups is None:  # the shape cuts through an axis: start again from real bytes
+            known = self._start(self._value(value))
+            groups = strides.grouped(known.axes, extents)
+            assert groups is not None
+        axes = strides.merged([axis for index in op.attrs["perm"] for axis in groups[index]])
+        return _Order(known.root, axes, (*known.origin, *op.origin))
+
+    def _start(self, value: Value) -> _Order:
+        return _Order(value, strides.merged(strides.dense(value.shape)), ())
+
+    def _value(self, value: Value) -> Value:
+        """A value that exists: chains that end in `value` are written out."""
+        order = self.orders.get(value)
+        if order is None:
+            return value
+        if value not in self.made:
+            origin = tuple(dict.fromkeys(order.origin))
+            result = self._arranged(order.root, order.axes, origin)
+            if result.shape != value.shape or result.quant != value.quant:
+                self.builder.graph.ops.append(Op("reshape", [result], [value], origin=origin))
+                result = value
+            self.made[value] = result
+        return self.made[value]
+
+    def _arranged(self, root: Value, axes: Sequence[strides.Axis], origin: tuple[str, ...]) -> Value:
+        """The elements of `root` in the order of `axes`, in some shape."""
+        axes = strides.merged(axes)
+        if len(axes) <= 1:
+            return root
+        if len(axes) > 4:
+            return self._cut(root, axes, origin)
+        axes = _limited(axes)
+        ranked = sorted(axes, key=lambda axis: -axis[1])
+        shift = 4 - len(axes)
+        source = self.builder.view(root, row_major(tuple(e for e, _ in ranked)), root.onnx_shape, origin)
+        perm = (*range(shift), *(ranked.index(axis) + shift for axis in axes))
+        return self.builder.permute(source, perm, root.onnx_shape, origin)
+
+    def _cut(self, root: Value, axes: list[strides.Axis], origin: tuple[str, ...]) -> Value:
+        """One arrangement per index of the shortest axis, concatenated along it."""
+        at = min(range(len(axes)), key=lambda i: axes[i])
+        extent, stride = axes[at]
+        outer, inner = (prod(e for e, _ in part) for part in (axes[:at], axes[at + 1 :]))
+        rest = [(e, s // extent if s > stride else s) for e, s in (*axes[:at], *axes[at + 1 :])]
+        total = prod(root.shape)
+        source = self.builder.view(root, (1, total // (extent * stride), extent, stride), root.onnx_shape, origin)
+        parts = []
+        for index in range(extent):
+            attrs = {"axis": 2, "start": index, "stop": index + 1, "step": 1}
+            shape = (1, total // (extent * stride), 1, stride)
+            taken = self.builder.emit("slice", [source], root.onnx_shape, root.quant, origin, shape=shape, attrs=attrs)
+            part = self._arranged(taken, rest, origin)
+            parts.append(self.builder.view(part, (1, outer, 1, inner), root.onnx_shape, origin))
+        shape = (1, outer, extent, inner)
+        return self.builder.emit("concat", parts, root.onnx_shape, root.quant, origin, shape=shape, attrs={"axis": 2})
+
+
+def _limited(axes: list[strides.Axis]) -> list[strides.Axis]:
+    """Extents within those of a surface, by splitting axes as long as there are fewer than four."""
+    result: list[strides.Axis] = []
+    for extent, stride in axes:
+        spare = 4 - len(axes) - (len(result) - axes.index((extent, stride)))
+        divisors = (d for d in range(_MAX_EXTENT, 1, -1) if extent % d == 0)
+        inner = next(divisors, extent) if extent > _MAX_EXTENT and spare > 0 else extent
+        result += [(extent // inner, stride * inner), (inner, stride)] if inner != extent else [(extent, stride)]
+    return result
