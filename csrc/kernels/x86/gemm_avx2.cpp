@@ -176,15 +176,31 @@ void pack_block(const GemmSource& source, std::int32_t index, const GemmChannels
   write_constants(channels, source.L, sum, complemented, block);
 }
 
-struct Weights {
-  const std::int32_t* offsets;
-  const std::int8_t* vectors;
+// A block as the tiles use it. Tiles take it by value, or inlined: stores to the output could alias anything else, and
+// every tile would read it anew.
+struct Job {
+  const Block* block;
+  const std::int32_t* offset;
+  const std::int8_t* weights;
+  std::int32_t plain, shared, all;  // ends of the kinds of steps
+  std::int32_t channels;
+  std::int64_t in_pixel, out_pixel;
+  Clamp clamp;
 };
 
-Weights weights_of(const Block& block) {
+Job make_job(const Block& block, const GemmLines& lines, const Rq8& rq) {
+  const std::int32_t shared = block.plain + block.shared, all = shared + block.separate;
   const auto* end = reinterpret_cast<const std::uint8_t*>(&block + 1);
-  return {reinterpret_cast<const std::int32_t*>(end),
-          reinterpret_cast<const std::int8_t*>(end + offsets_bytes(block.plain + block.shared + block.separate))};
+  return {&block,
+          reinterpret_cast<const std::int32_t*>(end),
+          reinterpret_cast<const std::int8_t*>(end + offsets_bytes(all)),
+          block.plain,
+          shared,
+          all,
+          block.channels,
+          lines.in_pixel,
+          lines.out_pixel,
+          make_clamp(rq.L, rq.lo, rq.hi)};
 }
 
 // Accumulators are separate variables: gcc 12 keeps arrays of them in memory.
@@ -192,20 +208,19 @@ Weights weights_of(const Block& block) {
 
 // Pixels 0 .. P - 1 of a tile, 16 channels.
 template <int P>
-OPENBPU_INLINE void tile16(const Block& block, const std::uint8_t* in, std::int64_t step, const Clamp& clamp,
-                           std::uint8_t* out, std::int64_t out_step) {
-  const auto [offset, w] = weights_of(block);
+OPENBPU_INLINE void tile16(const Job& job, const std::uint8_t* in, std::uint8_t* out) {
+  const Block& block = *job.block;
   const __m256i start0 = load(block.start), start1 = load(block.start + 8);
-#define OPENBPU_DECLARE(i)                                \
-  const std::uint8_t* a##i = in + (i < P ? i : 0) * step; \
+#define OPENBPU_DECLARE(i)                                        \
+  const std::uint8_t* a##i = in + (i < P ? i : 0) * job.in_pixel; \
   __m256i c##i##0 = start0, c##i##1 = start1;
   OPENBPU_PIXELS(OPENBPU_DECLARE)
 #undef OPENBPU_DECLARE
 
-  const std::int8_t* v = w;
+  const std::int8_t* v = job.weights;
   std::int32_t k = 0;
-  for (; k < block.plain; ++k, v += 64) {
-    const std::int64_t at = offset[k];
+  for (; k < job.plain; ++k, v += 64) {
+    const std::int64_t at = job.offset[k];
     const __m256i w0 = load(v), w1 = load(v + 32);
 #define OPENBPU_STEP(i)                      \
   if constexpr (i < P) {                     \
@@ -216,8 +231,8 @@ OPENBPU_INLINE void tile16(const Block& block, const std::uint8_t* in, std::int6
     OPENBPU_PIXELS(OPENBPU_STEP)
 #undef OPENBPU_STEP
   }
-  for (; k < block.plain + block.shared; ++k, v += 96) {
-    const std::int64_t at = offset[k];
+  for (; k < job.shared; ++k, v += 96) {
+    const std::int64_t at = job.offset[k];
     const __m256i w0 = load(v), w1 = load(v + 32), m = load(v + 64);
 #define OPENBPU_STEP(i)                                           \
   if constexpr (i < P) {                                          \
@@ -228,8 +243,8 @@ OPENBPU_INLINE void tile16(const Block& block, const std::uint8_t* in, std::int6
     OPENBPU_PIXELS(OPENBPU_STEP)
 #undef OPENBPU_STEP
   }
-  for (; k < block.plain + block.shared + block.separate; ++k, v += 128) {
-    const std::int64_t at = offset[k];
+  for (; k < job.all; ++k, v += 128) {
+    const std::int64_t at = job.offset[k];
     const __m256i w0 = load(v), w1 = load(v + 32), m0 = load(v + 64), m1 = load(v + 96);
 #define OPENBPU_STEP(i)                                  \
   if constexpr (i < P) {                                 \
@@ -242,32 +257,31 @@ OPENBPU_INLINE void tile16(const Block& block, const std::uint8_t* in, std::int6
   }
 
   const Constants16 constants{block.low, block.shift, block.m};
-#define OPENBPU_FINISH(i) const __m256i t##i = requantise16(c##i##0, c##i##1, constants, clamp);
+#define OPENBPU_FINISH(i) const __m256i t##i = requantise16(c##i##0, c##i##1, constants, job.clamp);
   OPENBPU_PIXELS(OPENBPU_FINISH)
 #undef OPENBPU_FINISH
-  const __m256i y0 = narrow16(t0, t1, clamp), y1 = narrow16(t2, t3, clamp);
-  store_first(out, _mm256_castsi256_si128(y0), block.channels);
-  if constexpr (P > 1) store_first(out + out_step, _mm256_extracti128_si256(y0, 1), block.channels);
-  if constexpr (P > 2) store_first(out + 2 * out_step, _mm256_castsi256_si128(y1), block.channels);
-  if constexpr (P > 3) store_first(out + 3 * out_step, _mm256_extracti128_si256(y1, 1), block.channels);
+  const __m256i y0 = narrow16(t0, t1, job.clamp), y1 = narrow16(t2, t3, job.clamp);
+  store_first(out, _mm256_castsi256_si128(y0), job.channels);
+  if constexpr (P > 1) store_first(out + job.out_pixel, _mm256_extracti128_si256(y0, 1), job.channels);
+  if constexpr (P > 2) store_first(out + 2 * job.out_pixel, _mm256_castsi256_si128(y1), job.channels);
+  if constexpr (P > 3) store_first(out + 3 * job.out_pixel, _mm256_extracti128_si256(y1, 1), job.channels);
 }
 
 // The same for a block of at most 8 channels.
 template <int P>
-OPENBPU_INLINE void tile8(const Block& block, const std::uint8_t* in, std::int64_t step, const Clamp& clamp,
-                          std::uint8_t* out, std::int64_t out_step) {
-  const auto [offset, w] = weights_of(block);
+OPENBPU_INLINE void tile8(const Job& job, const std::uint8_t* in, std::uint8_t* out) {
+  const Block& block = *job.block;
   const __m256i start = load(block.start);
-#define OPENBPU_DECLARE(i)                                \
-  const std::uint8_t* a##i = in + (i < P ? i : 0) * step; \
+#define OPENBPU_DECLARE(i)                                        \
+  const std::uint8_t* a##i = in + (i < P ? i : 0) * job.in_pixel; \
   __m256i c##i = start;
   OPENBPU_PIXELS(OPENBPU_DECLARE)
 #undef OPENBPU_DECLARE
 
-  const std::int8_t* v = w;
+  const std::int8_t* v = job.weights;
   std::int32_t k = 0;
-  for (; k < block.plain; ++k, v += 32) {
-    const std::int64_t at = offset[k];
+  for (; k < job.plain; ++k, v += 32) {
+    const std::int64_t at = job.offset[k];
     const __m256i w0 = load(v);
 #define OPENBPU_STEP(i) \
   if constexpr (i < P) c##i = dot(c##i, broadcast4(a##i + at), w0);
@@ -275,8 +289,8 @@ OPENBPU_INLINE void tile8(const Block& block, const std::uint8_t* in, std::int64
 #undef OPENBPU_STEP
   }
   // With one vector, separate steps look like shared ones.
-  for (; k < block.plain + block.shared + block.separate; ++k, v += 64) {
-    const std::int64_t at = offset[k];
+  for (; k < job.all; ++k, v += 64) {
+    const std::int64_t at = job.offset[k];
     const __m256i w0 = load(v), m0 = load(v + 32);
 #define OPENBPU_STEP(i) \
   if constexpr (i < P) c##i = dot(c##i, _mm256_xor_si256(broadcast4(a##i + at), m0), w0);
@@ -285,32 +299,47 @@ OPENBPU_INLINE void tile8(const Block& block, const std::uint8_t* in, std::int64
   }
 
   const __m256i m = load(block.m);
-#define OPENBPU_FINISH(i)                                          \
-  const __m256i s##i = scale(c##i, block.low, block.shift, clamp); \
+#define OPENBPU_FINISH(i)                                              \
+  const __m256i s##i = scale(c##i, block.low, block.shift, job.clamp); \
   const __m256i t##i = multiply(_mm256_packs_epi32(s##i, s##i), m);
   OPENBPU_PIXELS(OPENBPU_FINISH)
 #undef OPENBPU_FINISH
   // Dwords 0 and 4 hold the channels of the first pixel of a pair, 2 and 6 those of the second.
   const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
-  const __m256i y0 = _mm256_permutevar8x32_epi32(narrow(t0, t1, clamp), order);
-  const __m256i y1 = _mm256_permutevar8x32_epi32(narrow(t2, t3, clamp), order);
-  store_first(out, _mm256_castsi256_si128(y0), block.channels);
-  if constexpr (P > 1) store_first(out + out_step, _mm256_extracti128_si256(y0, 1), block.channels);
-  if constexpr (P > 2) store_first(out + 2 * out_step, _mm256_castsi256_si128(y1), block.channels);
-  if constexpr (P > 3) store_first(out + 3 * out_step, _mm256_extracti128_si256(y1, 1), block.channels);
+  const __m256i y0 = _mm256_permutevar8x32_epi32(narrow(t0, t1, job.clamp), order);
+  const __m256i y1 = _mm256_permutevar8x32_epi32(narrow(t2, t3, job.clamp), order);
+  store_first(out, _mm256_castsi256_si128(y0), job.channels);
+  if constexpr (P > 1) store_first(out + job.out_pixel, _mm256_extracti128_si256(y0, 1), job.channels);
+  if constexpr (P > 2) store_first(out + 2 * job.out_pixel, _mm256_castsi256_si128(y1), job.channels);
+  if constexpr (P > 3) store_first(out + 3 * job.out_pixel, _mm256_extracti128_si256(y1, 1), job.channels);
 }
 
 #undef OPENBPU_PIXELS
 
-using Tile = void (*)(const Block&, const std::uint8_t*, std::int64_t, const Clamp&, std::uint8_t*, std::int64_t);
-
-template <int P>
-void tile(const Block& block, const std::uint8_t* in, std::int64_t step, const Clamp& clamp, std::uint8_t* out,
-          std::int64_t out_step) {
-  if (block.channels > 8)
-    tile16<P>(block, in, step, clamp, out, out_step);
+template <int Vectors, int P>
+OPENBPU_INLINE void tile(const Job& job, const std::uint8_t* in, std::uint8_t* out) {
+  if constexpr (Vectors == 2)
+    tile16<P>(job, in, out);
   else
-    tile8<P>(block, in, step, clamp, out, out_step);
+    tile8<P>(job, in, out);
+}
+
+template <int Vectors, int P>
+void tail(Job job, const std::uint8_t* in, std::uint8_t* out) {
+  tile<Vectors, P>(job, in, out);
+}
+
+template <int Vectors>
+void run_lines(const Job job, const GemmLines& lines) {
+  static constexpr void (*kTail[4])(Job, const std::uint8_t*, std::uint8_t*) = {nullptr, tail<Vectors, 1>,
+                                                                                tail<Vectors, 2>, tail<Vectors, 3>};
+  for (std::int32_t line = 0; line < lines.lines; ++line) {
+    const std::uint8_t* in = lines.in + line * lines.in_line;
+    std::uint8_t* out = lines.out + line * lines.out_line;
+    std::int32_t left = lines.pixels;
+    for (; left >= 4; left -= 4, in += 4 * job.in_pixel, out += 4 * job.out_pixel) tile<Vectors, 4>(job, in, out);
+    if (left > 0) kTail[left](job, in, out);
+  }
 }
 
 }  // namespace
@@ -340,16 +369,8 @@ void gemm_pack(const GemmSource& source, std::uint8_t* packed) {
 void gemm_run(const std::uint8_t* packed, std::int32_t block_index, const GemmLines& lines, const Rq8& rq) {
   const auto* directory = reinterpret_cast<const std::int64_t*>(packed);
   const auto& block = *reinterpret_cast<const Block*>(packed + directory[block_index]);
-  const Clamp clamp = make_clamp(rq.L, rq.lo, rq.hi);
-  static constexpr Tile kTail[4] = {nullptr, tile<1>, tile<2>, tile<3>};
-  for (std::int32_t line = 0; line < lines.lines; ++line) {
-    const std::uint8_t* in = lines.in + line * lines.in_line;
-    std::uint8_t* out = lines.out + line * lines.out_line;
-    std::int32_t x = 0;
-    for (; x + 4 <= lines.pixels; x += 4, in += 4 * lines.in_pixel, out += 4 * lines.out_pixel)
-      tile<4>(block, in, lines.in_pixel, clamp, out, lines.out_pixel);
-    if (x < lines.pixels) kTail[lines.pixels - x](block, in, lines.in_pixel, clamp, out, lines.out_pixel);
-  }
+  const auto run = block.channels > 8 ? run_lines<2> : run_lines<1>;
+  run(make_job(block, lines, rq), lines);
 }
 
 }  // namespace openbpu::kernels::avx2
