@@ -311,57 +311,98 @@ OPENBPU_INLINE void store_channels(std::uint8_t* out, __m256i y, std::int32_t ch
   if (channels > 16) store_first(out + 16, _mm256_extracti128_si256(y, 1), channels - 16);
 }
 
+// acc + a term of one vector: activations at x, weights at w and their masks a quad further.
+template <bool Complemented>
+OPENBPU_INLINE __m256i add_term(__m256i acc, const std::uint8_t* x, const std::int8_t* w) {
+  const __m256i activations = load(x);
+  return dot(acc, Complemented ? _mm256_xor_si256(activations, load(w + kQuadBytes)) : activations, load(w));
+}
+
+// Offsets and weights of the terms of a block.
+struct Terms {
+  const std::int32_t* offset;
+  const std::int8_t* weights;
+  std::int32_t plain, all;
+};
+
+Terms terms_of(const Block& block) {
+  const auto* offset = reinterpret_cast<const std::int32_t*>(&block + 1);
+  const std::int32_t all = block.plain + block.complemented;
+  return {offset, reinterpret_cast<const std::int8_t*>(offset) + align64(static_cast<std::size_t>(all) * 4),
+          block.plain, all};
+}
+
 #define OPENBPU_VECTORS(X) X(0) X(1) X(2) X(3)
 
-// Pass 2 for two neighbouring pixels (Pair) or one. Plain >= 0: there are three terms, as in a 3 x 3 kernel, so many of
-// them plain, and the loops are unrolled; else -1.
-template <int Plain, bool Pair>
-OPENBPU_INLINE void pixels(const Block& block, const std::uint8_t* quads, std::int64_t step, const Clamp& clamp,
-                           std::uint8_t* out, std::int64_t out_step, std::int32_t channels) {
-  const auto* offset = reinterpret_cast<const std::int32_t*>(&block + 1);
-  const std::int32_t plain = Plain < 0 ? block.plain : Plain, all = Plain < 0 ? plain + block.complemented : 3;
-  const auto* w = reinterpret_cast<const std::int8_t*>(offset) + align64(static_cast<std::size_t>(all) * 4);
+// Pass 2 for two neighbouring pixels (Pair) or one, any number of terms.
+template <bool Pair>
+OPENBPU_INLINE void pixels(const Block& block, const Terms& terms, const std::uint8_t* quads, std::int64_t step,
+                           const Clamp& clamp, std::uint8_t* out, std::int64_t out_step, std::int32_t channels) {
 #define OPENBPU_DECLARE(v) __m256i a##v = load(block.start + 8 * v), b##v = a##v;
   OPENBPU_VECTORS(OPENBPU_DECLARE)
 #undef OPENBPU_DECLARE
+  const std::int8_t* w = terms.weights;
   std::int32_t k = 0;
-#pragma GCC unroll 3
-  for (; k < plain; ++k, w += kQuadBytes) {
-    const std::uint8_t* x = quads + offset[k];
-#define OPENBPU_STEP(v)                                                     \
-  {                                                                         \
-    const __m256i weights = load(w + 32 * v);                               \
-    a##v = dot(a##v, load(x + 32 * v), weights);                            \
-    if constexpr (Pair) b##v = dot(b##v, load(x + step + 32 * v), weights); \
-  }
+#define OPENBPU_STEP(v)                                         \
+  a##v = add_term<kComplemented>(a##v, x + 32 * v, w + 32 * v); \
+  if constexpr (Pair) b##v = add_term<kComplemented>(b##v, x + step + 32 * v, w + 32 * v);
+  for (; k < terms.plain; ++k, w += kQuadBytes) {
+    constexpr bool kComplemented = false;
+    const std::uint8_t* x = quads + terms.offset[k];
     OPENBPU_VECTORS(OPENBPU_STEP)
-#undef OPENBPU_STEP
   }
-#pragma GCC unroll 3
-  for (; k < all; ++k, w += 2 * kQuadBytes) {
-    const std::uint8_t* x = quads + offset[k];
-#define OPENBPU_STEP(v)                                                                             \
-  {                                                                                                 \
-    const __m256i weights = load(w + 32 * v), mask = load(w + kQuadBytes + 32 * v);                 \
-    a##v = dot(a##v, _mm256_xor_si256(load(x + 32 * v), mask), weights);                            \
-    if constexpr (Pair) b##v = dot(b##v, _mm256_xor_si256(load(x + step + 32 * v), mask), weights); \
-  }
+  for (; k < terms.all; ++k, w += 2 * kQuadBytes) {
+    constexpr bool kComplemented = true;
+    const std::uint8_t* x = quads + terms.offset[k];
     OPENBPU_VECTORS(OPENBPU_STEP)
-#undef OPENBPU_STEP
   }
+#undef OPENBPU_STEP
+  store_channels(out, finish(block, clamp, a0, a1, a2, a3), channels);
+  if constexpr (Pair) store_channels(out + out_step, finish(block, clamp, b0, b1, b2, b3), channels);
+}
+
+// The same for three terms, as in a 3 x 3 kernel, Plain of them plain: without loops, vector by vector.
+template <int Plain, bool Pair>
+OPENBPU_INLINE void pixels3(const Block& block, const Terms& terms, const std::uint8_t* quads, std::int64_t step,
+                            const Clamp& clamp, std::uint8_t* out, std::int64_t out_step, std::int32_t channels) {
+  const std::uint8_t* x0 = quads + terms.offset[0];
+  const std::uint8_t* x1 = quads + terms.offset[1];
+  const std::uint8_t* x2 = quads + terms.offset[2];
+  const std::int8_t* w0 = terms.weights;
+  const std::int8_t* w1 = w0 + (Plain > 0 ? 1 : 2) * kQuadBytes;
+  const std::int8_t* w2 = w1 + (Plain > 1 ? 1 : 2) * kQuadBytes;
+#define OPENBPU_VECTOR(v)                                                                  \
+  __m256i a##v = load(block.start + 8 * v), b##v = a##v;                                   \
+  a##v = add_term<(Plain < 1)>(a##v, x0 + 32 * v, w0 + 32 * v);                            \
+  if constexpr (Pair) b##v = add_term<(Plain < 1)>(b##v, x0 + step + 32 * v, w0 + 32 * v); \
+  a##v = add_term<(Plain < 2)>(a##v, x1 + 32 * v, w1 + 32 * v);                            \
+  if constexpr (Pair) b##v = add_term<(Plain < 2)>(b##v, x1 + step + 32 * v, w1 + 32 * v); \
+  a##v = add_term<(Plain < 3)>(a##v, x2 + 32 * v, w2 + 32 * v);                            \
+  if constexpr (Pair) b##v = add_term<(Plain < 3)>(b##v, x2 + step + 32 * v, w2 + 32 * v);
+  OPENBPU_VECTORS(OPENBPU_VECTOR)
+#undef OPENBPU_VECTOR
   store_channels(out, finish(block, clamp, a0, a1, a2, a3), channels);
   if constexpr (Pair) store_channels(out + out_step, finish(block, clamp, b0, b1, b2, b3), channels);
 }
 
 #undef OPENBPU_VECTORS
 
-// Pass 2 for `count` pixels.
+// Pass 2 for `count` pixels. Plain: as in pixels3(), or -1 for any number of terms.
 template <int Plain>
-void row_of_pixels(const Block& block, const std::uint8_t* quads, std::int64_t step, const Clamp& clamp,
+void row_of_pixels(const Block& block, const std::uint8_t* quads, std::int64_t step, const Clamp& shared_clamp,
                    std::uint8_t* out, std::int64_t out_step, std::int32_t channels, std::int32_t count) {
+  const Terms terms = terms_of(block);
+  const Clamp clamp = shared_clamp;  // a copy, which stores to the output cannot alias
   for (; count >= 2; count -= 2, quads += 2 * step, out += 2 * out_step)
-    pixels<Plain, true>(block, quads, step, clamp, out, out_step, channels);
-  if (count > 0) pixels<Plain, false>(block, quads, step, clamp, out, out_step, channels);
+    if constexpr (Plain < 0)
+      pixels<true>(block, terms, quads, step, clamp, out, out_step, channels);
+    else
+      pixels3<Plain, true>(block, terms, quads, step, clamp, out, out_step, channels);
+  if (count == 0) return;
+  if constexpr (Plain < 0)
+    pixels<false>(block, terms, quads, step, clamp, out, out_step, channels);
+  else
+    pixels3<Plain, false>(block, terms, quads, step, clamp, out, out_step, channels);
 }
 
 using RowOfPixels = void (*)(const Block&, const std::uint8_t*, std::int64_t, const Clamp&, std::uint8_t*, std::int64_t,
