@@ -4,6 +4,9 @@ namespace openbpu::kernels {
 
 Rows<MatMulParams> matmul_rows() {
   static const Row<MatMulParams> rows[] = {
+#ifdef OPENBPU_HAS_AVX512VNNI
+      kMatMulAvx512Vnni,
+#endif
 #ifdef OPENBPU_HAS_AVX2
       kMatMulAvx2,
 #endif

@@ -12,17 +12,14 @@
 
 #include <immintrin.h>
 
-#include <cstddef>
-#include <cstdint>
-
-#define OPENBPU_INLINE static inline __attribute__((always_inline))
+#include "kernels/x86/arithmetic.hpp"
 
 namespace openbpu::kernels::avx2 {
 
-OPENBPU_INLINE std::int32_t min(std::int32_t a, std::int32_t b) { return a < b ? a : b; }
-OPENBPU_INLINE std::int32_t max(std::int32_t a, std::int32_t b) { return a > b ? a : b; }
-OPENBPU_INLINE std::int32_t ceil_div(std::int32_t a, std::int32_t b) { return (a + b - 1) / b; }
-OPENBPU_INLINE std::size_t align64(std::size_t bytes) { return (bytes + 63) & ~std::size_t{63}; }
+using x86::align64;
+using x86::ceil_div;
+using x86::max;
+using x86::min;
 
 OPENBPU_INLINE __m256i load(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
 OPENBPU_INLINE void store(void* p, __m256i v) { _mm256_storeu_si256(static_cast<__m256i*>(p), v); }

@@ -1,0 +1,305 @@
+// Three ways to the matrix core of an x86 ISA (x86/gemm_*.hpp), none of which materialises im2col of more than one
+// output row:
+//   direct  one tap, no padding: pixels are read where they lie
+//   window  the input rows of a few output rows are copied with their padding; a tap is an offset in the copy
+//   patch   few channels: from the copy, one output row of patches, so that K = taps * ci is rounded up to 4 once
+//           instead of per tap
+#pragma once
+
+#include <immintrin.h>
+
+#include "kernels/canonical_weights.hpp"
+#include "kernels/conv/conv_rows.hpp"
+#include "kernels/padding.hpp"
+#include "kernels/x86/arithmetic.hpp"
+
+namespace openbpu::kernels {
+namespace {
+
+using x86::align64;
+using x86::ceil_div;
+using x86::max;
+using x86::min;
+
+constexpr std::int32_t kPatchMaxChannels = 15;
+
+// Core is the matrix core of an ISA: kBlock output channels per block, kUnitPixels for which weights are read once,
+// kUnitProducts of work that is worth a unit, and the types and functions of its header.
+template <class Core>
+struct ConvWays {
+  enum class Way { Direct, Window, Patch };
+
+  // Everything that follows from the parameters; cheap enough to be derived anew in every call.
+  struct Layout {
+    Way way;
+    std::int32_t ci, co, taps, blocks;  // per group; blocks of Core::kBlock output channels
+    std::int32_t steps;                 // per block
+    // The output as lines of pixels (direct: one line per image where rows are dense), cut into units.
+    std::int32_t lines, pixels, unit_lines, unit_pixels, unit_blocks;
+    std::int32_t line_units, pixel_units, block_units;
+    std::int32_t window_rows, window_columns;  // window and patch
+    std::int32_t patch_bytes;                  // patch
+  };
+
+  static bool reads_padding(const ConvParams& p) {
+    return p.pad_top > 0 || p.pad_left > 0 || (p.out.h - 1) * p.stride_h - p.pad_top >= p.in.h ||
+           (p.out.w - 1) * p.stride_w - p.pad_left >= p.in.w;
+  }
+
+  static bool dense_rows(const ConvParams& p) {
+    return p.stride_h == 1 && p.stride_w == 1 && p.in.w == p.out.w && p.pad_left == 0 && p.in.sh == p.in.w * p.in.sw &&
+           p.out.sh == p.out.w * p.out.sw;
+  }
+
+  // Output rows that share a window: enough pixels to amortise the weights; with dilation the rows interleave, then
+  // one.
+  static std::int32_t rows_per_window(const ConvParams& p) {
+    return p.dilation_h > 1 ? 1 : min(p.out.h, ceil_div(Core::kUnitPixels, p.out.w));
+  }
+
+  static void lay_window(const ConvParams& p, Layout* l) {
+    l->lines = p.out.h;
+    l->pixels = l->unit_pixels = p.out.w;
+    l->unit_lines = rows_per_window(p);
+    l->window_rows = l->unit_lines == 1 ? p.kernel_h : (l->unit_lines - 1) * p.stride_h + p.kernel_h;
+    l->window_columns = (p.out.w - 1) * p.stride_w + (p.kernel_w - 1) * p.dilation_w + 1;
+  }
+
+  static void lay_direct(const ConvParams& p, Layout* l) {
+    const bool dense = dense_rows(p);
+    l->lines = dense ? 1 : p.out.h;
+    l->pixels = dense ? p.out.h * p.out.w : p.out.w;
+    l->unit_pixels = min(l->pixels, Core::kUnitPixels);
+    l->unit_lines = min(l->lines, max(1, Core::kUnitPixels / l->pixels));
+  }
+
+  static Layout lay_out(const ConvParams& p) {
+    Layout l{};
+    l.ci = p.in.c / p.groups;
+    l.co = p.out.c / p.groups;
+    l.taps = p.kernel_h * p.kernel_w;
+    l.blocks = ceil_div(l.co, Core::kBlock);
+    l.steps = l.taps * ceil_div(l.ci, 4);
+    if (l.taps == 1 && !reads_padding(p)) {
+      l.way = Way::Direct;
+      lay_direct(p, &l);
+    } else {
+      l.way = Way::Window;
+      lay_window(p, &l);
+      if (p.groups == 1 && l.ci % 4 != 0 && l.ci <= kPatchMaxChannels && l.taps > 1) {
+        l.way = Way::Patch;
+        l.steps = ceil_div(l.taps * l.ci, 4);
+        l.patch_bytes = l.steps * 4;
+      }
+    }
+    const std::int64_t products = std::int64_t{l.unit_lines} * l.unit_pixels * l.steps * 4 * Core::kBlock;
+    l.unit_blocks = static_cast<std::int32_t>(Core::kUnitProducts / products);
+    l.unit_blocks = max(1, min(l.unit_blocks, p.groups * l.blocks));
+    l.line_units = ceil_div(l.lines, l.unit_lines);
+    l.pixel_units = ceil_div(l.pixels, l.unit_pixels);
+    l.block_units = ceil_div(p.groups * l.blocks, l.unit_blocks);
+    return l;
+  }
+
+  static std::size_t window_bytes(const ConvParams& p, const Layout& l) {
+    if (l.way == Way::Direct) return 0;
+    return align64(static_cast<std::size_t>(l.window_rows) * static_cast<std::size_t>(l.window_columns) *
+                       static_cast<std::size_t>(p.in.c) +
+                   kSlack);
+  }
+
+  static std::size_t patch_row_bytes(const ConvParams& p, const Layout& l) {
+    if (l.way != Way::Patch) return 0;
+    return align64(static_cast<std::size_t>(p.out.w) * static_cast<std::size_t>(l.patch_bytes) + kSlack);
+  }
+
+  // What the packing callbacks need.
+  struct PackContext {
+    const ConvParams& p;
+    Layout layout;
+  };
+
+  static std::int32_t tap_offset(const ConvParams& p, const Layout& l, std::int32_t tap) {
+    if (l.way == Way::Direct) return 0;
+    return (tap / p.kernel_w * l.window_columns + tap % p.kernel_w * p.dilation_w) * p.in.c;
+  }
+
+  static std::int32_t read_step(const void* context, std::int32_t block, std::int32_t step, std::int8_t* cell) {
+    const auto& [p, l] = *static_cast<const PackContext*>(context);
+    const std::int32_t ci4 = ceil_div(l.ci, 4), co16 = ceil_div(l.co, 16),
+                       first = block % l.blocks * (Core::kBlock / 16);
+    for (std::int32_t i = 0; i < Core::kBlock / 16; ++i) {
+      if (first + i < co16) {
+        const std::int64_t line = std::int64_t{block / l.blocks} * co16 + first + i;
+        __builtin_memcpy(cell + i * 64, p.weights + (line * l.taps * ci4 + step) * 64, 64);
+      } else {
+        __builtin_memset(cell + i * 64, 0, 64);
+      }
+    }
+    return tap_offset(p, l, step / ci4) + step % ci4 * 4;
+  }
+
+  static std::int32_t read_patch_step(const void* context, std::int32_t block, std::int32_t step, std::int8_t* cell) {
+    const auto& [p, l] = *static_cast<const PackContext*>(context);
+    const CanonicalWeights weights{p.weights, l.co, l.taps, l.ci};
+    for (std::int32_t i = 0; i < 4 * Core::kBlock; ++i) {
+      const std::int32_t k = step * 4 + i % 4, o = block * Core::kBlock + i / 4;
+      cell[i] = k < l.taps * l.ci && o < l.co ? weights.at(0, o, k / l.ci, k % l.ci) : std::int8_t{0};
+    }
+    return step * 4;
+  }
+
+  static typename Core::Channels read_channels(const void* context, std::int32_t block) {
+    const auto& [p, l] = *static_cast<const PackContext*>(context);
+    const std::int32_t o = block % l.blocks * Core::kBlock, first = block / l.blocks * l.co + o;
+    typename Core::Channels channels{};
+    channels.count = min(Core::kBlock, l.co - o);
+    for (std::int32_t i = 0; i < channels.count; ++i) {
+      channels.B[i] = p.rq.B[first + i];
+      channels.m[i] = p.rq.m[first + i];
+      channels.s[i] = p.rq.s[first + i];
+    }
+    return channels;
+  }
+
+  static typename Core::Source source_of(const PackContext& context) {
+    const Layout& l = context.layout;
+    return {&context,
+            context.p.groups * l.blocks,
+            l.steps,
+            context.p.rq.L,
+            l.way == Way::Patch ? read_patch_step : read_step,
+            read_channels};
+  }
+
+  static bool accepts(const ConvParams& p) { return p.flip == 0x80 && p.in.sc == 1 && p.out.sc == 1; }
+
+  static Plan plan(const ConvParams& p) {
+    const PackContext context{p, lay_out(p)};
+    const Layout& l = context.layout;
+    return {Core::packed_bytes(source_of(context)), window_bytes(p, l) + patch_row_bytes(p, l),
+            p.out.n * l.line_units * l.pixel_units * l.block_units};
+  }
+
+  static void pack(const ConvParams& p, std::uint8_t* packed) {
+    const PackContext context{p, lay_out(p)};
+    Core::pack(source_of(context), packed);
+  }
+
+  // Output pixels of one unit, and its blocks.
+  struct Unit {
+    std::int32_t n, line, lines, pixel, pixels, block, blocks;
+  };
+
+  static Unit unit_of(const ConvParams& p, const Layout& l, std::int32_t index) {
+    const std::int32_t b = index % l.block_units, x = index / l.block_units % l.pixel_units;
+    const std::int32_t y = index / l.block_units / l.pixel_units % l.line_units;
+    const std::int32_t n = index / l.block_units / l.pixel_units / l.line_units;
+    const std::int32_t line = y * l.unit_lines, pixel = x * l.unit_pixels, block = b * l.unit_blocks;
+    return {n,
+            line,
+            min(l.unit_lines, l.lines - line),
+            pixel,
+            min(l.unit_pixels, l.pixels - pixel),
+            block,
+            min(l.unit_blocks, p.groups * l.blocks - block)};
+  }
+
+  // All blocks of the unit; at.in and at.out point to channel 0.
+  static void run_blocks(const ConvParams& p, const Layout& l, const std::uint8_t* packed, const Unit& unit,
+                         const typename Core::Lines& at) {
+    for (std::int32_t block = unit.block; block < unit.block + unit.blocks; ++block) {
+      const std::int32_t group = block / l.blocks;
+      typename Core::Lines lines = at;
+      lines.in += group * l.ci;
+      lines.out += group * l.co + block % l.blocks * Core::kBlock;
+      Core::run(packed, block, lines, p.rq);
+    }
+  }
+
+  static std::uint8_t* output_of(const ConvParams& p, const Unit& unit) {
+    return p.out.data + unit.n * p.out.sn + unit.line * p.out.sh + unit.pixel * p.out.sw;
+  }
+
+  static void run_direct(const ConvParams& p, const Layout& l, const std::uint8_t* packed, const Unit& unit) {
+    const std::uint8_t* in = p.in.data + unit.n * p.in.sn + (unit.line * p.stride_h - p.pad_top) * p.in.sh +
+                             (unit.pixel * p.stride_w - p.pad_left) * p.in.sw;
+    run_blocks(p, l, packed, unit,
+               {in, p.stride_h * p.in.sh, p.stride_w * p.in.sw, output_of(p, unit), p.out.sh, p.out.sw, unit.lines,
+                unit.pixels});
+  }
+
+  static void copy_window(const ConvParams& p, const Layout& l, const Unit& unit, std::uint8_t* window) {
+    const PaddedWindow what{unit.line * p.stride_h - p.pad_top, l.unit_lines == 1 ? p.dilation_h : 1, l.window_rows,
+                            -p.pad_left, l.window_columns};
+    copy_padded(p.in, unit.n, what, static_cast<std::uint8_t>(static_cast<std::uint8_t>(p.in_zero) ^ p.flip), window);
+  }
+
+  static void run_window(const ConvParams& p, const Layout& l, const std::uint8_t* packed, const Unit& unit,
+                         const std::uint8_t* window) {
+    const std::int64_t row = std::int64_t{l.window_columns} * p.in.c;
+    run_blocks(p, l, packed, unit,
+               {window, p.stride_h * row, std::int64_t{p.stride_w} * p.in.c, output_of(p, unit), p.out.sh, p.out.sw,
+                unit.lines, unit.pixels});
+  }
+
+  // One output row of patches. A run of neighbouring taps is copied in pieces of 16 bytes; what is written too much is
+  // overwritten by the next run, or lands in the slack, because runs are written in ascending order.
+  OPENBPU_INLINE void make_patches(const ConvParams& p, const Layout& l, const std::uint8_t* window, std::int32_t runs,
+                                   std::int32_t run, std::int32_t pieces, std::uint8_t* patches) {
+    const std::int64_t row = std::int64_t{l.window_columns} * l.ci, tap = std::int64_t{p.dilation_w} * l.ci;
+    for (std::int32_t x = 0; x < p.out.w; ++x, window += p.stride_w * l.ci, patches += l.patch_bytes) {
+      std::uint8_t* to = patches;
+      const std::uint8_t* line = window;
+      for (std::int32_t ky = 0; ky < p.kernel_h; ++ky, line += row) {
+        const std::uint8_t* from = line;
+        for (std::int32_t i = 0; i < runs; ++i, from += tap, to += run)
+          for (std::int32_t piece = 0; piece < pieces; ++piece)
+            _mm_storeu_si128(reinterpret_cast<__m128i*>(to) + piece,
+                             _mm_loadu_si128(reinterpret_cast<const __m128i*>(from) + piece));
+      }
+    }
+  }
+
+  static void patch_row(const ConvParams& p, const Layout& l, const std::uint8_t* window, std::uint8_t* patches) {
+    const std::int32_t line = p.kernel_w * l.ci;
+    if (p.dilation_w > 1)
+      make_patches(p, l, window, p.kernel_w, l.ci, 1, patches);
+    else if (line <= 16)
+      make_patches(p, l, window, 1, line, 1, patches);
+    else if (line <= 32)
+      make_patches(p, l, window, 1, line, 2, patches);
+    else
+      make_patches(p, l, window, 1, line, ceil_div(line, 16), patches);
+  }
+
+  static void run_patch(const ConvParams& p, const Layout& l, const std::uint8_t* packed, const Unit& unit,
+                        const std::uint8_t* window, std::uint8_t* patches) {
+    for (std::int32_t i = 0; i < unit.lines; ++i) {
+      Unit line = unit;
+      line.line += i;
+      patch_row(p, l, window + std::int64_t{i} * p.stride_h * l.window_columns * l.ci, patches);
+      run_blocks(p, l, packed, unit, {patches, 0, l.patch_bytes, output_of(p, line), 0, p.out.sw, 1, unit.pixels});
+    }
+  }
+
+  static void run(const ConvParams& p, const std::uint8_t* packed, std::uint8_t* scratch, std::int32_t begin,
+                  std::int32_t end) {
+    const Layout l = lay_out(p);
+    for (std::int32_t index = begin; index < end; ++index) {
+      const Unit unit = unit_of(p, l, index);
+      if (l.way == Way::Direct) {
+        run_direct(p, l, packed, unit);
+        continue;
+      }
+      copy_window(p, l, unit, scratch);
+      if (l.way == Way::Window)
+        run_window(p, l, packed, unit, scratch);
+      else
+        run_patch(p, l, packed, unit, scratch, scratch + window_bytes(p, l));
+    }
+  }
+};
+
+}  // namespace
+}  // namespace openbpu::kernels

@@ -1,0 +1,322 @@
+#include "kernels/x86/gemm_avx512vnni.hpp"
+
+#include "kernels/x86/avx512.hpp"
+
+namespace openbpu::kernels::avx512 {
+namespace {
+
+// A block as packed: this header, the offsets i32[steps] (rounded up to 64 bytes), then i8[vectors][16][4] per step.
+// start, low and shift follow the lanes of the vectors, m the order after narrowing.
+struct Block {
+  std::int32_t start[kBlock], low[kBlock], shift[kBlock];
+  std::int16_t m[kBlock];
+  std::int32_t channels, steps;
+  std::int32_t reserved[14];
+};
+static_assert(sizeof(Block) == 960);
+
+constexpr std::size_t kHeader = 960;
+
+std::size_t offsets_bytes(std::int32_t steps) { return align64(static_cast<std::size_t>(steps) * 4); }
+
+// Every block takes the room of a full one, so that its place is known without a directory.
+std::size_t block_bytes(std::int32_t steps) {
+  return kHeader + offsets_bytes(steps) + static_cast<std::size_t>(steps) * kBlock * 4;
+}
+
+// Channel of lane i of vector q of a block with that many vectors.
+std::int32_t channel_of(std::int32_t vectors, std::int32_t q, std::int32_t i) {
+  if (vectors == 4) return 16 * (i / 4) + 4 * q + i % 4;
+  if (vectors >= 2 && q < 2) return 8 * (i / 4) + 4 * q + i % 4;
+  return 16 * q + i;
+}
+
+// Channel of word i of the two halves of m after vpackssdw: [half][32].
+std::int32_t word_of(std::int32_t vectors, std::int32_t i) {
+  if (vectors != 4) return i;
+  const std::int32_t half = i / 32, lane = i % 32 / 8, word = i % 8;
+  return 16 * lane + 8 * half + word;
+}
+
+void pack_block(const GemmSource& source, std::int32_t index, std::uint8_t* to) {
+  auto* block = reinterpret_cast<Block*>(to);
+  const GemmChannels channels = source.channels(source.params, index);
+  const std::int32_t vectors = ceil_div(channels.count, 16);
+  std::int32_t sum[kBlock] = {};
+  auto* offsets = reinterpret_cast<std::int32_t*>(to + kHeader);
+  std::int8_t* weights = reinterpret_cast<std::int8_t*>(to + kHeader + offsets_bytes(source.steps));
+  alignas(64) std::int8_t cell[kBlock * 4];
+  for (std::int32_t step = 0; step < source.steps; ++step) {
+    offsets[step] = source.step(source.params, index, step, cell);
+    for (std::int32_t q = 0; q < vectors; ++q)
+      for (std::int32_t i = 0; i < 16; ++i) {
+        const std::int32_t c = channel_of(vectors, q, i);
+        __builtin_memcpy(weights + i * 4 + q * 64, cell + c * 4, 4);
+        for (std::int32_t j = 0; j < 4; ++j) sum[c] += cell[c * 4 + j];
+      }
+    weights += vectors * 64;
+  }
+  block->channels = channels.count;
+  block->steps = source.steps;
+  for (std::int32_t q = 0; q < 4; ++q)
+    for (std::int32_t i = 0; i < 16; ++i) {
+      const std::int32_t c = q < vectors ? channel_of(vectors, q, i) : kBlock;
+      const bool used = c < channels.count;
+      const std::int32_t B = used ? channels.B[c] : 0, lane = 16 * q + i, word = word_of(vectors, lane);
+      // Modulo 2^32, like the accumulation.
+      block->start[lane] = used ? static_cast<std::int32_t>(static_cast<std::uint32_t>(B >> source.L) -
+                                                            (static_cast<std::uint32_t>(sum[c]) << 7))
+                                : 0;
+      block->low[lane] = B & ((1 << source.L) - 1);
+      block->shift[lane] = used ? channels.s[c] : 0;
+      block->m[lane] = word < channels.count ? channels.m[word] : std::int16_t{16384};
+    }
+}
+
+OPENBPU_INLINE Acc start(const std::int32_t* p) { return reinterpret_cast<Acc>(load(p)); }
+
+// One tile's constants.
+struct Context {
+  const Block& block;
+  const std::int32_t* offsets;
+  const std::int8_t* weights;
+  std::int32_t steps;
+  Clamp clamp;
+};
+
+// Stores of one pixel: V vectors of accumulators to up to 16 V bytes.
+template <bool Shifted>
+OPENBPU_INLINE void store4(std::uint8_t* out, Acc a0, Acc a1, Acc a2, Acc a3, const Context& k, std::uint64_t mask) {
+  const Block& b = k.block;
+  const __m512i c0 = scale<Shifted>(a0, load(b.shift), b.low, k.clamp);
+  const __m512i c1 = scale<Shifted>(a1, load(b.shift + 16), b.low + 16, k.clamp);
+  const __m512i c2 = scale<Shifted>(a2, load(b.shift + 32), b.low + 32, k.clamp);
+  const __m512i c3 = scale<Shifted>(a3, load(b.shift + 48), b.low + 48, k.clamp);
+  const __m512i t0 = multiply(_mm512_packs_epi32(c0, c1), load(b.m));
+  const __m512i t1 = multiply(_mm512_packs_epi32(c2, c3), load(b.m + 32));
+  _mm512_mask_storeu_epi8(out, mask, finish(_mm512_packs_epi16(t0, t1), k.clamp));
+}
+
+template <bool Shifted>
+OPENBPU_INLINE void store2(std::uint8_t* out, Acc a0, Acc a1, const Context& k, std::uint64_t mask) {
+  const Block& b = k.block;
+  const __m512i c0 = scale<Shifted>(a0, load(b.shift), b.low, k.clamp);
+  const __m512i c1 = scale<Shifted>(a1, load(b.shift + 16), b.low + 16, k.clamp);
+  const __m512i t = multiply(_mm512_packs_epi32(c0, c1), load(b.m));
+  _mm256_mask_storeu_epi8(out, static_cast<__mmask32>(mask), finish(_mm512_cvtsepi16_epi8(t), k.clamp));
+}
+
+// `first` is the block's first lane of the vector.
+template <bool Shifted>
+OPENBPU_INLINE void store1(std::uint8_t* out, Acc a0, std::int32_t first, const Context& k, std::uint64_t mask) {
+  const Block& b = k.block;
+  const __m512i c0 = scale<Shifted>(a0, load(b.shift + first), b.low + first, k.clamp);
+  const __m256i m = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(b.m + first));
+  const __m256i t = multiply(_mm512_cvtsepi32_epi16(c0), m);
+  _mm_mask_storeu_epi8(out, static_cast<__mmask16>(mask), finish(_mm256_cvtsepi16_epi8(t), k.clamp));
+}
+
+#define OPENBPU_ROWS6(X) X(0) X(1) X(2) X(3) X(4) X(5)
+#define OPENBPU_ROWS8(X) OPENBPU_ROWS6(X) X(6) X(7)
+#define OPENBPU_ROWS12(X) OPENBPU_ROWS8(X) X(8) X(9) X(10) X(11)
+
+// Rows at and beyond P read row 0 and store nothing: a tail tile is a full one with fewer pixels, so that one tile per
+// width needs no second loop. Addresses are made of every third row, plus once or twice the pixel stride.
+#define OPENBPU_ADDRESS(i) (row##i + at)
+
+template <int P>
+OPENBPU_INLINE std::int64_t row_offset(int i, std::int64_t pixel) {
+  return i < P ? i * pixel : 0;
+}
+
+template <int P, bool Shifted>
+void tile64(const Context& k, const std::uint8_t* in, std::int64_t pixel, std::uint8_t* out, std::int64_t out_pixel) {
+  const Block& b = k.block;
+  const Acc s0 = start(b.start), s1 = start(b.start + 16), s2 = start(b.start + 32), s3 = start(b.start + 48);
+#define OPENBPU_DECLARE(i)                                   \
+  const std::uint8_t* row##i = in + row_offset<P>(i, pixel); \
+  Acc c##i##0 = s0, c##i##1 = s1, c##i##2 = s2, c##i##3 = s3;
+  OPENBPU_ROWS6(OPENBPU_DECLARE)
+#undef OPENBPU_DECLARE
+  const std::int8_t* w = k.weights;
+  const std::int8_t* const end = w + k.steps * 256;
+  const std::int32_t* offset = k.offsets;
+  do {
+    const std::int64_t at = *offset++;
+    const __m512i w0 = load(w), w1 = load(w + 64), w2 = load(w + 128), w3 = load(w + 192);
+#define OPENBPU_STEP(i)                               \
+  if constexpr (i < P) {                              \
+    const __m512i x = broadcast4(OPENBPU_ADDRESS(i)); \
+    c##i##0 = dot(c##i##0, x, w0);                    \
+    c##i##1 = dot(c##i##1, x, w1);                    \
+    c##i##2 = dot(c##i##2, x, w2);                    \
+    c##i##3 = dot(c##i##3, x, w3);                    \
+  }
+    OPENBPU_ROWS6(OPENBPU_STEP)
+#undef OPENBPU_STEP
+    w += 256;
+  } while (w != end);
+  const std::uint64_t mask = low_lanes(b.channels);
+#define OPENBPU_STORE(i) \
+  if constexpr (i < P) store4<Shifted>(out + i * out_pixel, c##i##0, c##i##1, c##i##2, c##i##3, k, mask);
+  OPENBPU_ROWS6(OPENBPU_STORE)
+#undef OPENBPU_STORE
+}
+
+template <int P, bool Shifted>
+void tile48(const Context& k, const std::uint8_t* in, std::int64_t pixel, std::uint8_t* out, std::int64_t out_pixel) {
+  const Block& b = k.block;
+  const Acc s0 = start(b.start), s1 = start(b.start + 16), s2 = start(b.start + 32);
+#define OPENBPU_DECLARE(i)                                   \
+  const std::uint8_t* row##i = in + row_offset<P>(i, pixel); \
+  Acc c##i##0 = s0, c##i##1 = s1, c##i##2 = s2;
+  OPENBPU_ROWS8(OPENBPU_DECLARE)
+#undef OPENBPU_DECLARE
+  const std::int8_t* w = k.weights;
+  const std::int8_t* const end = w + k.steps * 192;
+  const std::int32_t* offset = k.offsets;
+  do {
+    const std::int64_t at = *offset++;
+    const __m512i w0 = load(w), w1 = load(w + 64), w2 = load(w + 128);
+#define OPENBPU_STEP(i)                               \
+  if constexpr (i < P) {                              \
+    const __m512i x = broadcast4(OPENBPU_ADDRESS(i)); \
+    c##i##0 = dot(c##i##0, x, w0);                    \
+    c##i##1 = dot(c##i##1, x, w1);                    \
+    c##i##2 = dot(c##i##2, x, w2);                    \
+  }
+    OPENBPU_ROWS8(OPENBPU_STEP)
+#undef OPENBPU_STEP
+    w += 192;
+  } while (w != end);
+  const std::uint64_t mask = low_lanes(b.channels - 32);
+#define OPENBPU_STORE(i)                                                          \
+  if constexpr (i < P) {                                                          \
+    store2<Shifted>(out + i * out_pixel, c##i##0, c##i##1, k, ~std::uint64_t{0}); \
+    store1<Shifted>(out + i * out_pixel + 32, c##i##2, 32, k, mask);              \
+  }
+  OPENBPU_ROWS8(OPENBPU_STORE)
+#undef OPENBPU_STORE
+}
+
+template <int P, bool Shifted>
+void tile32(const Context& k, const std::uint8_t* in, std::int64_t pixel, std::uint8_t* out, std::int64_t out_pixel) {
+  const Block& b = k.block;
+  const Acc s0 = start(b.start), s1 = start(b.start + 16);
+#define OPENBPU_DECLARE(i)                                   \
+  const std::uint8_t* row##i = in + row_offset<P>(i, pixel); \
+  Acc c##i##0 = s0, c##i##1 = s1;
+  OPENBPU_ROWS12(OPENBPU_DECLARE)
+#undef OPENBPU_DECLARE
+  const std::int8_t* w = k.weights;
+  const std::int8_t* const end = w + k.steps * 128;
+  const std::int32_t* offset = k.offsets;
+  do {
+    const std::int64_t at = *offset++;
+    const __m512i w0 = load(w), w1 = load(w + 64);
+#define OPENBPU_STEP(i)                               \
+  if constexpr (i < P) {                              \
+    const __m512i x = broadcast4(OPENBPU_ADDRESS(i)); \
+    c##i##0 = dot(c##i##0, x, w0);                    \
+    c##i##1 = dot(c##i##1, x, w1);                    \
+  }
+    OPENBPU_ROWS12(OPENBPU_STEP)
+#undef OPENBPU_STEP
+    w += 128;
+  } while (w != end);
+  const std::uint64_t mask = low_lanes(b.channels);
+#define OPENBPU_STORE(i) \
+  if constexpr (i < P) store2<Shifted>(out + i * out_pixel, c##i##0, c##i##1, k, mask);
+  OPENBPU_ROWS12(OPENBPU_STORE)
+#undef OPENBPU_STORE
+}
+
+template <int P, bool Shifted>
+void tile16(const Context& k, const std::uint8_t* in, std::int64_t pixel, std::uint8_t* out, std::int64_t out_pixel) {
+  const Acc s0 = start(k.block.start);
+#define OPENBPU_DECLARE(i)                                   \
+  const std::uint8_t* row##i = in + row_offset<P>(i, pixel); \
+  Acc c##i##0 = s0;
+  OPENBPU_ROWS12(OPENBPU_DECLARE)
+#undef OPENBPU_DECLARE
+  const std::int8_t* w = k.weights;
+  const std::int8_t* const end = w + k.steps * 64;
+  const std::int32_t* offset = k.offsets;
+  do {
+    const std::int64_t at = *offset++;
+    const __m512i w0 = load(w);
+#define OPENBPU_STEP(i) \
+  if constexpr (i < P) c##i##0 = dot(c##i##0, broadcast4(OPENBPU_ADDRESS(i)), w0);
+    OPENBPU_ROWS12(OPENBPU_STEP)
+#undef OPENBPU_STEP
+    w += 64;
+  } while (w != end);
+  const std::uint64_t mask = low_lanes(k.block.channels);
+#define OPENBPU_STORE(i) \
+  if constexpr (i < P) store1<Shifted>(out + i * out_pixel, c##i##0, 0, k, mask);
+  OPENBPU_ROWS12(OPENBPU_STORE)
+#undef OPENBPU_STORE
+}
+
+#undef OPENBPU_ADDRESS
+
+using Tile = void (*)(const Context&, const std::uint8_t*, std::int64_t, std::uint8_t*, std::int64_t);
+
+// The full tile of a width and its tails, which are indexed by the pixels left over.
+struct Tiles {
+  std::int32_t pixels;
+  Tile full;
+  Tile tail[12];
+};
+
+// By number of vectors, less one.
+template <bool S>
+constexpr Tiles kTiles[4] = {
+    {12,
+     tile16<12, S>,
+     {nullptr, tile16<1, S>, tile16<2, S>, tile16<3, S>, tile16<4, S>, tile16<5, S>, tile16<6, S>, tile16<7, S>,
+      tile16<8, S>, tile16<9, S>, tile16<10, S>, tile16<11, S>}},
+    {12,
+     tile32<12, S>,
+     {nullptr, tile32<1, S>, tile32<2, S>, tile32<3, S>, tile32<4, S>, tile32<5, S>, tile32<6, S>, tile32<7, S>,
+      tile32<8, S>, tile32<9, S>, tile32<10, S>, tile32<11, S>}},
+    {8,
+     tile48<8, S>,
+     {nullptr, tile48<1, S>, tile48<2, S>, tile48<3, S>, tile48<4, S>, tile48<5, S>, tile48<6, S>, tile48<7, S>}},
+    {6, tile64<6, S>, {nullptr, tile64<1, S>, tile64<2, S>, tile64<3, S>, tile64<4, S>, tile64<5, S>}},
+};
+
+}  // namespace
+
+std::size_t gemm_packed_bytes(const GemmSource& source) {
+  return static_cast<std::size_t>(source.blocks) * block_bytes(source.steps);
+}
+
+void gemm_pack(const GemmSource& source, std::uint8_t* packed) {
+  for (std::int32_t block = 0; block < source.blocks; ++block)
+    pack_block(source, block, packed + static_cast<std::size_t>(block) * block_bytes(source.steps));
+}
+
+void gemm_run(const std::uint8_t* packed, std::int32_t block_index, const GemmLines& lines, const Rq8& rq) {
+  const std::int32_t steps = reinterpret_cast<const Block*>(packed)->steps;  // equal in all blocks
+  const std::uint8_t* start = packed + static_cast<std::size_t>(block_index) * block_bytes(steps);
+  const auto& block = *reinterpret_cast<const Block*>(start);
+  const Context context{block, reinterpret_cast<const std::int32_t*>(start + kHeader),
+                        reinterpret_cast<const std::int8_t*>(start + kHeader + offsets_bytes(steps)), steps,
+                        make_clamp(rq.L, rq.lo, rq.hi)};
+  const std::int32_t width = ceil_div(block.channels, 16) - 1;
+  const Tiles& tiles = rq.L > 0 ? kTiles<true>[width] : kTiles<false>[width];
+  for (std::int32_t line = 0; line < lines.lines; ++line) {
+    const std::uint8_t* in = lines.in + line * lines.in_line;
+    std::uint8_t* out = lines.out + line * lines.out_line;
+    std::int32_t left = lines.pixels;
+    for (; left >= tiles.pixels; left -= tiles.pixels) {
+      tiles.full(context, in, lines.in_pixel, out, lines.out_pixel);
+      in += tiles.pixels * lines.in_pixel;
+      out += tiles.pixels * lines.out_pixel;
+    }
+    if (left > 0) tiles.tail[left](context, in, lines.in_pixel, out, lines.out_pixel);
+  }
+}
+
+}  // namespace openbpu::kernels::avx512
