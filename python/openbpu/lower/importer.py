@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper, shape_inference
 from openbpu.errors import ModelError, UnsupportedError
 from openbpu.ir.graph import Value
 from openbpu.ir.quant import QuantParams
-from openbpu.lower import constants, rules
+from openbpu.lower import constants, qoperator, rules
 from openbpu.lower.builder import GraphBuilder, Shape, memory_shape
 from openbpu.lower.expressions import Codes, Constant, Expr, Source, Unary
 from openbpu.lower.node import Node
@@ -26,7 +26,7 @@ class Importer:
     """Lowers one model; `run` gives its integer graph, still with chains of moves."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
-        self.model = shape_inference.infer_shapes(model, data_prop=True)
+        self.model = shape_inference.infer_shapes(qoperator.expand(model), data_prop=True)
         self.opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 1)
         self.builder = GraphBuilder(model.graph.name or "model")
         self.tensors: dict[str, Expr] = {}
@@ -35,7 +35,7 @@ class Importer:
 
     def run(self) -> GraphBuilder:
         graph = self.model.graph
-        if not any(n.op_type == "QuantizeLinear" for n in graph.node):
+        if not any(n.op_type in ("QuantizeLinear", "DequantizeLinear") for n in graph.node):
             raise ModelError(
                 "the model must be quantised",
                 where=f"model '{graph.name}'",
