@@ -2,7 +2,8 @@
 //
 // Storage. An int8 tensor is held in host memory as `value ^ flip`: flip is 0x80 on hosts whose dot product multiplies
 // unsigned by signed bytes (x86: the byte is value + 128), 0 elsewhere. The engine fixes flip once for all its steps
-// and puts it into every parameter block. Scalar rows obey any flip; a vector row states in `accepts` which one it needs.
+// and puts it into every parameter block. Scalar rows obey any flip; a vector row states in `accepts` which one it
+// needs.
 //
 // Memory. Rows write only the bytes of the output view. Rows of the MAC and VEC groups may read up to kSlack bytes
 // past the last byte of an operand (the engine's arenas have that room); layout and quantise rows read exactly, because

@@ -78,7 +78,7 @@ def _hot_loops(body: list[tuple[int, str]]) -> list[list[str]]:
 def test_hot_loops_do_not_touch_the_stack(tmp_path: Path) -> None:
     compiler = _tools()
     with ThreadPoolExecutor(2) as pool:
-        listings = pool.map(lambda item: (item[0], _functions(compiler, *item, tmp_path)), _mac_files())
+        listings = pool.map(lambda item: (item[0], _functions(compiler, item[0], item[1], tmp_path)), _mac_files())
         loops = [
             (f"{path.relative_to(ROOT)}: {name}", loop)
             for path, functions in listings
