@@ -12,8 +12,8 @@ using u8 = std::uint8_t;
 using u32 = std::uint32_t;
 using u64 = std::uint64_t;
 
-// isa.hpp's records are read in place.
-constexpr u32 kByteOrderProbe = 1;
+// Rows may read this many bytes past an operand in section CONST (kernels/kernel.hpp).
+constexpr u64 kSlack = 64;
 
 Status corrupt(std::string where, std::string message) { return {Code::Corrupt, std::move(where), std::move(message)}; }
 
@@ -133,14 +133,12 @@ class SectionReader {
 }  // namespace
 
 Result<std::shared_ptr<const Program>> Program::read(Span<const u8> bytes, const Limits& limits) {
-  u8 first;
-  std::memcpy(&first, &kByteOrderProbe, 1);
-  if (first != 1) return Status{Code::Unsupported, "host", "records are read in place: the host must be little endian"};
   if (bytes.size() > limits.file_bytes)
     return Status{Code::BadArgument, "file",
                   "at most " + number(limits.file_bytes) + " bytes; it has " + number(bytes.size())};
   auto program = std::make_shared<Program>();
-  program->file_ = AlignedBytes(bytes.size());
+  program->file_ = AlignedBytes(bytes.size() + kSlack);
+  program->size_ = bytes.size();
   if (!program->file_.data()) return Status{Code::NoMemory, "file", number(bytes.size()) + " bytes"};
   if (bytes.size()) std::memcpy(program->file_.data(), bytes.data(), bytes.size());
 
@@ -157,7 +155,7 @@ Result<std::shared_ptr<const Program>> Program::read(Span<const u8> bytes, const
   s.strings = reader.span<u8>(Section::Strings);
   const auto meta = reader.span<char>(Section::Meta);
   program->meta_ = {meta.data(), meta.size()};
-  if (Status status = isa::verify(s, limits.arena_bytes); !status.ok()) return status;
+  if (Status status = isa::verify(s, limits.memory_bytes); !status.ok()) return status;
   return std::shared_ptr<const Program>(std::move(program));
 }
 

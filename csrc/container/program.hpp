@@ -18,7 +18,7 @@ namespace openbpu::container {
 
 struct Limits {
   std::uint64_t file_bytes = std::uint64_t{4} << 30;
-  std::uint64_t arena_bytes = std::uint64_t{8} << 30;  // per arena of an entry
+  std::uint64_t memory_bytes = std::uint64_t{8} << 30;  // of each arena of an entry and of each port
 };
 
 class Program {
@@ -26,7 +26,7 @@ class Program {
   // Copies `bytes` into aligned memory and checks structure and semantics; nothing of it is used before.
   static Result<std::shared_ptr<const Program>> read(Span<const std::uint8_t> bytes, const Limits& limits = {});
 
-  Span<const std::uint8_t> file() const { return {file_.data(), file_.size()}; }
+  Span<const std::uint8_t> file() const { return {file_.data(), size_}; }
   Span<const isa::Entry> entries() const { return sections_.entries; }
   Span<const isa::Port> ports() const { return sections_.ports; }
   Span<const isa::Surface> surfaces() const { return sections_.surfaces; }
@@ -47,12 +47,13 @@ class Program {
   }
 
  private:
-  AlignedBytes file_;
+  AlignedBytes file_;  // with slack at the end
+  std::size_t size_ = 0;
   isa::Sections sections_;
   std::string_view meta_;
 };
 
-// What a writer turns into a file. The bytes are a function of the parts alone.
+// What a writer turns into a file. Entry.macs is filled in by write().
 struct Parts {
   std::vector<isa::Entry> entries;
   std::vector<isa::Port> ports;
@@ -65,6 +66,7 @@ struct Parts {
   std::string meta;
 };
 
+// The bytes of the file: a function of the parts alone. Does not judge them; read() does.
 std::vector<std::uint8_t> write(const Parts& parts);
 
 }  // namespace openbpu::container

@@ -17,10 +17,10 @@ Blob blob(const std::vector<T>& v) {
   return {v.data(), v.size() * sizeof(T)};
 }
 
-Blob contents(const Parts& parts, Section section) {
+Blob contents(const Parts& parts, const std::vector<isa::Entry>& entries, Section section) {
   switch (section) {
     case Section::Entry:
-      return blob(parts.entries);
+      return blob(entries);
     case Section::Port:
       return blob(parts.ports);
     case Section::Surface:
@@ -41,6 +41,16 @@ Blob contents(const Parts& parts, Section section) {
   return {nullptr, 0};
 }
 
+std::vector<isa::Entry> with_macs(const Parts& parts) {
+  isa::Sections sections;
+  sections.surfaces = parts.surfaces;
+  sections.code = parts.code;
+  sections.aux = parts.aux;
+  std::vector<isa::Entry> entries = parts.entries;
+  for (isa::Entry& entry : entries) entry.macs = isa::macs(entry, sections);
+  return entries;
+}
+
 std::size_t align(std::size_t offset, std::uint32_t log2) {
   const std::size_t mask = (std::size_t{1} << log2) - 1;
   return (offset + mask) & ~mask;
@@ -49,11 +59,12 @@ std::size_t align(std::size_t offset, std::uint32_t log2) {
 }  // namespace
 
 std::vector<std::uint8_t> write(const Parts& parts) {
+  const std::vector<isa::Entry> entries = with_macs(parts);
   SectionRecord table[kSections];
   std::size_t end = sizeof(Header) + sizeof(table);
   for (std::uint32_t i = 0; i < kSections; ++i) {
     const SectionInfo& info = kSectionTable[i];
-    const Blob bytes = contents(parts, info.kind);
+    const Blob bytes = contents(parts, entries, info.kind);
     const std::size_t offset = align(end, info.align_log2);
     const std::uint32_t crc = crc32c(static_cast<const std::uint8_t*>(bytes.data), bytes.size);
     table[i] = {static_cast<std::uint32_t>(info.kind), info.flags, offset, bytes.size, info.align_log2, crc};
@@ -76,7 +87,7 @@ std::vector<std::uint8_t> write(const Parts& parts) {
   std::memcpy(file.data(), &header, sizeof(header));
   std::memcpy(file.data() + sizeof(header), table, sizeof(table));
   for (std::uint32_t i = 0; i < kSections; ++i) {
-    const Blob bytes = contents(parts, kSectionTable[i].kind);
+    const Blob bytes = contents(parts, entries, kSectionTable[i].kind);
     if (bytes.size) std::memcpy(file.data() + table[i].offset, bytes.data, bytes.size);
   }
   return file;

@@ -16,6 +16,11 @@ using i32 = std::int32_t;
 using i64 = std::int64_t;
 using f64 = double;
 
+// Records are read from files in place. MSVC, which lacks these macros, has little-endian targets only.
+#ifdef __BYTE_ORDER__
+static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the host must be little endian");
+#endif
+
 constexpr u16 kIsaVersion = 1;
 constexpr u16 kNumericsVersion = 1;
 constexpr u16 kNoId = 0xFFFF;

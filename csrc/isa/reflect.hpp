@@ -141,4 +141,12 @@ constexpr bool formats_are_unique() {
 }
 static_assert(formats_are_unique(), "formats.def: two formats share a number");
 
+constexpr bool flags_are_unique() {
+  for (const FlagInfo& a : kFlags)
+    for (const FlagInfo& b : kFlags)
+      if (&a != &b && (a.mask & b.mask) != 0) return false;
+  return true;
+}
+static_assert(flags_are_unique(), "flags.def: two flags share a bit");
+
 }  // namespace openbpu::isa

@@ -65,6 +65,13 @@ bool may_overlap(const Surface& a, const Surface& b) {
   return true;
 }
 
+Status check_zero_point(i32 zero_point, DType type, const std::string& where) {
+  const i32 lowest = type == DType::I8 ? -128 : type == DType::I16 ? -32768 : 0;
+  const i32 highest = type == DType::I8 ? 127 : type == DType::U8 ? 255 : type == DType::I16 ? 32767 : 0;
+  if (zero_point >= lowest && zero_point <= highest) return {};
+  return illegal(where + ", field zero_point", "must lie in the range of the type", zero_point);
+}
+
 Status check_surface(const Surface& s, const std::string& where) {
   if (s.region > static_cast<u8>(Region::Out)) return illegal(where + ", field region", "must be 0..4", s.region);
   const std::size_t element = element_size(static_cast<DType>(s.dtype <= 7 ? s.dtype : 0));
@@ -73,22 +80,19 @@ Status check_surface(const Surface& s, const std::string& where) {
   if (s.layout == static_cast<u8>(Layout::Nhwc) && s.stride_c != element)
     return illegal(where + ", field stride_c", "an NHWC surface has the element size", s.stride_c);
   for (u32 extent : {s.n, s.h, s.w, s.c})
-    if (extent < 1 || extent > kMaxExtent) return illegal(where, "extents must be 1..65535", extent);
+    if (extent < 1 || extent > kMaxExtent) return illegal(where, "extents must be 1..65535; one", extent);
+  if (u64{s.n} * s.h * s.w * s.c > kMaxElements) return illegal(where, "a surface has at most 2^31 - 1 elements");
   for (u32 stride : {s.stride_n, s.stride_h, s.stride_w, s.stride_c})
-    if (stride % element != 0) return illegal(where, "strides must be multiples of the element size", stride);
+    if (stride % element != 0) return illegal(where, "strides must be multiples of the element size; one", stride);
   if (s.base % element != 0)
     return illegal(where + ", field base", "must be a multiple of the element size", static_cast<i64>(s.base));
-  if (s.base > (u64{1} << 48)) return illegal(where + ", field base", "must be below 2^48", static_cast<i64>(s.base));
+  if (s.base >= u64{1} << 48) return illegal(where + ", field base", "must be below 2^48", static_cast<i64>(s.base));
   if (s.roll_h != 0) return illegal(where + ", field roll_h", "must be 0 in instruction set 1", s.roll_h);
   const bool port_region = s.region == static_cast<u8>(Region::In) || s.region == static_cast<u8>(Region::Out);
   if (!port_region && s.port != 0) return illegal(where + ", field port", "must be 0 outside IN and OUT", s.port);
   if (!std::isfinite(s.scale) || s.scale < 0)
     return illegal(where + ", field scale", "must be finite and not negative");
-  const auto type = static_cast<DType>(s.dtype);
-  const i32 lowest = type == DType::I8 ? -128 : type == DType::I16 ? -32768 : 0;
-  const i32 highest = type == DType::I8 ? 127 : type == DType::I16 ? 32767 : 0;
-  if (s.zero_point < lowest || s.zero_point > highest)
-    return illegal(where + ", field zero_point", "must lie in the range of the type", s.zero_point);
+  if (Status status = check_zero_point(s.zero_point, static_cast<DType>(s.dtype), where); !status.ok()) return status;
   if (s.reserved0 != 0) return illegal(where + ", field reserved0", "must be zero", s.reserved0);
   return {};
 }

@@ -120,16 +120,12 @@ class ProgramBuilder {
     emit(isa::Op::END);
     parts_.ports = inputs_;
     parts_.ports.insert(parts_.ports.end(), outputs_.begin(), outputs_.end());
-    isa::Sections sections{};
-    sections.surfaces = parts_.surfaces;
-    sections.aux = parts_.aux;
     isa::Entry entry{};
     entry.instructions = static_cast<std::uint32_t>(parts_.code.size());
     entry.inputs = static_cast<std::uint32_t>(inputs_.size());
     entry.outputs = static_cast<std::uint32_t>(outputs_.size());
     entry.ddr_bytes = ddr;
     entry.sram_bytes = sram;
-    for (const isa::Instruction& i : parts_.code) entry.macs += isa::macs(i, sections);
     parts_.entries = {entry};
     auto result = container::Program::read(container::write(parts_));
     EXPECT_TRUE(result.ok()) << result.status().where() << ": " << result.status().message();

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,9 +12,8 @@ import numpy as np
 
 from openbpu import _native
 from openbpu.errors import ExecutableError
-from openbpu.target.records import DTYPES, FLAGS, FORMATS, INSTRUCTIONS, NO_AUX, NO_ID, RECORDS, REGIONS
+from openbpu.target.records import DTYPES, FLAGS, FORMATS, INSTRUCTIONS, NO_AUX, NO_ID, RECORDS, REGIONS, record
 
-_MAC_INSTRUCTIONS = {info["opcode"]: info for info in INSTRUCTIONS.values() if info["queue"] == "MAC"}
 Extents = tuple[int, int, int, int]  # n, h, w, c
 
 
@@ -39,14 +39,11 @@ class ProgramBuilder:
         self._name = self._string(name)
         self._ports: dict[str, list[np.ndarray]] = {"input": [], "output": []}
         self._surfaces: dict[bytes, int] = {}
-        self._regions: list[str] = []
-        self._extents: list[Extents] = []
         self._consts: dict[tuple[int, tuple[int, ...], bytes], int] = {}
         self._const_records: list[np.ndarray] = []
         self._constants = bytearray()
         self._aux: dict[bytes, int] = {}
         self._aux_size = 0
-        self._geometry: dict[int, np.ndarray] = {}  # operator records by offset
         self._code: list[np.ndarray] = []
 
     # ---- ports
@@ -81,18 +78,14 @@ class ProgramBuilder:
         n, h, w, c = extents
         size = np.dtype(dtype).itemsize
         dense = (h * w * c * size, w * c * size, c * size, size)
-        record = np.zeros((), RECORDS["Surface"])
-        record["region"], record["dtype"], record["port"] = REGIONS[region], DTYPES[dtype], port
-        record["base"], record["scale"], record["zero_point"] = base, scale, zero_point
         chosen = dense if strides is None else tuple(strides)
-        record["layout"] = 0 if chosen[3] == size else 1
+        fields: dict[str, Any] = {"region": REGIONS[region], "dtype": DTYPES[dtype], "layout": int(chosen[3] != size)}
+        fields |= {"port": port, "base": base, "scale": scale, "zero_point": zero_point}
         for axis, extent, stride in zip("nhwc", (n, h, w, c), chosen, strict=True):
-            record[axis], record[f"stride_{axis}"] = extent, stride
-        key = record.tobytes()
+            fields |= {axis: extent, f"stride_{axis}": stride}
+        key = record("Surface", fields).tobytes()
         if key not in self._surfaces:
             self._surfaces[key] = len(self._surfaces)
-            self._regions.append(region)
-            self._extents.append((n, h, w, c))
         return Ref(self._surfaces[key], (n, h, w, c), region)
 
     def const(self, format_name: str, packed: tuple[bytes, tuple[int, ...]]) -> int:
@@ -101,11 +94,9 @@ class ProgramBuilder:
         key = (FORMATS[format_name], dims, data)
         if key not in self._consts:
             self._constants += bytes(-len(self._constants) % 64)
-            record = np.zeros((), RECORDS["Const"])
-            record["offset"], record["size"], record["format"] = len(self._constants), len(data), key[0]
-            record["dims"][: len(dims)] = dims
+            fields = {"offset": len(self._constants), "size": len(data), "format": key[0], "dims": dims}
             self._consts[key] = len(self._const_records)
-            self._const_records.append(record)
+            self._const_records.append(record("Const", fields))
             self._constants += data
         return self._consts[key]
 
@@ -134,24 +125,20 @@ class ProgramBuilder:
 
         `aux` holds the fields of the operator's record; `box` is (y, h, x, w, c, n), default all of `out`; `fields` are
         further fields of the instruction word (layer, L, sh, lo, hi, ma, mb, C). The flag DDR_OPERAND is set as needed.
+        Raises ExecutableError for a field that does not exist or cannot hold its value.
         """
         info = INSTRUCTIONS[op]
-        word = np.zeros((), RECORDS["Instruction"])
-        word["op"], word["wait"], word["weight"], word["table"] = info["opcode"], wait, weight, table
         operands = {"in0": in0, "in1": in1, "out": out}
-        for name, operand in operands.items():
-            word[name] = NO_ID if operand is None else operand.id
+        word: dict[str, Any] = {"op": info["opcode"], "wait": wait, "weight": weight, "table": table}
+        word |= {name: NO_ID if operand is None else operand.id for name, operand in operands.items()}
         ddr = any(operand is not None and operand.region in ("ddr", "in", "out") for operand in operands.values())
         word["flags"] = sum(FLAGS[flag] for flag in {*flags, *(("DDR_OPERAND",) if ddr else ())})
         word["aux"] = self._record(info["aux"], aux or {}) if info["aux"] else NO_AUX
         if out is not None:
             _, h, w, c = out.extents
-            extent = (0, h, 0, w, 0, c) if box is None else tuple(box)
-            for name, value in zip(("box_y", "box_h", "box_x", "box_w", "box_c", "box_n"), extent, strict=True):
-                word[name] = value
-        for name, value in fields.items():
-            word[name] = value
-        self._code.append(word)
+            extent = (0, h, 0, w, 0, c) if box is None else box
+            word |= dict(zip(("box_y", "box_h", "box_x", "box_w", "box_c", "box_n"), extent, strict=True))
+        self._code.append(record("Instruction", word | fields))
         return len(self._code) - 1
 
     def finish(self, ddr_bytes: int, meta: Mapping[str, Any] | None = None, sram_bytes: int = 0) -> bytes:
@@ -160,13 +147,11 @@ class ProgramBuilder:
         `meta` becomes JSON for tools. Raises ExecutableError if the program breaks a rule of the instruction set.
         """
         self.emit("END")
-        entry = np.zeros((), RECORDS["Entry"])
-        entry["name"], entry["instructions"], entry["macs"] = self._name, len(self._code), self._macs()
-        entry["inputs"], entry["outputs"] = len(self._ports["input"]), len(self._ports["output"])
-        entry["ddr_bytes"], entry["sram_bytes"] = ddr_bytes, sram_bytes
+        entry = {"name": self._name, "instructions": len(self._code), "ddr_bytes": ddr_bytes, "sram_bytes": sram_bytes}
+        entry |= {"inputs": len(self._ports["input"]), "outputs": len(self._ports["output"])}
         data = _native.write(
             {
-                "entries": np.array([entry]),
+                "entries": record("Entry", entry),
                 "ports": _stack(self._ports["input"] + self._ports["output"], "Port"),
                 "surfaces": b"".join(self._surfaces),
                 "consts": _stack(self._const_records, "Const"),
@@ -189,13 +174,12 @@ class ProgramBuilder:
     # ---- pieces
 
     def _port(self, direction: str, name: str, shape: Sequence[int], dtype: str, scale: float, zero_point: int) -> int:
-        record = np.zeros((), RECORDS["Port"])
-        record["name"], record["direction"] = self._string(name), int(direction == "output")
-        record["dtype"], record["rank"] = DTYPES[dtype], len(shape)
-        record["shape"][: len(shape)] = shape
-        record["scale"], record["zero_point"] = scale, zero_point
-        record["bytes"] = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
-        self._ports[direction].append(record)
+        if len(shape) > 8:
+            raise ExecutableError("a port has at most 8 dimensions", where=f"port {name}", seen=tuple(shape))
+        fields: dict[str, Any] = {"name": self._string(name), "direction": int(direction == "output")}
+        fields |= {"dtype": DTYPES[dtype], "rank": len(shape), "shape": tuple(shape), "scale": scale}
+        fields |= {"zero_point": zero_point, "bytes": math.prod(shape) * np.dtype(dtype).itemsize}
+        self._ports[direction].append(record("Port", fields))
         return len(self._ports[direction]) - 1
 
     def _string(self, text: str) -> int:
@@ -204,33 +188,12 @@ class ProgramBuilder:
         return offset
 
     def _record(self, name: str, fields: Mapping[str, int]) -> int:
-        record = np.zeros((), RECORDS[name])
-        for field, value in fields.items():
-            record[field] = value
-        data = record.tobytes() + bytes(-record.nbytes % 8)
+        packed = record(name, fields)
+        data = packed.tobytes() + bytes(-packed.nbytes % 8)
         if data not in self._aux:
             self._aux[data] = self._aux_size
-            self._geometry[self._aux_size] = record
             self._aux_size += len(data)
         return self._aux[data]
-
-    def _macs(self) -> int:
-        return sum(self._instruction_macs(word) for word in self._code)
-
-    def _instruction_macs(self, word: np.ndarray) -> int:
-        info = _MAC_INSTRUCTIONS.get(int(word["op"]))
-        if info is None:
-            return 0
-        n, h, w, ci = self._extents[int(word["in0"])]
-        images, _, _, co = self._extents[int(word["out"])]
-        outputs = images * int(word["box_h"]) * int(word["box_w"]) * int(word["box_n"])
-        if info["aux"] != "ConvAux":
-            return outputs * ci
-        geometry = self._geometry[int(word["aux"])]
-        taps, groups = int(geometry["kernel_h"]) * int(geometry["kernel_w"]), int(geometry["groups"])
-        if info["name"] == "TCONV2D":
-            return n * h * w * ci * taps * (co // groups)
-        return outputs * taps * (ci // groups)
 
 
 def _stack(records: list[np.ndarray], name: str) -> np.ndarray:

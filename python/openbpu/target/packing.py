@@ -1,10 +1,13 @@
-"""Constants in the layouts of the file (csrc/isa/formats.def)."""
+"""Constants in the layouts of the file (csrc/isa/formats.def).
+
+Each function returns the bytes and the dims of its format, and raises ExecutableError for a value that does not fit.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 
-from openbpu.target.records import RECORDS
+from openbpu.target.records import RECORDS, fitting
 
 
 def conv_weights(weight: np.ndarray, groups: int = 1) -> tuple[bytes, tuple[int, ...]]:
@@ -12,7 +15,7 @@ def conv_weights(weight: np.ndarray, groups: int = 1) -> tuple[bytes, tuple[int,
     co, kh, kw, ci = weight.shape
     per_group = co // groups
     padded = np.zeros((groups, -(-per_group // 16) * 16, kh * kw, -(-ci // 4) * 4), np.int8)
-    padded[:, :per_group, :, :ci] = weight.reshape(groups, per_group, kh * kw, ci)
+    padded[:, :per_group, :, :ci] = fitting(weight, np.int8, "weights").reshape(groups, per_group, kh * kw, ci)
     blocks = padded.reshape(groups, padded.shape[1] // 16, 16, kh * kw, padded.shape[3] // 4, 4)
     return blocks.transpose(0, 1, 3, 4, 2, 5).tobytes(), (groups, per_group, kh * kw, ci)
 
@@ -21,7 +24,7 @@ def depthwise_weights(weight: np.ndarray) -> tuple[bytes, tuple[int, ...]]:
     """DW_WEIGHTS and its dims from int8 [c, kh, kw]."""
     c, kh, kw = weight.shape
     padded = np.zeros((-(-c // 16) * 16, kh * kw), np.int8)
-    padded[:c] = weight.reshape(c, kh * kw)
+    padded[:c] = fitting(weight, np.int8, "weights").reshape(c, kh * kw)
     return padded.reshape(-1, 16, kh * kw).transpose(0, 2, 1).tobytes(), (c, kh * kw)
 
 
@@ -30,9 +33,9 @@ def rq8(B: np.ndarray, m: np.ndarray, s: np.ndarray) -> tuple[bytes, tuple[int, 
     count = len(B)
     extra = (0, -count % 16)
     parts = (
-        np.pad(np.asarray(B, np.int32), extra),
-        np.pad(np.asarray(m, np.int16), extra, constant_values=16384),
-        np.pad(np.asarray(s, np.uint8), extra),
+        np.pad(fitting(B, np.int32, "B"), extra),
+        np.pad(fitting(m, np.int16, "m"), extra, constant_values=16384),
+        np.pad(fitting(s, np.uint8, "s"), extra),
     )
     return b"".join(part.tobytes() for part in parts), (count,)
 
@@ -54,17 +57,17 @@ def resize(index: np.ndarray, weight: np.ndarray) -> tuple[bytes, tuple[int, ...
 
 def lut8(table: np.ndarray) -> tuple[bytes, tuple[int, ...]]:
     """LUT8 and its dims from int8 [256], index = value + 128."""
-    return np.asarray(table, np.int8).tobytes(), (256,)
+    return fitting(table, np.int8, "LUT8").tobytes(), (256,)
 
 
 def exp(table: np.ndarray) -> tuple[bytes, tuple[int, ...]]:
     """EXP and its dims from uint16 [256], index = distance from the maximum."""
-    return np.asarray(table, np.uint16).tobytes(), (256,)
+    return fitting(table, np.uint16, "EXP").tobytes(), (256,)
 
 
 def _records(name: str, **columns: np.ndarray) -> tuple[bytes, tuple[int, ...]]:
     count = len(next(iter(columns.values())))
     array = np.zeros(count, RECORDS[name])
     for field, values in columns.items():
-        array[field] = values
+        array[field] = fitting(values, array.dtype[field], f"{name}.{field}")
     return array.tobytes(), (count,)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from openbpu import _native
+from openbpu.errors import ExecutableError
 
 NO_ID = 0xFFFF
 NO_AUX = 0xFFFFFFFF
@@ -31,3 +33,34 @@ INSTRUCTIONS: dict[str, dict[str, Any]] = {info["name"]: info for info in _nativ
 FORMATS: dict[str, int] = {info["name"]: info["number"] for info in _native.formats()}
 FLAGS: dict[str, int] = {info["name"]: info["mask"] for info in _native.flags()}
 VERSIONS: dict[str, int] = _native.versions()
+
+
+def fitting(values: Any, dtype: Any, where: str) -> np.ndarray:
+    """Values as an array of that type. Raises ExecutableError if one is not in its range, instead of wrapping."""
+    array = np.asarray(values)
+    target = np.dtype(dtype)
+    if target.kind in "iu" and array.size:
+        limits = np.iinfo(target)
+        if array.dtype.kind not in "iub" or int(array.min()) < limits.min or int(array.max()) > limits.max:
+            seen = f"{array.dtype} {array.min()} .. {array.max()}" if array.ndim else array
+            raise ExecutableError(f"must be an integer of {limits.min} to {limits.max}", where=where, seen=seen)
+    return array.astype(target)
+
+
+def record(name: str, fields: Mapping[str, Any]) -> np.ndarray:
+    """A record of the file; fields that are not named are zero, short sequences are padded with zeros.
+
+    Raises ExecutableError for a field that the record lacks and a value that its field cannot hold.
+    """
+    dtype = RECORDS[name]
+    result = np.zeros((), dtype)
+    for field, value in fields.items():
+        if dtype.fields is None or field not in dtype.fields:
+            raise ExecutableError("must be a field of the record", where=name, seen=field)
+        where = f"{name}.{field}"
+        kind = dtype.fields[field][0]
+        if isinstance(value, Sequence):
+            result[field][: len(value)] = fitting(value, kind.base, where)
+        else:
+            result[field] = fitting(value, kind, where)
+    return result

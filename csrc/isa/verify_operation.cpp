@@ -1,0 +1,320 @@
+#include <cmath>
+
+#include "isa/verify_detail.hpp"
+#include "isa/visit.hpp"
+
+namespace openbpu::isa::detail {
+namespace {
+
+bool has_format(const Const& item, Format format) { return item.format == static_cast<u8>(format); }
+
+// The overloads of operator() are the rules of single operations.
+class Rules {
+ public:
+  Rules(const Word& word, Facts& facts) : w_(word), facts_(facts) {}
+
+  // ---- control
+
+  Status operator()(Tag<Op::NOP>) { return {}; }
+  Status operator()(Tag<Op::END>) { return {}; }
+  Status operator()(Tag<Op::TRAP>) { return {}; }
+  Status operator()(Tag<Op::MARK>) { return {}; }
+
+  // ---- moves
+
+  Status operator()(Tag<Op::LOAD>) {
+    if (region(w_.in0()) == Region::Sram) return w_.field("in0", "a LOAD reads DDR, IN or CONST");
+    if (region(w_.out()) != Region::Sram) return w_.field("out", "a LOAD writes SRAM");
+    return move();
+  }
+  Status operator()(Tag<Op::STORE>) {
+    if (region(w_.in0()) != Region::Sram) return w_.field("in0", "a STORE reads SRAM");
+    if (region(w_.out()) == Region::Sram) return w_.field("out", "a STORE writes DDR or OUT");
+    return move();
+  }
+  Status operator()(Tag<Op::COPY>) { return move(); }
+  Status operator()(Tag<Op::LDW>) {
+    const Surface& out = w_.out();
+    if (region(out) != Region::Sram) return w_.field("out", "an LDW writes SRAM");
+    if (!whole_box()) return w_.fail("the box of an LDW must be the whole of out");
+    const u64 bytes = u64{out.n} * out.h * out.w * out.c * element_size(dtype(out));
+    if (surface_reach(out) != bytes) return w_.field("out", "must be dense; it reaches over bytes", as_i64(bytes));
+    if (bytes != w_.weight().size) return w_.field("out", "must be of the size of the constant", as_i64(bytes));
+    return {};
+  }
+  Status operator()(Tag<Op::FILL>) {
+    if (Status status = int8_nhwc("out", w_.out()); !status.ok()) return status;
+    return w_.i.C >= -128 && w_.i.C <= 127 ? Status{} : w_.field("C", "must be an int8 value", w_.i.C);
+  }
+
+  // ---- multiply-accumulate
+
+  Status operator()(Tag<Op::CONV2D>) { return conv(1); }
+  Status operator()(Tag<Op::GCONV2D>) { return conv(conv_aux().groups); }
+  Status operator()(Tag<Op::TCONV2D>) { return conv(conv_aux().groups); }
+  Status operator()(Tag<Op::DWCONV2D>) {
+    const ConvAux& g = conv_aux();
+    if (Status status = conv_geometry(); !status.ok()) return status;
+    if (w_.in0().c != w_.out().c || g.groups != w_.out().c)
+      return w_.fail("channels of in0, out and groups must be equal; groups", g.groups);
+    if (!has_format(w_.weight(), Format::DW_WEIGHTS)) return w_.field("weight", "must be of format DW_WEIGHTS");
+    if (w_.weight().dims[0] != w_.out().c || w_.weight().dims[1] != u32{g.kernel_h} * g.kernel_w)
+      return w_.field("weight", "dims must be channels and kernel_h * kernel_w");
+    return rq8();
+  }
+  Status operator()(Tag<Op::MATMUL>) {
+    if (Status status = int8_pair(); !status.ok()) return status;
+    if (w_.in0().n != w_.out().n || w_.in0().h != 1 || w_.out().h != 1 || w_.in0().w != w_.out().w)
+      return w_.fail("in0 and out must have equal n and w, and h 1");
+    if (!has_format(w_.weight(), Format::CONV_WEIGHTS)) return w_.field("weight", "must be of format CONV_WEIGHTS");
+    const u32* d = w_.weight().dims;
+    if (d[0] != 1 || d[1] != w_.out().c || d[2] != 1 || d[3] != w_.in0().c)
+      return w_.field("weight", "dims must be 1, out.c, 1, in0.c");
+    return rq8();
+  }
+  Status operator()(Tag<Op::MATMULD>) {
+    const Surface &a = w_.in0(), &b = w_.in1(), &out = w_.out();
+    if (Status status = int8_pair(); !status.ok()) return status;
+    if (Status status = int8_nhwc("in1", b); !status.ok()) return status;
+    const u8 transpose_b = w_.aux<MatMulAux>().transpose_b;
+    if (transpose_b > 1) return w_.field("transpose_b", "must be 0 or 1", transpose_b);
+    const u32 b_k = transpose_b ? b.c : b.w, b_n = transpose_b ? b.w : b.c;
+    if (a.h != 1 || b.h != 1 || out.h != 1) return w_.fail("h must be 1 for in0, in1 and out");
+    if (a.n != out.n || b.n != out.n || a.w != out.w || a.c != b_k || out.c != b_n)
+      return w_.fail("the extents must be those of a matrix product");
+    if (!whole_box()) return w_.fail("the box of a MATMULD must be the whole of out");
+    if (!has_format(w_.table(), Format::RQ8) || w_.table().dims[0] != 1)
+      return w_.field("table", "must be of format RQ8 with one entry");
+    const auto span = [](i32 zero) { return static_cast<u64>(zero >= 0 ? 128 + zero : 127 - zero); };
+    return prove(0, a.c * span(a.zero_point) * span(b.zero_point));
+  }
+
+  // ---- vector
+
+  Status operator()(Tag<Op::ADD>) { return add(); }
+  Status operator()(Tag<Op::SUB>) { return add(); }
+  Status operator()(Tag<Op::MUL>) {
+    if (Status status = binary(); !status.ok()) return status;
+    if (w_.i.C < 16384 || w_.i.C > 32767) return w_.field("C", "the multiplier must be 16384..32767", w_.i.C);
+    if (w_.i.sh < 1 || w_.i.sh > 46) return w_.field("sh", "must be 1..46", w_.i.sh);
+    return {};
+  }
+  Status operator()(Tag<Op::RESCALE>) {
+    if (Status status = unary(); !status.ok()) return status;
+    if (!has_format(w_.table(), Format::RQ16)) return w_.field("table", "must be of format RQ16");
+    const u32 entries = w_.table().dims[0];
+    return entries == 1 || entries == w_.out().c ? Status{}
+                                                 : w_.field("table", "must have 1 or out.c entries", entries);
+  }
+  Status operator()(Tag<Op::LUT8>) {
+    if (Status status = unary(); !status.ok()) return status;
+    return has_format(w_.table(), Format::LUT8) ? Status{} : w_.field("table", "must be of format LUT8");
+  }
+  Status operator()(Tag<Op::SOFTMAX>) {
+    if (Status status = unary(); !status.ok()) return status;
+    if (w_.i.box_n != w_.out().c) return w_.field("box_n", "must be all channels", w_.i.box_n);
+    if (!has_format(w_.table(), Format::EXP)) return w_.field("table", "must be of format EXP");
+    const u64 C = w_.aux<SoftmaxAux>().C;
+    return C >= 1 && C < u64{1} << 62 ? Status{} : w_.field("C", "must be 1..2^62 - 1", as_i64(C));
+  }
+
+  // ---- windows
+
+  Status operator()(Tag<Op::MAXPOOL>) {
+    if (Status status = pool(); !status.ok()) return status;
+    if (Status status = equal_parameters(); !status.ok()) return status;
+    return every_window_has_a_tap();
+  }
+  Status operator()(Tag<Op::AVGPOOL>) {
+    if (Status status = pool(); !status.ok()) return status;
+    if (!has_format(w_.table(), Format::POOL)) return w_.field("table", "must be of format POOL");
+    const u32 taps = u32{pool_aux().kernel_h} * pool_aux().kernel_w, entries = w_.table().dims[0];
+    if (entries != 1 && entries != taps) return w_.field("table", "must have 1 entry or one per tap", entries);
+    return has(w_.i, Flag::COUNT_PAD) ? Status{} : every_window_has_a_tap();
+  }
+  Status operator()(Tag<Op::RESIZE_NN>) { return resize(); }
+  Status operator()(Tag<Op::RESIZE_BILIN>) { return resize(); }
+
+  // ---- ports
+
+  Status operator()(Tag<Op::QUANTIZE>) { return port_conversion(w_.in0(), w_.out(), "in0", "out"); }
+  Status operator()(Tag<Op::DEQUANTIZE>) { return port_conversion(w_.out(), w_.in0(), "out", "in0"); }
+
+ private:
+  static i64 as_i64(u64 value) { return static_cast<i64>(value); }
+  const ConvAux& conv_aux() const { return w_.aux<ConvAux>(); }
+  const PoolAux& pool_aux() const { return w_.aux<PoolAux>(); }
+  bool whole_box() const { return w_.i.box_h == w_.out().h && w_.i.box_w == w_.out().w && w_.i.box_n == w_.out().c; }
+
+  Status int8_nhwc(const char* name, const Surface& s) const {
+    if (dtype(s) != DType::I8) return w_.field(name, "must be int8", s.dtype);
+    return s.layout == static_cast<u8>(Layout::Nhwc) ? Status{} : w_.field(name, "must be NHWC", s.layout);
+  }
+
+  Status int8_pair() const {
+    if (Status status = int8_nhwc("in0", w_.in0()); !status.ok()) return status;
+    return int8_nhwc("out", w_.out());
+  }
+
+  Status unary() const {
+    if (Status status = int8_pair(); !status.ok()) return status;
+    return same_extents(w_.in0(), w_.out()) ? Status{} : w_.fail("in0 and out must have equal extents");
+  }
+
+  Status binary() const {
+    if (Status status = unary(); !status.ok()) return status;
+    if (Status status = int8_nhwc("in1", w_.in1()); !status.ok()) return status;
+    const Surface &b = w_.in1(), &out = w_.out();
+    const auto fits = [](u32 extent, u32 whole) { return extent == whole || extent == 1; };
+    return fits(b.n, out.n) && fits(b.h, out.h) && fits(b.w, out.w) && fits(b.c, out.c)
+               ? Status{}
+               : w_.field("in1", "extents must be those of out or 1");
+  }
+
+  Status add() const {
+    if (Status status = binary(); !status.ok()) return status;
+    if (w_.i.sh > 22) return w_.field("sh", "must be 0..22", w_.i.sh);
+    if (w_.i.ma == -32768) return w_.field("ma", "must be within +-32767", w_.i.ma);
+    if (w_.i.mb == -32768) return w_.field("mb", "must be within +-32767", w_.i.mb);
+    const u64 reach = 128 * (magnitude(w_.i.ma) + magnitude(w_.i.mb)) + magnitude(w_.i.C);
+    return reach < u64{1} << 31 ? Status{}
+                                : w_.field("C", "the sum must be proved to fit int32; its magnitude", as_i64(reach));
+  }
+
+  Status move() const {
+    if (!same_extents(w_.in0(), w_.out())) return w_.fail("in0 and out must have equal extents");
+    const auto byte = [](const Surface& s) { return dtype(s) == DType::I8 || dtype(s) == DType::U8; };
+    return w_.in0().dtype == w_.out().dtype || (byte(w_.in0()) && byte(w_.out()))
+               ? Status{}
+               : w_.fail("in0 and out must have equal types, or int8 and uint8");
+  }
+
+  Status equal_parameters() const {
+    return w_.in0().zero_point == w_.out().zero_point && w_.in0().scale == w_.out().scale
+               ? Status{}
+               : w_.fail("in0 and out must have equal scale and zero point");
+  }
+
+  // Windows slide over `strided`: the output, or the input of a transposed convolution.
+  template <class Aux>
+  Status geometry(const Aux& g, const Surface& strided) const {
+    struct Axis {
+      i64 kernel, stride, dilation, positions;
+    };
+    if (u64{g.kernel_h} * g.kernel_w > kMaxTaps)
+      return w_.field("kernel_h", "a window has at most 2^24 taps", i64{g.kernel_h} * g.kernel_w);
+    for (const Axis& axis : {Axis{g.kernel_h, g.stride_h, g.dilation_h, strided.h},
+                             Axis{g.kernel_w, g.stride_w, g.dilation_w, strided.w}}) {
+      if (axis.kernel < 1 || axis.stride < 1 || axis.dilation < 1)
+        return w_.field("aux", "kernel, stride and dilation must be at least 1");
+      const i64 span = (axis.positions - 1) * axis.stride + (axis.kernel - 1) * axis.dilation + 1;
+      if (span > kMaxSpan) return w_.field("aux", "windows reach over at most 2^20 rows or columns", span);
+    }
+    return {};
+  }
+
+  Status conv_geometry() const {
+    if (Status status = int8_pair(); !status.ok()) return status;
+    if (w_.in0().n != w_.out().n) return w_.fail("in0 and out must have equal n");
+    return geometry(conv_aux(), w_.info.op == Op::TCONV2D ? w_.in0() : w_.out());
+  }
+
+  Status conv(u32 groups) {
+    if (Status status = conv_geometry(); !status.ok()) return status;
+    const ConvAux& g = conv_aux();
+    if (groups < 1 || g.groups != groups)
+      return w_.field("groups", "must be 1 for CONV2D and at least 1 else", g.groups);
+    if (w_.in0().c % groups != 0 || w_.out().c % groups != 0)
+      return w_.field("groups", "must divide the channels of in0 and out", groups);
+    if (groups > 1 && w_.i.box_n != w_.out().c)
+      return w_.field("box_n", "must be all channels of a grouped operator", w_.i.box_n);
+    if (!has_format(w_.weight(), Format::CONV_WEIGHTS)) return w_.field("weight", "must be of format CONV_WEIGHTS");
+    const u32* d = w_.weight().dims;
+    const u32 taps = u32{g.kernel_h} * g.kernel_w;
+    if (d[0] != groups || d[1] != w_.out().c / groups || d[2] != taps || d[3] != w_.in0().c / groups)
+      return w_.field("weight", "dims must be groups, out.c / groups, kernel_h * kernel_w, in0.c / groups");
+    return rq8();
+  }
+
+  Status pool() const {
+    if (Status status = int8_pair(); !status.ok()) return status;
+    if (w_.in0().n != w_.out().n || w_.in0().c != w_.out().c) return w_.fail("in0 and out must have equal n and c");
+    return geometry(pool_aux(), w_.out());
+  }
+
+  Status every_window_has_a_tap() const {
+    const PoolAux& g = pool_aux();
+    struct Axis {
+      i64 first, count, in, kernel, stride, dilation, pad;
+    };
+    for (const Axis& a : {Axis{w_.i.box_y, w_.i.box_h, w_.in0().h, g.kernel_h, g.stride_h, g.dilation_h, g.pad_top},
+                          Axis{w_.i.box_x, w_.i.box_w, w_.in0().w, g.kernel_w, g.stride_w, g.dilation_w, g.pad_left}})
+      for (i64 o = a.first; o < a.first + a.count; ++o) {
+        const i64 start = o * a.stride - a.pad;
+        const i64 skipped = start < 0 ? (-start + a.dilation - 1) / a.dilation : 0;
+        if (skipped >= a.kernel || start + skipped * a.dilation >= a.in)
+          return w_.field("aux", "every window must have a tap inside the input; the first without", o);
+      }
+    return {};
+  }
+
+  Status resize() {
+    if (Status status = int8_pair(); !status.ok()) return status;
+    if (w_.in0().n != w_.out().n || w_.in0().c != w_.out().c) return w_.fail("in0 and out must have equal n and c");
+    if (Status status = equal_parameters(); !status.ok()) return status;
+    const auto& ids = w_.aux<ResizeAux>();
+    if (Status status = resize_table("rows", ids.rows, w_.in0().h, w_.out().h); !status.ok()) return status;
+    return resize_table("columns", ids.columns, w_.in0().w, w_.out().w);
+  }
+
+  Status resize_table(const char* name, u16 id, u32 in, u32 out) {
+    if (id >= w_.sections.consts.size() || !has_format(w_.sections.consts[id], Format::RESIZE))
+      return w_.field(name, "must be a constant of format RESIZE", id);
+    const u32 entries = w_.sections.consts[id].dims[0];
+    if (entries != out) return w_.field(name, "must have one entry per output row or column", entries);
+    const i32 last = facts_.last_index(id);
+    return last < static_cast<i32>(in) ? Status{} : w_.field(name, "source indices must lie inside in0; one", last);
+  }
+
+  Status port_conversion(const Surface& real, const Surface& quantised, const char* real_name,
+                         const char* quantised_name) const {
+    if (dtype(real) != DType::F32) return w_.field(real_name, "must be float32", real.dtype);
+    if (Status status = int8_nhwc(quantised_name, quantised); !status.ok()) return status;
+    if (!same_extents(real, quantised)) return w_.fail("in0 and out must have equal extents");
+    const auto scale = static_cast<float>(quantised.scale);
+    return std::isnormal(scale) && scale > 0 && static_cast<f64>(scale) == quantised.scale
+               ? Status{}
+               : w_.field(quantised_name, "scale must be a positive normal float32");
+  }
+
+  // The proof that makes the order of accumulation free, for each channel.
+  Status rq8() {
+    const u32 channels = w_.out().c;
+    if (!has_format(w_.table(), Format::RQ8) || w_.table().dims[0] != channels)
+      return w_.field("table", "must be of format RQ8 with one entry per channel");
+    if (facts_.is_proved(w_.i.weight, w_.i.table, w_.i.L)) return {};
+    const std::vector<u64>& weights = facts_.weight_magnitudes(w_.i.weight);
+    for (u32 c = 0; c < channels; ++c)
+      if (Status status = prove(c, weights[c] * 128); !status.ok()) return status;
+    facts_.set_proved(w_.i.weight, w_.i.table, w_.i.L);
+    return {};
+  }
+
+  // |acc| <= reach < 2^48.
+  Status prove(u32 channel, u64 reach) const {
+    const u64 total = (reach << w_.i.L) + magnitude(items<i32>(w_.table(), w_.sections)[channel]);
+    return total < u64{1} << 31
+               ? Status{}
+               : illegal(w_.where + ", channel " + std::to_string(channel),
+                         "accumulator and B must be proved to fit int32; their magnitude", as_i64(total));
+  }
+
+  const Word& w_;
+  Facts& facts_;
+};
+
+}  // namespace
+
+Status check_operation(const Word& word, Facts& facts) { return visit(word.info.op, Rules(word, facts)); }
+
+}  // namespace openbpu::isa::detail
