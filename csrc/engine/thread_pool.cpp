@@ -35,6 +35,9 @@ using Clock = std::chrono::steady_clock;
 // short enough not to be noticed after a run.
 constexpr std::chrono::microseconds kWatch{50};
 
+// A worker leaves its caller's processor at most this often.
+constexpr std::chrono::milliseconds kMoves{1};
+
 // Chunks per thread: small enough that a late thread costs little, large enough that a kernel's setup is amortised.
 constexpr int kChunks = 4;
 
@@ -45,6 +48,23 @@ inline void pause() {
   asm volatile("yield");
 #endif
 }
+
+#if defined(__linux__)
+int current_processor() { return sched_getcpu(); }
+
+// Moves the calling thread to another of its processors, if it has one.
+void leave_processor(int processor) {
+  cpu_set_t allowed;
+  if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) return;
+  cpu_set_t others = allowed;
+  CPU_CLR(static_cast<std::size_t>(processor), &others);
+  if (CPU_COUNT(&others) == 0 || sched_setaffinity(0, sizeof others, &others) != 0) return;
+  sched_setaffinity(0, sizeof allowed, &allowed);
+}
+#else
+int current_processor() { return -1; }
+void leave_processor(int) {}
+#endif
 
 thread_local bool inside_job = false;
 
@@ -112,9 +132,11 @@ class alignas(64) Worker {
     return true;
   }
 
-  bool invite(Region& region, int slot) {
+  // False if another caller has the worker. `processor` is the caller's.
+  bool invite(Region& region, int slot, int processor) {
     if (claimed_.load(std::memory_order_relaxed) || claimed_.exchange(true, std::memory_order_acquire)) return false;
     slot_ = slot;
+    host_.store(processor, std::memory_order_relaxed);
     invitation_.store(&region);
     if (sleeping_.load()) {
       {
@@ -142,7 +164,8 @@ class alignas(64) Worker {
   [[noreturn]] void loop() {
     inside_job = true;
     while (true) {
-      watch();
+      wait();
+      if (is_crowded()) move_away();
       Region* region = invitation_.exchange(nullptr);
       if (!region) continue;
       region->work(slot_);
@@ -151,16 +174,31 @@ class alignas(64) Worker {
     }
   }
 
+  // Schedulers like to wake a thread where its waker runs, and then leave it there. Two threads on one processor get
+  // nothing done in parallel, and the watch of one keeps the other from going on.
+  bool is_crowded() const {
+    const int host = host_.load(std::memory_order_relaxed);
+    return host >= 0 && host == current_processor();
+  }
+
+  // Before the invitation is taken: on a busy machine it may take long until the worker goes on.
+  void move_away() {
+    const auto now = Clock::now();
+    if (now - moved_ < kMoves) return;
+    moved_ = now;
+    leave_processor(host_.load(std::memory_order_relaxed));
+  }
+
   // Returns when there is an invitation; it may be withdrawn again at any time.
-  void watch() {
+  void wait() {
     const auto invited = [this] { return invitation_.load(std::memory_order_acquire) != nullptr; };
     const auto give_up = Clock::now() + kWatch;
-    do {
+    while (!is_crowded() && Clock::now() < give_up) {
       for (int spin = 0; spin < 32; ++spin) {
         if (invited()) return;
         pause();
       }
-    } while (Clock::now() < give_up);
+    }
     std::unique_lock<std::mutex> lock(mutex_);
     sleeping_.store(true);
     wake_.wait(lock, [this] { return invitation_.load() != nullptr; });
@@ -170,7 +208,9 @@ class alignas(64) Worker {
   std::atomic<Region*> invitation_{nullptr};
   std::atomic<bool> claimed_{false};
   std::atomic<bool> sleeping_{false};
-  int slot_ = 0;  // of the invitation; belongs to whoever holds the claim
+  int slot_ = 0;               // of the invitation; belongs to whoever holds the claim
+  std::atomic<int> host_{-1};  // processor of the caller that invited last
+  Clock::time_point moved_{};
   std::mutex mutex_;
   std::condition_variable wake_;
 };
@@ -198,14 +238,15 @@ class Pool {
     Region region(job, threads);
     Worker* invited[kMaxThreads];
     int guests = 0;
+    const int processor = current_processor();
     for (int k = 0, all = size(); k < all && guests < threads - 1; ++k)
-      if (workers_[k]->invite(region, guests + 1)) invited[guests++] = workers_[k];
+      if (workers_[k]->invite(region, guests + 1, processor)) invited[guests++] = workers_[k];
     region.work(0);
     int taken = guests;
     for (int k = 0; k < guests; ++k)
       if (invited[k]->withdraw(region)) --taken;
     for (int spin = 0; region.finished.load(std::memory_order_acquire) < taken; ++spin) {
-      if (spin < 1000)
+      if (spin % 64 != 63)
         pause();
       else
         sched_yield();  // the worker may have lost its processor
