@@ -4,6 +4,12 @@ namespace openbpu::kernels {
 
 Rows<AddParams> add_rows() {
   static const Row<AddParams> rows[] = {
+#ifdef OPENBPU_HAS_AVX512VNNI
+      kAddAvx512Vnni,
+#endif
+#ifdef OPENBPU_HAS_AVX2
+      kAddAvx2,
+#endif
       kAddScalar,
   };
   return {rows, sizeof rows / sizeof rows[0]};
@@ -11,6 +17,12 @@ Rows<AddParams> add_rows() {
 
 Rows<MulParams> mul_rows() {
   static const Row<MulParams> rows[] = {
+#ifdef OPENBPU_HAS_AVX512VNNI
+      kMulAvx512Vnni,
+#endif
+#ifdef OPENBPU_HAS_AVX2
+      kMulAvx2,
+#endif
       kMulScalar,
   };
   return {rows, sizeof rows / sizeof rows[0]};

@@ -4,6 +4,12 @@ namespace openbpu::kernels {
 
 Rows<Lut8Params> lut8_rows() {
   static const Row<Lut8Params> rows[] = {
+#ifdef OPENBPU_HAS_AVX512VNNI
+      kLut8Avx512Vnni,
+#endif
+#ifdef OPENBPU_HAS_AVX2
+      kLut8Avx2,
+#endif
       kLut8Scalar,
   };
   return {rows, sizeof rows / sizeof rows[0]};

@@ -5,6 +5,8 @@
 
 namespace openbpu::kernels {
 
+extern const Row<Lut8Params> kLut8Avx512Vnni;
+extern const Row<Lut8Params> kLut8Avx2;
 extern const Row<Lut8Params> kLut8Scalar;
 
 }  // namespace openbpu::kernels

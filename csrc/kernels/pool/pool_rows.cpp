@@ -4,6 +4,12 @@ namespace openbpu::kernels {
 
 Rows<MaxPoolParams> maxpool_rows() {
   static const Row<MaxPoolParams> rows[] = {
+#ifdef OPENBPU_HAS_AVX512VNNI
+      kMaxPoolAvx512Vnni,
+#endif
+#ifdef OPENBPU_HAS_AVX2
+      kMaxPoolAvx2,
+#endif
       kMaxPoolScalar,
   };
   return {rows, sizeof rows / sizeof rows[0]};
@@ -11,6 +17,12 @@ Rows<MaxPoolParams> maxpool_rows() {
 
 Rows<AvgPoolParams> avgpool_rows() {
   static const Row<AvgPoolParams> rows[] = {
+#ifdef OPENBPU_HAS_AVX512VNNI
+      kAvgPoolAvx512Vnni,
+#endif
+#ifdef OPENBPU_HAS_AVX2
+      kAvgPoolAvx2,
+#endif
       kAvgPoolScalar,
   };
   return {rows, sizeof rows / sizeof rows[0]};

@@ -4,6 +4,12 @@ namespace openbpu::kernels {
 
 Rows<RescaleParams> rescale_rows() {
   static const Row<RescaleParams> rows[] = {
+#ifdef OPENBPU_HAS_AVX512VNNI
+      kRescaleAvx512Vnni,
+#endif
+#ifdef OPENBPU_HAS_AVX2
+      kRescaleAvx2,
+#endif
       kRescaleScalar,
   };
   return {rows, sizeof rows / sizeof rows[0]};

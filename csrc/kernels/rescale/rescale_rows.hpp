@@ -5,6 +5,8 @@
 
 namespace openbpu::kernels {
 
+extern const Row<RescaleParams> kRescaleAvx512Vnni;
+extern const Row<RescaleParams> kRescaleAvx2;
 extern const Row<RescaleParams> kRescaleScalar;
 
 }  // namespace openbpu::kernels

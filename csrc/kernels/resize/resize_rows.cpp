@@ -4,6 +4,12 @@ namespace openbpu::kernels {
 
 Rows<ResizeParams> resize_nearest_rows() {
   static const Row<ResizeParams> rows[] = {
+#ifdef OPENBPU_HAS_AVX512VNNI
+      kResizeNearestAvx512Vnni,
+#endif
+#ifdef OPENBPU_HAS_AVX2
+      kResizeNearestAvx2,
+#endif
       kResizeNearestScalar,
   };
   return {rows, sizeof rows / sizeof rows[0]};
@@ -11,6 +17,12 @@ Rows<ResizeParams> resize_nearest_rows() {
 
 Rows<ResizeParams> resize_bilinear_rows() {
   static const Row<ResizeParams> rows[] = {
+#ifdef OPENBPU_HAS_AVX512VNNI
+      kResizeBilinearAvx512Vnni,
+#endif
+#ifdef OPENBPU_HAS_AVX2
+      kResizeBilinearAvx2,
+#endif
       kResizeBilinearScalar,
   };
   return {rows, sizeof rows / sizeof rows[0]};

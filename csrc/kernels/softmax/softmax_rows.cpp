@@ -4,6 +4,12 @@ namespace openbpu::kernels {
 
 Rows<SoftmaxParams> softmax_rows() {
   static const Row<SoftmaxParams> rows[] = {
+#ifdef OPENBPU_HAS_AVX512VNNI
+      kSoftmaxAvx512Vnni,
+#endif
+#ifdef OPENBPU_HAS_AVX2
+      kSoftmaxAvx2,
+#endif
       kSoftmaxScalar,
   };
   return {rows, sizeof rows / sizeof rows[0]};

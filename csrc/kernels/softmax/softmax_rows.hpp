@@ -5,6 +5,8 @@
 
 namespace openbpu::kernels {
 
+extern const Row<SoftmaxParams> kSoftmaxAvx512Vnni;
+extern const Row<SoftmaxParams> kSoftmaxAvx2;
 extern const Row<SoftmaxParams> kSoftmaxScalar;
 
 }  // namespace openbpu::kernels

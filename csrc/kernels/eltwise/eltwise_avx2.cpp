@@ -1,0 +1,11 @@
+#include "kernels/kernel.hpp"
+#include "kernels/x86/vec256.hpp"
+// Vec comes first.
+#include "kernels/eltwise/eltwise_vector.hpp"
+
+namespace openbpu::kernels {
+
+const Row<AddParams> kAddAvx2{"add_avx2", Vec::kIsa, stored_unsigned, plan_rows, nullptr, run_add};
+const Row<MulParams> kMulAvx2{"mul_avx2", Vec::kIsa, stored_unsigned, plan_rows, nullptr, run_mul};
+
+}  // namespace openbpu::kernels

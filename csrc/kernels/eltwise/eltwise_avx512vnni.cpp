@@ -1,0 +1,11 @@
+#include "kernels/kernel.hpp"
+#include "kernels/x86/vec512.hpp"
+// Vec comes first.
+#include "kernels/eltwise/eltwise_vector.hpp"
+
+namespace openbpu::kernels {
+
+const Row<AddParams> kAddAvx512Vnni{"add_avx512vnni", Vec::kIsa, stored_unsigned, plan_rows, nullptr, run_add};
+const Row<MulParams> kMulAvx512Vnni{"mul_avx512vnni", Vec::kIsa, stored_unsigned, plan_rows, nullptr, run_mul};
+
+}  // namespace openbpu::kernels

@@ -1,0 +1,10 @@
+#include "kernels/kernel.hpp"
+#include "kernels/x86/vec512.hpp"
+// Vec comes first.
+#include "kernels/softmax/softmax_vector.hpp"
+
+namespace openbpu::kernels {
+
+const Row<SoftmaxParams> kSoftmaxAvx512Vnni{"softmax_avx512vnni", Vec::kIsa, narrow_factor, plan, pack, run};
+
+}  // namespace openbpu::kernels

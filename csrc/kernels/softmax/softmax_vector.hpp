@@ -1,0 +1,82 @@
+// SOFTMAX with gathered exponentials; included by the file of each x86 ISA, which supplies Vec.
+//
+// The table is widened to 32 bits when the engine is made, so that a gather reads whole entries. With C < 2^46 the row
+// factor R fits 31 bits, and E * R is one 32 x 32 bit product.
+#pragma once
+
+#include "kernels/softmax/softmax_rows.hpp"
+#include "kernels/x86/vector_runs.hpp"
+
+namespace openbpu::kernels {
+namespace {
+
+bool narrow_factor(const SoftmaxParams& p) { return p.flip == 0x80 && p.C < std::uint64_t{1} << 46; }
+
+Plan plan(const SoftmaxParams& p) { return {256 * 4, 0, p.out.n * p.out.h}; }
+
+void pack(const SoftmaxParams& p, std::uint8_t* packed) {
+  auto* table = reinterpret_cast<std::uint32_t*>(packed);
+  for (std::int32_t i = 0; i < 256; ++i) table[i] = p.exp[i];
+}
+
+OPENBPU_INLINE std::uint8_t highest(const std::uint8_t* in, std::int32_t n) {
+  std::uint8_t top = 0;
+  std::int32_t i = 0;
+  if (n >= Vec::kBytes) {
+    Vec::R best = Vec::zero();
+    for (; i + Vec::kBytes <= n; i += Vec::kBytes) best = Vec::max_u8(best, Vec::load(in + i));
+    alignas(64) std::uint8_t bytes[Vec::kBytes];
+    Vec::store(bytes, best);
+    for (const std::uint8_t byte : bytes) top = byte > top ? byte : top;
+  }
+  for (; i < n; ++i) top = in[i] > top ? in[i] : top;
+  return top;
+}
+
+// Sums of up to 2^15 vectors of entries below 2^16 stay in 32 bits; c is at most 65535.
+OPENBPU_INLINE std::uint64_t total(const std::uint8_t* in, std::int32_t n, std::int32_t top,
+                                   const std::uint32_t* table) {
+  const Vec::R tops = Vec::set32(top);
+  Vec::R sum = Vec::zero();
+  std::int32_t i = 0;
+  for (; i + Vec::kWords <= n; i += Vec::kWords)
+    sum = Vec::add32(sum, Vec::gather32(table, Vec::sub32(tops, Vec::widen_u8(in + i))));
+  alignas(64) std::uint32_t lanes[Vec::kWords];
+  Vec::store(lanes, sum);
+  std::uint64_t result = 0;
+  for (const std::uint32_t lane : lanes) result += lane;
+  for (; i < n; ++i) result += table[top - in[i]];
+  return result;
+}
+
+void run_pixel(const SoftmaxParams& p, const std::uint32_t* table, const std::uint8_t* in, std::uint8_t* out) {
+  const std::int32_t n = p.in.c, top = highest(in, n);
+  const std::uint64_t sum = total(in, n, top, table), R = (p.C + sum / 2) / sum;
+  const Vec::R tops = Vec::set32(top), factor = Vec::set64(R), half = Vec::set64(std::uint64_t{1} << 37);
+  const Vec::R zero_point = Vec::set32(p.zero), lo = Vec::set32(p.lo), hi = Vec::set32(p.hi), offset = Vec::set32(128);
+  const auto scaled = [&](Vec::R e) { return Vec::shift_right_u64<38>(Vec::add64(Vec::mul_u32_64(e, factor), half)); };
+  for (std::int32_t i = 0; i < n; i += Vec::kWords) {
+    // Bytes behind the row may exceed the maximum: their index is kept inside the table.
+    const Vec::R index = Vec::max32(Vec::sub32(tops, Vec::widen_u8(in + i)), Vec::zero());
+    const Vec::R e = Vec::gather32(table, index);
+    const Vec::R odd = Vec::shift_left_64_by_32(scaled(Vec::shift_right_u64<32>(e)));
+    Vec::R y = Vec::add32(Vec::or_(scaled(e), odd), zero_point);
+    y = Vec::add32(Vec::min32(Vec::max32(y, lo), hi), offset);
+    std::uint8_t bytes[Vec::kWords];
+    Vec::store_low_bytes(bytes, y);
+    __builtin_memcpy(out + i, bytes, static_cast<std::size_t>(x86::min(Vec::kWords, n - i)));
+  }
+}
+
+void run(const SoftmaxParams& p, const std::uint8_t* packed, std::uint8_t*, std::int32_t begin, std::int32_t end) {
+  const auto* table = reinterpret_cast<const std::uint32_t*>(packed);
+  for (std::int32_t unit = begin; unit < end; ++unit) {
+    const std::int32_t n = unit / p.out.h, y = unit % p.out.h;
+    for (std::int32_t x = 0; x < p.out.w; ++x)
+      run_pixel(p, table, p.in.data + n * p.in.sn + y * p.in.sh + x * p.in.sw,
+                p.out.data + n * p.out.sn + y * p.out.sh + x * p.out.sw);
+  }
+}
+
+}  // namespace
+}  // namespace openbpu::kernels

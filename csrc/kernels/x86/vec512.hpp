@@ -1,0 +1,83 @@
+// One AVX-512 register under the names that the element-wise kernels use; vec256.hpp is its twin.
+#pragma once
+
+#include <immintrin.h>
+
+#include "kernels/x86/arithmetic.hpp"
+
+namespace openbpu::kernels {
+namespace {
+
+struct Vec {
+  using R = __m512i;
+  using F = __m512;
+  static constexpr std::int32_t kBytes = 64, kWords = 16;
+  static constexpr Isa kIsa = Isa::Avx512Vnni;
+
+  OPENBPU_INLINE R load(const void* p) { return _mm512_loadu_si512(p); }
+  OPENBPU_INLINE void store(void* p, R v) { _mm512_storeu_si512(p, v); }
+  OPENBPU_INLINE R zero() { return _mm512_setzero_si512(); }
+  OPENBPU_INLINE R set8(std::int32_t v) { return _mm512_set1_epi8(static_cast<char>(v)); }
+  OPENBPU_INLINE R set16(std::int32_t v) { return _mm512_set1_epi16(static_cast<std::int16_t>(v)); }
+  OPENBPU_INLINE R set32(std::int32_t v) { return _mm512_set1_epi32(v); }
+  OPENBPU_INLINE R set64(std::uint64_t v) { return _mm512_set1_epi64(static_cast<long long>(v)); }
+  // Sixteen bytes in every 128-bit lane.
+  OPENBPU_INLINE R table16(const void* p) {
+    return _mm512_broadcast_i32x4(_mm_loadu_si128(static_cast<const __m128i*>(p)));
+  }
+
+  OPENBPU_INLINE R low8(R a, R b) { return _mm512_unpacklo_epi8(a, b); }
+  OPENBPU_INLINE R high8(R a, R b) { return _mm512_unpackhi_epi8(a, b); }
+  OPENBPU_INLINE R low16(R a, R b) { return _mm512_unpacklo_epi16(a, b); }
+  OPENBPU_INLINE R high16(R a, R b) { return _mm512_unpackhi_epi16(a, b); }
+  OPENBPU_INLINE R narrow32(R a, R b) { return _mm512_packs_epi32(a, b); }
+  OPENBPU_INLINE R narrow16(R a, R b) { return _mm512_packs_epi16(a, b); }
+
+  OPENBPU_INLINE R add8(R a, R b) { return _mm512_add_epi8(a, b); }
+  OPENBPU_INLINE R adds_u8(R a, R b) { return _mm512_adds_epu8(a, b); }
+  OPENBPU_INLINE R add16(R a, R b) { return _mm512_add_epi16(a, b); }
+  OPENBPU_INLINE R add32(R a, R b) { return _mm512_add_epi32(a, b); }
+  OPENBPU_INLINE R sub16(R a, R b) { return _mm512_sub_epi16(a, b); }
+  OPENBPU_INLINE R sub32(R a, R b) { return _mm512_sub_epi32(a, b); }
+  OPENBPU_INLINE R madd16(R a, R b) { return _mm512_madd_epi16(a, b); }
+  OPENBPU_INLINE R mul32(R a, R b) { return _mm512_mullo_epi32(a, b); }
+  OPENBPU_INLINE R mul_u32_64(R a, R b) { return _mm512_mul_epu32(a, b); }
+  OPENBPU_INLINE R add64(R a, R b) { return _mm512_add_epi64(a, b); }
+  template <int N>
+  OPENBPU_INLINE R shift_right_u64(R a) {
+    return _mm512_srli_epi64(a, N);
+  }
+  OPENBPU_INLINE R shift_left_64_by_32(R a) { return _mm512_slli_epi64(a, 32); }
+  OPENBPU_INLINE R shift_right32(R a, std::int32_t n) { return _mm512_sra_epi32(a, _mm_cvtsi32_si128(n)); }
+  OPENBPU_INLINE R or_(R a, R b) { return _mm512_or_si512(a, b); }
+  OPENBPU_INLINE R xor_(R a, R b) { return _mm512_xor_si512(a, b); }
+  OPENBPU_INLINE R min8(R a, R b) { return _mm512_min_epi8(a, b); }
+  OPENBPU_INLINE R max8(R a, R b) { return _mm512_max_epi8(a, b); }
+  OPENBPU_INLINE R max_u8(R a, R b) { return _mm512_max_epu8(a, b); }
+  OPENBPU_INLINE R min32(R a, R b) { return _mm512_min_epi32(a, b); }
+  OPENBPU_INLINE R max32(R a, R b) { return _mm512_max_epi32(a, b); }
+  OPENBPU_INLINE R shuffle(R table, R index) { return _mm512_shuffle_epi8(table, index); }
+  OPENBPU_INLINE R gather32(const std::uint32_t* base, R index) { return _mm512_i32gather_epi32(index, base, 4); }
+
+  // kWords bytes to int32 and back (low bytes of every word).
+  OPENBPU_INLINE R widen_u8(const std::uint8_t* p) {
+    return _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+  }
+  OPENBPU_INLINE void store_low_bytes(std::uint8_t* p, R v) {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(v));
+  }
+
+  OPENBPU_INLINE F load_float(const void* p) { return _mm512_loadu_ps(static_cast<const float*>(p)); }
+  OPENBPU_INLINE void store_float(void* p, F v) { _mm512_storeu_ps(static_cast<float*>(p), v); }
+  OPENBPU_INLINE F set_float(float v) { return _mm512_set1_ps(v); }
+  OPENBPU_INLINE F divide(F a, F b) { return _mm512_div_ps(a, b); }
+  OPENBPU_INLINE F multiply(F a, F b) { return _mm512_mul_ps(a, b); }
+  // NaN becomes 0.
+  OPENBPU_INLINE F clean(F a) { return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(a, a, _CMP_ORD_Q), a); }
+  OPENBPU_INLINE F clamp(F a, F lo, F hi) { return _mm512_min_ps(_mm512_max_ps(a, lo), hi); }
+  OPENBPU_INLINE R to_int(F a) { return _mm512_cvtps_epi32(a); }  // round half to even
+  OPENBPU_INLINE F to_float(R a) { return _mm512_cvtepi32_ps(a); }
+};
+
+}  // namespace
+}  // namespace openbpu::kernels

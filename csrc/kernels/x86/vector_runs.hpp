@@ -1,0 +1,55 @@
+// Walks element-wise operators as runs of contiguous bytes: whole rows where pixels lie dense, else pixel by pixel.
+// Needs Vec of vec256.hpp or vec512.hpp.
+#pragma once
+
+#include "kernels/kernel.hpp"
+
+namespace openbpu::kernels {
+namespace {
+
+// One unit is one row of one image.
+template <class Params>
+Plan plan_rows(const Params& p) {
+  return {0, 0, p.out.n * p.out.h};
+}
+
+template <class Params>
+bool stored_unsigned(const Params& p) {
+  return p.flip == 0x80;
+}
+
+// Stores the first n bytes of v, 0 < n <= kBytes.
+OPENBPU_INLINE void store_run(std::uint8_t* out, Vec::R v, std::int32_t n) {
+  if (n >= Vec::kBytes) {
+    Vec::store(out, v);
+    return;
+  }
+  alignas(64) std::uint8_t bytes[Vec::kBytes];
+  Vec::store(bytes, v);
+  __builtin_memcpy(out, bytes, static_cast<std::size_t>(n));
+}
+
+// Clamped int8 values as stored.
+struct ByteClamp {
+  Vec::R lo, hi;
+  ByteClamp(std::int32_t low, std::int32_t high) : lo(Vec::set8(low)), hi(Vec::set8(high)) {}
+  OPENBPU_INLINE Vec::R apply_to(const ByteClamp& c, Vec::R v) {
+    return Vec::xor_(Vec::min8(Vec::max8(v, c.lo), c.hi), Vec::set8(-128));
+  }
+};
+
+// Calls op(in, out, n) for each run of units [begin, end).
+template <class Params, class Op>
+OPENBPU_INLINE void for_each_run(const Params& p, const View& in, std::int32_t begin, std::int32_t end, Op op) {
+  const bool dense = in.sw == in.c && p.out.sw == p.out.c;
+  const std::int32_t pixels = dense ? 1 : p.out.w, run = dense ? p.out.w * p.out.c : p.out.c;
+  for (std::int32_t unit = begin; unit < end; ++unit) {
+    const std::int32_t n = unit / p.out.h, y = unit % p.out.h;
+    const std::uint8_t* from = in.data + n * in.sn + y * in.sh;
+    std::uint8_t* to = p.out.data + n * p.out.sn + y * p.out.sh;
+    for (std::int32_t x = 0; x < pixels; ++x) op(from + x * in.sw, to + x * p.out.sw, run);
+  }
+}
+
+}  // namespace
+}  // namespace openbpu::kernels
