@@ -6,6 +6,7 @@
 #include <array>
 #include <cstring>
 #include <random>
+#include <string>
 #include <vector>
 
 #include "container/program.hpp"
@@ -146,7 +147,8 @@ class ProgramBuilder {
     p.bytes = isa::element_size(type);
     for (std::size_t k = 0; k < 4; ++k) p.bytes *= p.shape[k] = shape[k];
     p.name = static_cast<std::uint32_t>(parts_.strings.size());
-    string(direction == 0 ? "x" : "y");
+    const std::string name = (direction == 0 ? "x" : "y") + std::to_string(ports.size());
+    string(name.c_str());
     ports.push_back(p);
     return static_cast<std::uint8_t>(ports.size() - 1);
   }
