@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import onnx
+import onnx_ir as ir
 from google.protobuf.message import DecodeError
 from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 
@@ -93,8 +94,21 @@ def _checked(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
     try:
         if any(not o.type.tensor_type.HasField("shape") for o in model.graph.output):
             model = onnx.shape_inference.infer_shapes(model)  # common in exported files, refused by the checker
-        onnx.checker.check_model(model)
+        return _check(model)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelError("must be a valid ONNX model", where=where, seen=first) from error
+
+
+def _check(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The checked model; nodes in the wrong order, which some converters leave, are sorted."""
+    try:
+        onnx.checker.check_model(model)
+    except onnx.checker.ValidationError as error:
+        if "topologically sorted" not in str(error):
+            raise
+        graph = ir.from_proto(model)
+        graph.graph.sort()  # ValueError if there is a cycle
+        model = ir.to_proto(graph)
+        onnx.checker.check_model(model)
     return model

@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 from onnx import TensorProto, numpy_helper
+from onnx_ir.passes.common import RemoveUnusedNodesPass
 from onnxscript import optimizer, rewriter
 from onnxscript.rewriter.rules.common import (
     fuse_batchnorm_into_conv_rule,
@@ -19,6 +20,7 @@ from onnxscript.rewriter.rules.common import (
 )
 
 from openbpu.errors import ModelError
+from openbpu.frontend.folding import fold_arithmetic
 
 _OPSET = 17  # of clean float models; newer ones stay as they are
 _RULES = [
@@ -36,31 +38,44 @@ def prepare(model: onnx.ModelProto, input_shapes: Mapping[str, tuple[int, ...]] 
     """A clean float model: opset 17 or newer, static shapes, BatchNormalization and constants folded, nodes named.
 
     A dynamic batch becomes 1; other dynamic dimensions are fixed by `input_shapes` or refused. float16 weights become
-    float32. The outputs are those of the given model up to float rounding. Raises ModelError.
+    float32. The outputs are those of the given model up to float rounding. Changes `model`. Raises ModelError.
     """
+    _fix_constants(model)
     _fix_shapes(model, input_shapes or {})
     _widen_floats(model)
     model = _upgraded(model)
     model = _inferred(model)
     model = _simplified(model)
-    _fold_bias_adds(model)
+    fold_arithmetic(model)
+    model = _without_dead_code(model)
     _name_nodes(model)
     return _inferred(model)
 
 
 def prepare_qdq(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A quantised model with static shapes and named nodes; Q and DQ nodes stay as they are. Raises ModelError."""
+    """A quantised model with static shapes and named nodes; Q and DQ nodes stay as they are.
+
+    Changes `model`. Raises ModelError.
+    """
+    _fix_constants(model)
     _fix_shapes(model, {})
     _name_nodes(model)
     return _inferred(model)
 
 
-# ---- shapes
+# ---- inputs
+
+
+def _fix_constants(model: onnx.ModelProto) -> None:
+    """An initialiser that is listed as an input too, as old exporters do, is a constant and no input."""
+    constants = {t.name for t in model.graph.initializer}
+    kept = [i for i in model.graph.input if i.name not in constants]
+    del model.graph.input[:]
+    model.graph.input.extend(kept)
 
 
 def _fix_shapes(model: onnx.ModelProto, wanted: Mapping[str, tuple[int, ...]]) -> None:
-    initialisers = {t.name for t in model.graph.initializer}
-    inputs = {i.name: i for i in model.graph.input if i.name not in initialisers}
+    inputs = {i.name: i for i in model.graph.input}
     for name in wanted:
         if name not in inputs:
             raise ModelError(
@@ -157,6 +172,12 @@ def _simplified(model: onnx.ModelProto) -> onnx.ModelProto:
         raise ModelError("the model cannot be simplified", where=model.graph.name, seen=_first_line(error)) from error
 
 
+def _without_dead_code(model: onnx.ModelProto) -> onnx.ModelProto:
+    graph = ir.from_proto(model)
+    RemoveUnusedNodesPass()(graph)
+    return ir.to_proto(graph)
+
+
 def _widen_floats(model: onnx.ModelProto) -> None:
     """float16 and bfloat16 models are float32 models with smaller files."""
 
@@ -176,50 +197,6 @@ def _widen_floats(model: onnx.ModelProto) -> None:
     for info in [*model.graph.input, *model.graph.output]:
         if info.type.tensor_type.elem_type in _REDUCED:
             info.type.tensor_type.elem_type = TensorProto.FLOAT
-
-
-def _fold_bias_adds(model: onnx.ModelProto) -> None:
-    """Conv followed by Add of a constant per channel: the constant becomes the bias."""
-    graph = model.graph
-    constants = {t.name: t for t in graph.initializer}
-    uses: dict[str, int] = {}
-    for name in [*(n for node in graph.node for n in node.input), *(o.name for o in graph.output)]:
-        uses[name] = uses.get(name, 0) + 1
-    producers = {out: node for node in graph.node for out in node.output}
-    for node in list(graph.node):
-        if node.op_type != "Add":
-            continue
-        for data, other in (node.input, node.input[::-1]):
-            conv = producers.get(data)
-            if conv is None or conv.op_type != "Conv" or other not in constants or uses[data] != 1:
-                continue
-            if _add_to_bias(graph, conv, constants, numpy_helper.to_array(constants[other])):
-                conv.output[0] = node.output[0]
-                graph.node.remove(node)
-                break
-
-
-def _add_to_bias(
-    graph: onnx.GraphProto, conv: onnx.NodeProto, constants: dict[str, TensorProto], extra: np.ndarray
-) -> bool:
-    if conv.input[1] not in constants:
-        return False
-    weight = constants[conv.input[1]]
-    channels, rank = weight.dims[0], len(weight.dims)
-    shape = (1,) * (rank - extra.ndim) + extra.shape
-    if len(shape) != rank or any(n != 1 for i, n in enumerate(shape) if i != 1) or extra.size not in (1, channels):
-        return False
-    bias = np.zeros(channels, np.float32)
-    if len(conv.input) > 2 and conv.input[2]:
-        if conv.input[2] not in constants:
-            return False
-        bias = numpy_helper.to_array(constants[conv.input[2]])
-    name = f"{conv.output[0]}/bias"
-    graph.initializer.append(numpy_helper.from_array((bias + extra.reshape(-1)).astype(np.float32), name))
-    constants[name] = graph.initializer[-1]
-    del conv.input[2:]
-    conv.input.append(name)
-    return True
 
 
 def _name_nodes(model: onnx.ModelProto) -> None:
