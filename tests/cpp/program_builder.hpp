@@ -134,8 +134,8 @@ class ProgramBuilder {
   }
 
  private:
-  void string(const char* text) {
-    for (; *text; ++text) parts_.strings.push_back(static_cast<std::uint8_t>(*text));
+  void string(const std::string& text) {
+    parts_.strings.insert(parts_.strings.end(), text.begin(), text.end());
     parts_.strings.push_back(0);
   }
 
@@ -148,7 +148,7 @@ class ProgramBuilder {
     for (std::size_t k = 0; k < 4; ++k) p.bytes *= p.shape[k] = shape[k];
     p.name = static_cast<std::uint32_t>(parts_.strings.size());
     const std::string name = (direction == 0 ? "x" : "y") + std::to_string(ports.size());
-    string(name.c_str());
+    string(name);
     ports.push_back(p);
     return static_cast<std::uint8_t>(ports.size() - 1);
   }
