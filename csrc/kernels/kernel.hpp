@@ -7,7 +7,7 @@
 //
 // Memory. Rows write only the bytes of the output view. Rows of the MAC and VEC groups may read up to kSlack bytes
 // past the last byte of an operand (the engine's arenas have that room); layout and quantise rows read exactly, because
-// their operands may be the caller's memory.
+// their operands may be the caller's memory (of DEQUANTIZE, only the float side).
 //
 // Threads. `plan` cuts the work into `units` of roughly equal cost; `run` computes units [begin, end) and touches no
 // byte of another unit's output, so that any split over threads gives the same bytes.

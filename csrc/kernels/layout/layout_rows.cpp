@@ -4,6 +4,12 @@ namespace openbpu::kernels {
 
 Rows<CopyParams> copy_rows() {
   static const Row<CopyParams> rows[] = {
+#ifdef OPENBPU_HAS_AVX512VNNI
+      kCopyAvx512Vnni,
+#endif
+#ifdef OPENBPU_HAS_AVX2
+      kCopyAvx2,
+#endif
       kCopyScalar,
   };
   return {rows, sizeof rows / sizeof rows[0]};

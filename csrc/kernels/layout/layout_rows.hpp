@@ -5,6 +5,8 @@
 
 namespace openbpu::kernels {
 
+extern const Row<CopyParams> kCopyAvx512Vnni;
+extern const Row<CopyParams> kCopyAvx2;
 extern const Row<CopyParams> kCopyScalar;
 extern const Row<FillParams> kFillScalar;
 

@@ -4,6 +4,12 @@ namespace openbpu::kernels {
 
 Rows<QuantizeParams> quantize_rows() {
   static const Row<QuantizeParams> rows[] = {
+#ifdef OPENBPU_HAS_AVX512VNNI
+      kQuantizeAvx512Vnni,
+#endif
+#ifdef OPENBPU_HAS_AVX2
+      kQuantizeAvx2,
+#endif
       kQuantizeScalar,
   };
   return {rows, sizeof rows / sizeof rows[0]};
@@ -11,6 +17,12 @@ Rows<QuantizeParams> quantize_rows() {
 
 Rows<QuantizeParams> dequantize_rows() {
   static const Row<QuantizeParams> rows[] = {
+#ifdef OPENBPU_HAS_AVX512VNNI
+      kDequantizeAvx512Vnni,
+#endif
+#ifdef OPENBPU_HAS_AVX2
+      kDequantizeAvx2,
+#endif
       kDequantizeScalar,
   };
   return {rows, sizeof rows / sizeof rows[0]};

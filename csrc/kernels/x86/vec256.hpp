@@ -49,6 +49,9 @@ struct Vec {
   }
   OPENBPU_INLINE R shift_left_64_by_32(R a) { return _mm256_slli_epi64(a, 32); }
   OPENBPU_INLINE R shift_right32(R a, std::int32_t n) { return _mm256_sra_epi32(a, _mm_cvtsi32_si128(n)); }
+  OPENBPU_INLINE R shift_left32(R a, std::int32_t n) { return _mm256_sll_epi32(a, _mm_cvtsi32_si128(n)); }
+  OPENBPU_INLINE R shift_right_u32(R a, std::int32_t n) { return _mm256_srl_epi32(a, _mm_cvtsi32_si128(n)); }
+  OPENBPU_INLINE R and_(R a, R b) { return _mm256_and_si256(a, b); }
   OPENBPU_INLINE R or_(R a, R b) { return _mm256_or_si256(a, b); }
   OPENBPU_INLINE R xor_(R a, R b) { return _mm256_xor_si256(a, b); }
   OPENBPU_INLINE R min8(R a, R b) { return _mm256_min_epi8(a, b); }
@@ -59,6 +62,14 @@ struct Vec {
   OPENBPU_INLINE R shuffle(R table, R index) { return _mm256_shuffle_epi8(table, index); }
   OPENBPU_INLINE R gather32(const std::uint32_t* base, R index) {
     return _mm256_i32gather_epi32(reinterpret_cast<const int*>(base), index, 4);
+  }
+
+  // Four bytes from base + each offset; offsets 0, n, 2 n, ...
+  OPENBPU_INLINE R gather_bytes(const std::uint8_t* base, R offsets) {
+    return _mm256_i32gather_epi32(reinterpret_cast<const int*>(base), offsets, 1);
+  }
+  OPENBPU_INLINE R step32(std::int32_t n) {
+    return _mm256_mullo_epi32(_mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7), _mm256_set1_epi32(n));
   }
 
   // kWords bytes to int32 and back (low bytes of every word).

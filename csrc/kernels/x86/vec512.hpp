@@ -49,6 +49,9 @@ struct Vec {
   }
   OPENBPU_INLINE R shift_left_64_by_32(R a) { return _mm512_slli_epi64(a, 32); }
   OPENBPU_INLINE R shift_right32(R a, std::int32_t n) { return _mm512_sra_epi32(a, _mm_cvtsi32_si128(n)); }
+  OPENBPU_INLINE R shift_left32(R a, std::int32_t n) { return _mm512_sll_epi32(a, _mm_cvtsi32_si128(n)); }
+  OPENBPU_INLINE R shift_right_u32(R a, std::int32_t n) { return _mm512_srl_epi32(a, _mm_cvtsi32_si128(n)); }
+  OPENBPU_INLINE R and_(R a, R b) { return _mm512_and_si512(a, b); }
   OPENBPU_INLINE R or_(R a, R b) { return _mm512_or_si512(a, b); }
   OPENBPU_INLINE R xor_(R a, R b) { return _mm512_xor_si512(a, b); }
   OPENBPU_INLINE R min8(R a, R b) { return _mm512_min_epi8(a, b); }
@@ -58,6 +61,15 @@ struct Vec {
   OPENBPU_INLINE R max32(R a, R b) { return _mm512_max_epi32(a, b); }
   OPENBPU_INLINE R shuffle(R table, R index) { return _mm512_shuffle_epi8(table, index); }
   OPENBPU_INLINE R gather32(const std::uint32_t* base, R index) { return _mm512_i32gather_epi32(index, base, 4); }
+
+  // Four bytes from base + each offset; offsets 0, n, 2 n, ...
+  OPENBPU_INLINE R gather_bytes(const std::uint8_t* base, R offsets) {
+    return _mm512_i32gather_epi32(offsets, base, 1);
+  }
+  OPENBPU_INLINE R step32(std::int32_t n) {
+    return _mm512_mullo_epi32(_mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15),
+                              _mm512_set1_epi32(n));
+  }
 
   // kWords bytes to int32 and back (low bytes of every word).
   OPENBPU_INLINE R widen_u8(const std::uint8_t* p) {

@@ -1,0 +1,160 @@
+// QUANTIZE and DEQUANTIZE with the change of layout; included by the file of each x86 ISA, which supplies Vec.
+//
+// Clamping before rounding is the same as after it, because the limits are integers, and keeps the conversion to int32
+// in range. Division is IEEE division; conversion rounds half to even.
+#pragma once
+
+#include "kernels/quantize/quantize_rows.hpp"
+#include "kernels/x86/vector_runs.hpp"
+
+namespace openbpu::kernels {
+namespace {
+
+bool unsigned_side(const QuantizeParams& p) { return p.flip == 0x80; }
+
+// ---- quantise
+
+struct Quantiser {
+  Vec::F scale, lo, hi;
+  Vec::R offset;  // zero point + 128
+
+  explicit Quantiser(const QuantizeParams& p)
+      : scale(Vec::set_float(p.scale)),
+        lo(Vec::set_float(static_cast<float>(-128 - p.zero))),
+        hi(Vec::set_float(static_cast<float>(127 - p.zero))),
+        offset(Vec::set32(p.zero + 128)) {}
+};
+
+// Stored bytes of kWords floats, one per 32-bit lane.
+OPENBPU_INLINE Vec::R quantise(const Quantiser& q, const std::uint8_t* in) {
+  const Vec::F x = Vec::clean(Vec::divide(Vec::load_float(in), q.scale));
+  return Vec::add32(Vec::to_int(Vec::clamp(x, q.lo, q.hi)), q.offset);
+}
+
+// n contiguous floats to contiguous bytes.
+OPENBPU_INLINE void quantise_run(const Quantiser& q, const std::uint8_t* in, std::uint8_t* out, std::int32_t n) {
+  std::int32_t i = 0;
+  for (; i + Vec::kWords <= n; i += Vec::kWords) Vec::store_low_bytes(out + i, quantise(q, in + i * 4));
+  if (i == n) return;
+  alignas(64) std::uint8_t floats[Vec::kWords * 4] = {}, bytes[Vec::kWords];
+  __builtin_memcpy(floats, in + i * 4, static_cast<std::size_t>(n - i) * 4);
+  Vec::store_low_bytes(bytes, quantise(q, floats));
+  __builtin_memcpy(out + i, bytes, static_cast<std::size_t>(n - i));
+}
+
+// Three planes to pixels of three bytes.
+OPENBPU_INLINE void quantise_rgb(const Quantiser& q, const std::uint8_t* in, std::int64_t plane, std::uint8_t* out,
+                                 std::int32_t pixels, std::uint8_t* scratch) {
+  static constexpr std::uint8_t kPick[16] = {0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, 0x80, 0x80, 0x80, 0x80};
+  const Vec::R pick = Vec::table16(kPick);
+  std::int32_t x = 0;
+  for (; x + Vec::kWords <= pixels; x += Vec::kWords) {
+    const Vec::R r = quantise(q, in + x * 4), g = quantise(q, in + plane + x * 4),
+                 b = quantise(q, in + 2 * plane + x * 4);
+    const Vec::R rgb = Vec::or_(r, Vec::or_(Vec::shift_left32(g, 8), Vec::shift_left32(b, 16)));
+    alignas(64) std::uint8_t lanes[Vec::kBytes];
+    Vec::store(lanes, Vec::shuffle(rgb, pick));
+    for (std::int32_t lane = 0; lane < Vec::kBytes / 16; ++lane)
+      __builtin_memcpy(out + 3 * x + 12 * lane, lanes + 16 * lane, 12);
+  }
+  for (std::int32_t c = 0; c < 3; ++c) {
+    quantise_run(q, in + c * plane + x * 4, scratch, pixels - x);
+    for (std::int32_t i = x; i < pixels; ++i) out[3 * i + c] = scratch[i - x];
+  }
+}
+
+Plan plan_quantize(const QuantizeParams& p) {
+  return {0, x86::align64(static_cast<std::size_t>(p.out.w) + 64), p.out.n * p.out.h};
+}
+
+void run_quantize(const QuantizeParams& p, const std::uint8_t*, std::uint8_t* scratch, std::int32_t begin,
+                  std::int32_t end) {
+  const Quantiser q(p);
+  const bool pixels_dense = p.out.sw == p.out.c, interleaved = p.in.sc == 4 && p.in.sw == 4 * p.in.c;
+  for (std::int32_t unit = begin; unit < end; ++unit) {
+    const std::int32_t n = unit / p.out.h, y = unit % p.out.h;
+    const std::uint8_t* in = p.in.data + n * p.in.sn + y * p.in.sh;
+    std::uint8_t* out = p.out.data + n * p.out.sn + y * p.out.sh;
+    if (interleaved && pixels_dense) {
+      quantise_run(q, in, out, p.out.w * p.out.c);
+    } else if (p.in.sw == 4 && p.out.c == 3 && pixels_dense) {
+      quantise_rgb(q, in, p.in.sc, out, p.out.w, scratch);
+    } else if (p.in.sw == 4) {
+      for (std::int32_t c = 0; c < p.out.c; ++c) {
+        quantise_run(q, in + c * p.in.sc, scratch, p.out.w);
+        for (std::int32_t x = 0; x < p.out.w; ++x) out[x * p.out.sw + c] = scratch[x];
+      }
+    } else {
+      for (std::int32_t x = 0; x < p.out.w; ++x) quantise_run(q, in + x * p.in.sw, out + x * p.out.sw, p.out.c);
+    }
+  }
+}
+
+// Rows of floats, or floats channel by channel within a pixel.
+bool quantises(const QuantizeParams& p) { return unsigned_side(p) && (p.in.sw == 4 || p.in.sc == 4); }
+
+// ---- dequantise
+
+struct Dequantiser {
+  Vec::F scale;
+  Vec::R offset;  // -(zero point + 128)
+
+  explicit Dequantiser(const QuantizeParams& p) : scale(Vec::set_float(p.scale)), offset(Vec::set32(-p.zero - 128)) {}
+};
+
+OPENBPU_INLINE Vec::F dequantise(const Dequantiser& d, Vec::R bytes) {
+  return Vec::multiply(Vec::to_float(Vec::add32(bytes, d.offset)), d.scale);
+}
+
+OPENBPU_INLINE void store_floats(std::uint8_t* out, Vec::F v, std::int32_t n) {
+  if (n >= Vec::kWords) {
+    Vec::store_float(out, v);
+    return;
+  }
+  alignas(64) float floats[Vec::kWords];
+  Vec::store_float(floats, v);
+  __builtin_memcpy(out, floats, static_cast<std::size_t>(n) * 4);
+}
+
+// Pixels of bytes to planes of floats: four channels of kWords pixels per gather. Offsets of pixels that are not there
+// repeat the first one.
+OPENBPU_INLINE void dequantise_planes(const Dequantiser& d, const View& in, const std::uint8_t* from, std::uint8_t* to,
+                                      std::int64_t plane) {
+  const Vec::R byte = Vec::set32(0xFF);
+  for (std::int32_t x = 0; x < in.w; x += Vec::kWords) {
+    const std::int32_t pixels = x86::min(Vec::kWords, in.w - x);
+    const Vec::R last = Vec::set32((pixels - 1) * static_cast<std::int32_t>(in.sw));
+    const Vec::R offsets = Vec::min32(Vec::step32(static_cast<std::int32_t>(in.sw)), last);
+    for (std::int32_t c = 0; c < in.c; c += 4) {
+      const Vec::R four = Vec::gather_bytes(from + x * in.sw + c, offsets);
+      for (std::int32_t j = 0; j < 4 && c + j < in.c; ++j)
+        store_floats(to + (c + j) * plane + x * 4, dequantise(d, Vec::and_(Vec::shift_right_u32(four, 8 * j), byte)),
+                     pixels);
+    }
+  }
+}
+
+void run_dequantize(const QuantizeParams& p, const std::uint8_t*, std::uint8_t*, std::int32_t begin, std::int32_t end) {
+  const Dequantiser d(p);
+  const bool dense = p.out.sc == 4 && p.out.sw == 4 * p.out.c && p.in.sw == p.in.c;
+  const std::int32_t pixels = dense ? 1 : p.in.w, run = dense ? p.in.w * p.in.c : p.in.c;
+  for (std::int32_t unit = begin; unit < end; ++unit) {
+    const std::int32_t n = unit / p.out.h, y = unit % p.out.h;
+    const std::uint8_t* in = p.in.data + n * p.in.sn + y * p.in.sh;
+    std::uint8_t* out = p.out.data + n * p.out.sn + y * p.out.sh;
+    if (p.out.sc != 4) {
+      dequantise_planes(d, p.in, in, out, p.out.sc);
+      continue;
+    }
+    for (std::int32_t x = 0; x < pixels; ++x)
+      for (std::int32_t i = 0; i < run; i += Vec::kWords)
+        store_floats(out + x * p.out.sw + i * 4, dequantise(d, Vec::widen_u8(in + x * p.in.sw + i)), run - i);
+  }
+}
+
+bool dequantises(const QuantizeParams& p) {
+  return unsigned_side(p) && (p.out.sc == 4 || p.out.sw == 4) && p.in.sw < (1 << 26);
+}
+
+}  // namespace
+}  // namespace openbpu::kernels
