@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from math import inf
 from typing import Any, TypeVar
 
 import numpy as np
@@ -18,7 +17,7 @@ from openbpu.errors import UnsupportedError
 from openbpu.ir.graph import Value
 from openbpu.ir.quant import QuantParams
 from openbpu.lower import requant
-from openbpu.lower.builder import Extents, GraphBuilder, Shape, memory_shape
+from openbpu.lower.builder import GraphBuilder, Shape, memory_shape
 from openbpu.lower.node import QUANTISE_BETWEEN, Node
 
 Function = Callable[[np.ndarray], np.ndarray]  # element-wise on float64
@@ -166,7 +165,8 @@ class Unary(Expr):
         if self.leaf is not None:
             if self.leaf.quant == quant:
                 return self.leaf
-            return rescale(self.graph, self.leaf, quant, self.origin, name, {"lo": -128, "hi": 127})
+            if self.root is self.leaf:
+                return rescale(self.graph, self.leaf, quant, self.origin, name, {"lo": -128, "hi": 127})
         codes = requant.table(self.reals, quant.s, quant.z)
         out = self.graph.emit("lut8", [self.root], self.shape, quant, self.origin, name=name, consts={"table": codes})
         self.graph.tables[out] = (self.root, codes)
@@ -187,11 +187,6 @@ class Unary(Expr):
             reals = np.asarray(function(self.reals), np.float64)
         return self.step(node, reals=reals, leaf=None)
 
-    def affine(self, gain: np.ndarray, offset: np.ndarray, node: Node) -> Expr:
-        if gain.size == 1 and offset.size == 1:
-            return super().affine(gain, offset, node)
-        return depthwise_affine(self, gain, offset, node)
-
     def move(self, move: Move, node: Node, shape: Shape, pointwise: bool = True) -> Expr:
         if self.leaf is None:
             return super().move(move, node, shape, pointwise)
@@ -203,213 +198,6 @@ class Unary(Expr):
             reals = np.asarray(function(self.reals, other.reals), np.float64)
         origin = tuple(dict.fromkeys((*self.origin, *other.origin, node.name)))
         return Unary(node=node, shape=self.shape, origin=origin, root=self.root, reals=reals)
-
-
-@dataclass(eq=False, kw_only=True)
-class Clamped(Expr):
-    """An operator whose instruction clamps its result to [lo, hi] at no cost."""
-
-    lo: float = -inf
-    hi: float = inf
-
-    def clamp(self, lo: float, hi: float, node: Node) -> Expr:
-        return self.step(node, lo=min(max(self.lo, lo), hi), hi=max(min(self.hi, hi), lo))
-
-    def limits(self, quant: QuantParams) -> dict[str, int]:
-        """The clamp in steps of the result."""
-
-        def level(bound: float) -> int:
-            steps = min(max(bound / quant.s, -1e6), 1e6)
-            return min(max(quant.z + int(requant.round_half_up(steps)), -128), 127)
-
-        return {"lo": level(self.lo), "hi": level(self.hi)}
-
-
-@dataclass(eq=False, kw_only=True)
-class Scaled(Clamped):
-    """A clamped operator that takes a positive real factor into its requantisation."""
-
-    gain: float = 1.0
-
-    def affine(self, gain: np.ndarray, offset: np.ndarray, node: Node) -> Expr:
-        factor = float(gain.ravel()[0])
-        if gain.size == 1 and factor > 0 and not offset.any():
-            return self.step(node, gain=self.gain * factor, lo=self.lo * factor, hi=self.hi * factor)
-        return super().affine(gain, offset, node)
-
-
-@dataclass(eq=False, kw_only=True)
-class Linear(Clamped):
-    """A sum of products with constant weights: conv2d, dwconv2d, tconv2d or matmul.
-
-    weight int8 in the order of ir.graph.KINDS, weight_scale and bias float64 per output channel (bias in real units).
-    """
-
-    kind: str
-    source: Value
-    attrs: dict[str, Any]
-    weight: np.ndarray
-    weight_scale: np.ndarray
-    bias: np.ndarray
-    extents: Extents
-    view: Shape  # ONNX shape of the op's own result; reshaped to `shape` if that differs
-
-    @property
-    def channel_axis(self) -> int:
-        return len(self.shape) - 1 if self.kind == "matmul" else 1
-
-    def affine(self, gain: np.ndarray, offset: np.ndarray, node: Node) -> Expr:
-        channels = len(self.weight)
-        g, b = (np.broadcast_to(np.asarray(a, np.float64).ravel(), channels) for a in (gain, offset))
-        if (self.lo, self.hi) != (-inf, inf) or not g.all():
-            return super().affine(gain, offset, node)
-        weight = self.weight
-        if (g < 0).any():
-            negative = (g < 0).reshape(-1, *[1] * (weight.ndim - 1))
-            if ((weight == -128) & negative).any():
-                node.warn("weights of -128 became 127 in channels that a negative factor turns around")
-            weight = np.where(negative, -np.maximum(weight, -127), weight).astype(np.int8)
-        return self.step(
-            node, weight=weight, weight_scale=self.weight_scale * np.abs(g), bias=self.bias * g + b, lo=-inf, hi=inf
-        )
-
-    def _quantise(self, quant: QuantParams, name: str) -> Value:
-        x = self.source.quant
-        assert x is not None
-        rq = requant.rq8(x.s, x.z, self.weight, self.weight_scale, self.bias, quant.s, quant.z)
-        if rq.coarser:
-            self.node.warn(
-                f"the weights of {len(rq.coarser)} channels were made coarser, because their scale is too small "
-                f"for the scale of the result (first: channel {rq.coarser[0]})"
-            )
-        consts = {"weight": rq.weight, "B": rq.B, "m": rq.m, "s": rq.s}
-        attrs = {**self.attrs, "L": rq.L, **self.limits(quant)}
-        out = self.graph.emit(
-            self.kind,
-            [self.source],
-            self.view,
-            quant,
-            self.origin,
-            name=name,
-            shape=self.extents,
-            attrs=attrs,
-            consts=consts,
-        )
-        return self.graph.reshape(out, self.shape, self.origin)
-
-
-@dataclass(eq=False, kw_only=True)
-class Sum(Clamped):
-    """sign_a * a + sign_b * b; extents of b may be 1."""
-
-    a: Value
-    b: Value
-    sign_a: int = 1
-    sign_b: int = 1
-
-    def _quantise(self, quant: QuantParams, name: str) -> Value:
-        qa, qb = self.a.quant, self.b.quant
-        assert qa is not None and qb is not None
-        p = requant.add(qa.s, qa.z, qb.s, qb.z, quant.s, quant.z, self.sign_a, self.sign_b)
-        attrs = {"ma": p.ma, "mb": p.mb, "C": p.C, "sh": p.sh, **self.limits(quant)}
-        return self.graph.emit("add", [self.a, self.b], self.shape, quant, self.origin, name=name, attrs=attrs)
-
-
-@dataclass(eq=False, kw_only=True)
-class Product(Scaled):
-    """gain * a * b; extents of b may be 1."""
-
-    a: Value
-    b: Value
-
-    def _quantise(self, quant: QuantParams, name: str) -> Value:
-        qa, qb = self.a.quant, self.b.quant
-        assert qa is not None and qb is not None
-        m, sh = requant.multiplier(qa.s * qb.s * self.gain / quant.s)
-        attrs = {"m": m, "sh": sh, **self.limits(quant)}
-        return self.graph.emit("mul", [self.a, self.b], self.shape, quant, self.origin, name=name, attrs=attrs)
-
-
-@dataclass(eq=False, kw_only=True)
-class MatrixProduct(Scaled):
-    """gain * a @ b of two run-time matrices, (n, 1, rows, columns) each."""
-
-    a: Value
-    b: Value
-    transpose_b: bool
-    extents: Extents
-
-    def _quantise(self, quant: QuantParams, name: str) -> Value:
-        qa, qb = self.a.quant, self.b.quant
-        assert qa is not None and qb is not None
-        rq = requant.rq8_dynamic(qa.s, qa.z, qb.s, qb.z, quant.s, quant.z, self.a.shape[3], self.gain)
-        view = (self.extents[0], self.extents[2], self.extents[3])
-        out = self.graph.emit(
-            "matmul_dynamic",
-            [self.a, self.b],
-            view,
-            quant,
-            self.origin,
-            name=name,
-            shape=self.extents,
-            attrs={"transpose_b": self.transpose_b, "L": rq.L, **self.limits(quant)},
-            consts={"B": rq.B, "m": rq.m, "s": rq.s},
-        )
-        out = self.graph.view(out, (1, view[0], view[1], view[2]), view, self.origin)
-        return self.graph.reshape(out, self.shape, self.origin)
-
-
-@dataclass(eq=False, kw_only=True)
-class Mean(Scaled):
-    """An average over windows; `divisors` has one entry, or one per number of taps inside."""
-
-    source: Value
-    attrs: dict[str, Any]
-    divisors: list[int]
-    extents: Extents
-    view: Shape
-
-    def _quantise(self, quant: QuantParams, name: str) -> Value:
-        x = self.source.quant
-        assert x is not None
-        kernel = self.attrs["kernel"]
-        m, sh = requant.mean(x.s * self.gain, quant.s, kernel[0] * kernel[1], self.divisors)
-        out = self.graph.emit(
-            "avgpool",
-            [self.source],
-            self.view,
-            quant,
-            self.origin,
-            name=name,
-            shape=self.extents,
-            attrs={**self.attrs, **self.limits(quant)},
-            consts={"m": m, "sh": sh},
-        )
-        return self.graph.reshape(out, self.shape, self.origin)
-
-
-@dataclass(eq=False, kw_only=True)
-class Softmax(Clamped):
-    """Softmax over the innermost memory axis of `source`."""
-
-    source: Value
-
-    def _quantise(self, quant: QuantParams, name: str) -> Value:
-        x = self.source.quant
-        assert x is not None
-        exp, C = requant.softmax(x.s, quant.s)
-        attrs = {"C": C, **self.limits(quant)}
-        return self.graph.emit(
-            "softmax",
-            [self.source],
-            self.shape,
-            quant,
-            self.origin,
-            name=name,
-            shape=self.source.shape,
-            attrs=attrs,
-            consts={"exp": exp},
-        )
 
 
 @dataclass(eq=False, kw_only=True)
@@ -435,20 +223,6 @@ class Moved(Expr):
         if gain.size > 1 or offset.size > 1 or not self.pointwise:
             return super().affine(gain, offset, node)
         return self.step(node, inner=self.inner.affine(gain, offset, node))
-
-
-@dataclass(eq=False, kw_only=True)
-class Interpolated(Clamped):
-    """A result on the grid of its int8 input `source`, which `apply` computes there."""
-
-    source: Value
-    apply: Move
-
-    def _quantise(self, quant: QuantParams, name: str) -> Value:
-        out = self.apply(self.source)
-        if out.quant == quant and (self.lo, self.hi) == (-inf, inf):
-            return out
-        return rescale(self.graph, out, quant, self.origin, name, self.limits(quant))
 
 
 @dataclass(eq=False, kw_only=True)
@@ -500,25 +274,4 @@ def rescale(
         shape=value.shape,
         attrs={**limits},
         consts=table,
-    )
-
-
-def depthwise_affine(source: Expr, gain: np.ndarray, offset: np.ndarray, node: Node) -> Expr:
-    """A factor and an offset per channel as a depthwise convolution with one tap."""
-    value = source.value(node)
-    channels = value.shape[3]
-    g, b = (np.array(np.broadcast_to(np.asarray(a, np.float64).ravel(), channels)) for a in (gain, offset))
-    weight = (64 * np.sign(g)).astype(np.int8).reshape(channels, 1, 1)
-    return Linear(
-        node=node,
-        shape=source.shape,
-        origin=(*source.origin, node.name),
-        kind="dwconv2d",
-        source=value,
-        attrs={"stride": (1, 1), "dilation": (1, 1), "pads": (0, 0, 0, 0)},
-        weight=weight,
-        weight_scale=np.where(g == 0, 1.0, np.abs(g)) / 64,
-        bias=b,
-        extents=value.shape,
-        view=source.shape,
     )

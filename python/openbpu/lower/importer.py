@@ -173,11 +173,10 @@ class Importer:
         title = proto.name or (proto.output[0] if proto.output else proto.op_type)
         node = self._plain_node(title, proto.op_type, inputs)
         node.attributes, node.outputs = attributes, list(proto.output)
-        node.known = [self.shapes.get(name) for name in proto.output]
         return node
 
     def _plain_node(self, name: str, op: str, inputs: list[Expr | None]) -> Node:
-        return Node(name, op, {}, inputs, [], [], self.opset, self.builder)
+        return Node(name, op, {}, inputs, [], self.opset, self.builder)
 
     def _constant(self, name: str, array: np.ndarray) -> None:
         node = self._plain_node(name, "constant", [])

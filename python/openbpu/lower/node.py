@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from openbpu.errors import ModelWarning, UnsupportedError
-from openbpu.lower.builder import GraphBuilder, Shape
+from openbpu.lower.builder import GraphBuilder
 
 if TYPE_CHECKING:
     from openbpu.lower.expressions import Expr
@@ -18,35 +18,19 @@ QUANTISE_BETWEEN = "put a QuantizeLinear and DequantizeLinear pair in front of t
 
 @dataclass(eq=False)
 class Node:
-    """One node. `inputs` has None for an operand left out; `known` are the shapes of the results, None if unknown."""
+    """One node. `inputs` has None for an operand left out."""
 
     name: str
     op: str
     attributes: dict[str, Any]
     inputs: list[Expr | None]
     outputs: Sequence[str]
-    known: Sequence[Shape | None]
     opset: int
     graph: GraphBuilder
 
     @property
     def where(self) -> str:
         return f"node '{self.name}' ({self.op})"
-
-    @property
-    def shapes(self) -> list[Shape]:
-        """Shapes of the results, as the model states or implies them."""
-        shapes = [shape for shape in self.known if shape is not None]
-        if len(shapes) != len(self.known):
-            raise self.refuse(
-                "the shape of its result must be known", remedy="fix the input shape and simplify the model"
-            )
-        return shapes
-
-    @property
-    def shape(self) -> Shape:
-        """Shape of the first result."""
-        return self.shapes[0]
 
     def attribute(self, name: str, default: Any = None) -> Any:
         return self.attributes.get(name, default)

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from openbpu.lower.builder import Shape, memory_shape
-from openbpu.lower.expressions import Constant, Expr, Linear
+from openbpu.lower.expressions import Constant, Expr
 from openbpu.lower.node import Node
+from openbpu.lower.operators import Linear, affine
 from openbpu.lower.registry import rule
 from openbpu.lower.rules.windows import auto_pad, four_pads, spatial, spatial_shape, window
 from openbpu.lower.weights import bias, symmetric
@@ -167,4 +168,4 @@ def batch_normalization(node: Node) -> Expr:
     x = node.operand(0)
     if x.channel_axis != 1:
         raise node.refuse("its input must have its channels innermost", seen=f"shape {x.shape}")
-    return x.affine(gain, beta - mean * gain, node)
+    return affine(x, gain, beta - mean * gain, node)

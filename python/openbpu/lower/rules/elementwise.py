@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import inf
 
 import numpy as np
 
 from openbpu.ir.graph import Value
 from openbpu.lower.builder import Shape, memory_shape
-from openbpu.lower.expressions import Constant, Expr, Product, Sum, Unary
+from openbpu.lower.expressions import Constant, Expr, Unary
 from openbpu.lower.node import Node
+from openbpu.lower.operators import Product, Sum, affine
 from openbpu.lower.registry import rule
 from openbpu.lower.rules import functions
+from openbpu.lower.rules.operands import scalar
 
 _Binary = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
@@ -32,28 +34,20 @@ def relu(node: Node) -> Expr:
 @rule("Clip")
 def clip(node: Node) -> Expr:
     """A clamp of the operator before it, at no cost; else LUT8."""
-    lo, hi = (_bound(node, index, default) for index, default in ((1, -inf), (2, inf)))
-    return node.operand(0).clamp(lo, hi, node)
-
-
-def _bound(node: Node, index: int, default: float) -> float:
-    bound = node.optional(index)
-    if bound is None:
-        return default
-    if not isinstance(bound, Constant) or bound.real.size != 1:
-        raise node.refuse("its bounds must be constant scalars")
-    return float(bound.real.ravel()[0])
+    return node.operand(0).clamp(scalar(node, 1, -inf), scalar(node, 2, inf), node)
 
 
 @rule("Max", "Min")
 def limit(node: Node) -> Expr:
     """A clamp if one operand is a constant scalar, or LUT8 if both are functions of one tensor."""
-    first, *others = (node.operand(i) for i in range(len(node.inputs)))
+    operands = [node.operand(i) for i in range(len(node.inputs))]
+    first, *others = operands
+    shape = _common_shape(node, operands)
     if isinstance(first, Constant) and others:
         first, others = others[0], [first, *others[1:]]
     combine = np.maximum if node.op == "Max" else np.minimum
     for other in others:
-        if isinstance(other, Constant) and other.real.size == 1 and first.shape == node.shape:
+        if isinstance(other, Constant) and other.real.size == 1 and first.shape == shape:
             bound = float(other.real.ravel()[0])
             first = first.clamp(bound, inf, node) if node.op == "Max" else first.clamp(-inf, bound, node)
         elif isinstance(first, Unary) and isinstance(other, Unary) and _same_root(first, other):
@@ -108,13 +102,21 @@ def arithmetic(node: Node) -> Expr:
     return _two_tensors(node, a, b)
 
 
+def _common_shape(node: Node, operands: Sequence[Expr]) -> Shape:
+    """The shape of the result after broadcasting."""
+    try:
+        return np.broadcast_shapes(*(operand.shape for operand in operands))
+    except ValueError as error:
+        raise node.refuse("shapes must broadcast", seen=[operand.shape for operand in operands]) from error
+
+
 def _same_root(a: Unary, b: Unary) -> bool:
     return a.root is b.root and a.shape == b.shape
 
 
 def _with_constant(node: Node, x: Expr, constant: Constant, reverse: bool) -> Expr | None:
     """The operator as a function or an affine map of `x`; None if the constant varies within a channel."""
-    if x.shape != node.shape:
+    if x.shape != _common_shape(node, [x, constant]):
         return None
     k = np.asarray(constant.real, np.float64)
     one = np.ones(1)
@@ -128,13 +130,13 @@ def _with_constant(node: Node, x: Expr, constant: Constant, reverse: bool) -> Ex
         if not isinstance(x, Unary) and node.op == "Pow":
             return x.map(lambda v: np.power(v, k[0]), node)
     if node.op == "Add":
-        return x.affine(one, k, node)
+        return affine(x, one, k, node)
     if node.op == "Sub":
-        return x.affine(-one, k, node) if reverse else x.affine(one, -k, node)
+        return affine(x, -one, k, node) if reverse else affine(x, one, -k, node)
     if node.op == "Mul":
-        return x.affine(k, np.zeros(1), node)
+        return affine(x, k, np.zeros(1), node)
     if node.op == "Div" and not reverse:
-        return x.affine(1 / k, np.zeros(1), node)
+        return affine(x, 1 / k, np.zeros(1), node)
     if k.size > 1:
         return None
     combine = _ARITHMETIC[node.op]
@@ -143,17 +145,18 @@ def _with_constant(node: Node, x: Expr, constant: Constant, reverse: bool) -> Ex
 
 def _two_tensors(node: Node, a: Expr, b: Expr) -> Expr:
     """Sum, difference or product; the second operand of the instruction is the one that repeats."""
-    left, right = (_aligned(node, operand.value(node), node.shape) for operand in (a, b))
-    extents = memory_shape(node.shape)
+    shape = _common_shape(node, [a, b])
+    left, right = (_aligned(node, operand.value(node), shape) for operand in (a, b))
+    extents = memory_shape(shape)
     signs = (1, -1 if node.op == "Sub" else 1)
     if left.shape != extents and right.shape == extents:
         left, right, signs = right, left, (signs[1], signs[0])
     elif left.shape != extents:
-        left = node.graph.emit("expand", [left], node.shape, left.quant, (node.name,))
+        left = node.graph.emit("expand", [left], shape, left.quant, (node.name,))
     origin = tuple(dict.fromkeys((*a.origin, *b.origin, node.name)))
     if node.op == "Mul":
-        return Product(node=node, shape=node.shape, origin=origin, a=left, b=right)
-    return Sum(node=node, shape=node.shape, origin=origin, a=left, b=right, sign_a=signs[0], sign_b=signs[1])
+        return Product(node=node, shape=shape, origin=origin, a=left, b=right)
+    return Sum(node=node, shape=shape, origin=origin, a=left, b=right, sign_a=signs[0], sign_b=signs[1])
 
 
 def _aligned(node: Node, value: Value, shape: Shape) -> Value:

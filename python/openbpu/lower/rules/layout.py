@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 
 from openbpu.ir.graph import Value
 from openbpu.lower import requant
 from openbpu.lower.builder import Shape, memory_axis, memory_shape
-from openbpu.lower.expressions import Codes, Constant, Expr, Join, Moved, Unary
+from openbpu.lower.expressions import Codes, Expr, Join, Moved, Unary
 from openbpu.lower.node import Node
 from openbpu.lower.registry import rule
+from openbpu.lower.rules.operands import integers, scalar
 
 _FLOAT_TYPES = (1, 10, 11, 16)  # FLOAT, FLOAT16, DOUBLE, BFLOAT16
 _MAX_PIECES = 64
@@ -37,8 +39,45 @@ def cast(node: Node) -> Expr:
 @rule("Reshape", "Flatten", "Squeeze", "Unsqueeze")
 def reshape(node: Node) -> Expr:
     """The same bytes; a COPY where the order of elements in memory differs."""
-    shape = node.shape
-    return node.operand(0).move(lambda v: node.graph.reshape(v, shape, (node.name,)), node, shape)
+    x = node.operand(0)
+    shape = _TARGETS[node.op](node, x.shape)
+    if prod(shape) != prod(x.shape):
+        raise node.refuse("the number of elements must not change", seen=f"{x.shape} to {shape}")
+    return x.move(lambda v: node.graph.reshape(v, shape, (node.name,)), node, shape)
+
+
+def _reshape_target(node: Node, shape: Shape) -> Shape:
+    wanted = integers(node, 1)
+    if not node.attribute("allowzero", 0):
+        wanted = [shape[i] if extent == 0 else extent for i, extent in enumerate(wanted)]
+    known = prod(extent for extent in wanted if extent != -1)
+    return tuple(prod(shape) // max(known, 1) if extent == -1 else extent for extent in wanted)
+
+
+def _flatten_target(node: Node, shape: Shape) -> Shape:
+    axis = int(node.attribute("axis", 1))
+    axis += len(shape) if axis < 0 else 0
+    return prod(shape[:axis]), prod(shape[axis:])
+
+
+def _squeeze_target(node: Node, shape: Shape) -> Shape:
+    axes = [axis % len(shape) for axis in integers(node, 1)]
+    return tuple(e for axis, e in enumerate(shape) if axis not in axes and (axes or e != 1))
+
+
+def _unsqueeze_target(node: Node, shape: Shape) -> Shape:
+    given = integers(node, 1)
+    rank = len(shape) + len(given)
+    axes, rest = {axis % rank for axis in given}, iter(shape)
+    return tuple(1 if axis in axes else next(rest) for axis in range(rank))
+
+
+_TARGETS = {
+    "Reshape": _reshape_target,
+    "Flatten": _flatten_target,
+    "Squeeze": _squeeze_target,
+    "Unsqueeze": _unsqueeze_target,
+}
 
 
 @rule("Transpose")
@@ -74,7 +113,12 @@ def split(node: Node) -> list[Expr]:
     """Views."""
     x = node.operand(0)
     axis = int(node.attribute("axis", 0)) % len(x.shape)
-    stops = np.cumsum([shape[axis] for shape in node.shapes]).tolist()
+    count = len(node.outputs)
+    equal = -(-x.shape[axis] // count)  # the last part may be smaller
+    sizes = integers(node, 1) or [min(equal, x.shape[axis] - i * equal) for i in range(count)]
+    if len(sizes) != count or sum(sizes) != x.shape[axis] or min(sizes) < 1:
+        raise node.refuse("its parts must fill the axis", seen=f"{sizes} of {x.shape[axis]}")
+    stops = np.cumsum(sizes).tolist()
     starts = [0, *stops[:-1]]
     return [_sliced(node, x, axis, start, stop, 1) for start, stop in zip(starts, stops, strict=True)]
 
@@ -84,9 +128,9 @@ def slice_(node: Node) -> Expr:
     """A view; a COPY where channels are taken in steps."""
     x = node.operand(0)
     rank = len(x.shape)
-    starts, ends = _integers(node, 1), _integers(node, 2)
-    axes = _integers(node, 3) or list(range(len(starts)))
-    steps = _integers(node, 4) or [1] * len(starts)
+    starts, ends = integers(node, 1), integers(node, 2)
+    axes = integers(node, 3) or list(range(len(starts)))
+    steps = integers(node, 4) or [1] * len(starts)
     for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
         axis %= rank
         indices = range(x.shape[axis])[start:end:step]
@@ -105,23 +149,14 @@ def _sliced(node: Node, x: Expr, axis: int, start: int, stop: int, step: int) ->
     return x.move(lambda v: node.graph.slice(v, axis, start, stop, step, (node.name,)), node, tuple(shape))
 
 
-def _integers(node: Node, index: int) -> list[int]:
-    operand = node.optional(index)
-    if operand is None:
-        return []
-    if not isinstance(operand, Constant):
-        raise node.refuse(f"operand {index} must be constant", remedy="fix the input shape and simplify the model")
-    return [int(v) for v in np.ravel(operand.real)]
-
-
 @rule("Gather")
 def gather(node: Node) -> Expr:
     """Views, with constant indices."""
     x = node.operand(0)
     axis = int(node.attribute("axis", 0)) % len(x.shape)
-    indices = [i % x.shape[axis] for i in _integers(node, 1)]
+    indices = [i % x.shape[axis] for i in integers(node, 1)]
     taken = _gathered(node, x, axis, indices)
-    shape = node.shape
+    shape = (*x.shape[:axis], *node.operand(1).shape, *x.shape[axis + 1 :])
     return taken.move(lambda v: node.graph.reshape(v, shape, (node.name,)), node, shape)
 
 
@@ -166,7 +201,8 @@ def _picked(node: Node, value: Value, axis: int, indices: Sequence[int]) -> Valu
 @rule("Expand")
 def expand(node: Node) -> Expr:
     """A COPY that reads elements several times."""
-    x, shape = node.operand(0), node.shape
+    x = node.operand(0)
+    shape = np.broadcast_shapes(x.shape, integers(node, 1))
     if len(shape) > 4:
         raise node.refuse("at most four dimensions", seen=f"shape {shape}")
 
@@ -195,8 +231,8 @@ def pad(node: Node) -> Expr:
     """FILL and COPY, or the pads of the convolution behind; modes reflect, edge and wrap on rows and columns."""
     x = node.operand(0)
     rank = len(x.shape)
-    given = _integers(node, 1) or [int(p) for p in node.attribute("pads", [])]
-    axes = [a % rank for a in _integers(node, 3)] or list(range(rank))
+    given = integers(node, 1) or [int(p) for p in node.attribute("pads", [])]
+    axes = [a % rank for a in integers(node, 3)] or list(range(rank))
     before, after = [0] * rank, [0] * rank
     for i, axis in enumerate(axes):
         before[axis], after[axis] = given[i], given[len(axes) + i]
@@ -208,7 +244,7 @@ def pad(node: Node) -> Expr:
         return _mirrored(node, x, mode, before, after)
     if rank > 4:
         raise node.refuse("at most four dimensions", seen=f"shape {x.shape}")
-    border = _border(node)
+    border = scalar(node, 2, float(node.attribute("value", 0.0)))
     pads = [(0, 0)] * 4
     for axis in range(rank):
         pads[memory_axis(rank, axis)] = (before[axis], after[axis])
@@ -222,15 +258,6 @@ def pad(node: Node) -> Expr:
     if isinstance(x, Unary):
         return Unary.of(apply(x.value(node)), node, (*x.origin, node.name))
     return Padded(node=node, shape=shape, origin=(*x.origin, node.name), inner=x, apply=apply, pointwise=False)
-
-
-def _border(node: Node) -> float:
-    operand = node.optional(2)
-    if operand is None:
-        return float(node.attribute("value", 0.0))
-    if not isinstance(operand, Constant) or operand.real.size != 1:
-        raise node.refuse("its value must be a constant scalar")
-    return float(operand.real.ravel()[0])
 
 
 def _mirrored(node: Node, x: Expr, mode: str, before: list[int], after: list[int]) -> Expr:

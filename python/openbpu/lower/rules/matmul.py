@@ -8,8 +8,9 @@ import numpy as np
 
 from openbpu.ir.graph import Value
 from openbpu.lower.builder import Shape
-from openbpu.lower.expressions import Constant, Expr, Linear, MatrixProduct
+from openbpu.lower.expressions import Constant, Expr
 from openbpu.lower.node import Node
+from openbpu.lower.operators import Linear, MatrixProduct
 from openbpu.lower.registry import rule
 from openbpu.lower.weights import bias, symmetric
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from openbpu.lower.builder import memory_axis
 from openbpu.lower.expressions import Expr
-from openbpu.lower.expressions import Softmax as SoftmaxExpr
 from openbpu.lower.node import Node
+from openbpu.lower.operators import Softmax
 from openbpu.lower.registry import rule
 
 
@@ -22,10 +22,10 @@ def softmax(node: Node) -> Expr:
     if rank > 4 or memory_axis(rank, axis) == 3:
         if rank > 4 and axis != rank - 1:
             raise node.refuse("beyond four dimensions, its axis must be the last", seen=f"axis {axis}")
-        return SoftmaxExpr(node=node, shape=x.shape, origin=origin, source=value)
+        return Softmax(node=node, shape=x.shape, origin=origin, source=value)
     last = 1 if rank == 4 else rank - 1
     order = list(range(rank))
     order[axis], order[last] = order[last], order[axis]  # its own inverse
     inner = node.graph.transpose(value, order, (node.name,))
-    swapped = SoftmaxExpr(node=node, shape=inner.onnx_shape, origin=origin, source=inner)
+    swapped = Softmax(node=node, shape=inner.onnx_shape, origin=origin, source=inner)
     return swapped.move(lambda v: node.graph.transpose(v, order, (node.name,)), node, x.shape)

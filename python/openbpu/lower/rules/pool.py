@@ -5,13 +5,13 @@ from __future__ import annotations
 from math import prod
 from typing import Any
 
-import numpy as np
-
 from openbpu.ir.graph import Value
 from openbpu.lower.builder import Shape, memory_shape
-from openbpu.lower.expressions import Constant, Expr, Mean
+from openbpu.lower.expressions import Expr
 from openbpu.lower.node import Node
+from openbpu.lower.operators import Mean
 from openbpu.lower.registry import rule
+from openbpu.lower.rules.operands import integers
 from openbpu.lower.rules.windows import Window, lengths, spatial, spatial_shape, window
 
 
@@ -139,13 +139,7 @@ def reduce(node: Node) -> Expr:
 
 
 def _axes(node: Node, rank: int) -> tuple[int, ...]:
-    given = node.optional(1)
-    if isinstance(given, Constant):
-        axes = [int(a) for a in np.ravel(given.real)]
-    elif given is None:
-        axes = [int(a) for a in node.attribute("axes", [])]
-    else:
-        raise node.refuse("its axes must be constant")
+    axes = integers(node, 1) or [int(a) for a in node.attribute("axes", [])]
     if not axes and node.attribute("noop_with_empty_axes", 0):
         raise node.refuse("noop_with_empty_axes must be 0", remedy="remove the node")
     return tuple(sorted(a % rank for a in axes or range(rank)))

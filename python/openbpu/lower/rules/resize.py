@@ -11,10 +11,12 @@ import numpy as np
 
 from openbpu.ir.graph import Value
 from openbpu.lower.builder import Shape
-from openbpu.lower.expressions import Constant, Expr, Interpolated
+from openbpu.lower.expressions import Expr
 from openbpu.lower.node import Node
+from openbpu.lower.operators import Interpolated
 from openbpu.lower.registry import rule
-from openbpu.lower.rules.windows import spatial
+from openbpu.lower.rules.operands import integers, numbers
+from openbpu.lower.rules.windows import spatial, spatial_shape
 
 _HALF = Fraction(1, 2)
 _ROUNDINGS: dict[str, Callable[[Fraction], int]] = {
@@ -78,36 +80,25 @@ def resize(node: Node) -> Expr:
     for name, allowed in (("antialias", 0), ("keep_aspect_ratio_policy", "stretch")):
         if node.attribute(name, allowed) != allowed:
             raise node.refuse(f"{name} must be {allowed}", seen=node.attribute(name))
-    scales = _numbers(node, 2)
-    return _resized(node, mode, coordinates, str(node.attribute("nearest_mode", "round_prefer_floor")), scales)
+    rounding = str(node.attribute("nearest_mode", "round_prefer_floor"))
+    return _resized(node, mode, coordinates, rounding, numbers(node, 2), integers(node, 3))
 
 
 @rule("Upsample")
 def upsample(node: Node) -> Expr:
     """As Resize, asymmetric and rounding down."""
-    scales = _numbers(node, 1) or [float(s) for s in node.attribute("scales", [])]
-    return _resized(node, str(node.attribute("mode", "nearest")), "asymmetric", "floor", scales)
+    scales = numbers(node, 1) or [float(s) for s in node.attribute("scales", [])]
+    return _resized(node, str(node.attribute("mode", "nearest")), "asymmetric", "floor", scales, [])
 
 
-def _numbers(node: Node, index: int) -> list[float]:
-    operand = node.optional(index)
-    if operand is None:
-        return []
-    if not isinstance(operand, Constant):
-        raise node.refuse("its scales or sizes must be constant", remedy="fix the input shape and simplify the model")
-    return [float(v) for v in np.ravel(operand.real)]
-
-
-def _resized(node: Node, mode: str, coordinates: str, rounding: str, scales: list[float]) -> Expr:
+def _resized(node: Node, mode: str, coordinates: str, rounding: str, scales: list[float], sizes: list[int]) -> Expr:
     x = node.operand(0)
-    before, after = x.shape, node.shape
-    if len(before) not in (3, 4) or before[:2] != after[:2]:
-        raise node.refuse("only rows and columns of an image can be resized", seen=f"{before} to {after}")
+    axes = _axes(node, x.shape, coordinates, scales, sizes)
     if mode not in ("nearest", "linear", "bilinear"):
         raise node.refuse("mode must be nearest or linear", seen=mode, remedy="export with bilinear interpolation")
-    axes = _axes(node, before, after, coordinates, scales)
     kind, consts = _tables(axes, mode, rounding)
-    inner: Shape = (after[0], after[1], axes[0].after, axes[1].after)
+    inner: Shape = (x.shape[0], x.shape[1], axes[0].after, axes[1].after)
+    after = spatial_shape(inner, len(x.shape))
 
     def apply(value: Value) -> Value:
         source = spatial(value, node)
@@ -120,11 +111,18 @@ def _resized(node: Node, mode: str, coordinates: str, rounding: str, scales: lis
     return Interpolated(node=node, shape=after, origin=origin, source=x.value(node), apply=apply)
 
 
-def _axes(node: Node, before: Shape, after: Shape, coordinates: str, scales: list[float]) -> list[Axis]:
-    rank = len(before)
+def _axes(node: Node, shape: Shape, coordinates: str, scales: list[float], sizes: list[int]) -> list[Axis]:
+    """Rows and columns; a single row for a rank 3 tensor."""
+    rank = len(shape)
     named = [int(a) % rank for a in node.attribute("axes", range(rank))]
-    scale = dict(zip(named, scales, strict=False))
-    axes = [Axis(before[a], after[a], scale.get(a), coordinates) for a in range(2, rank)]
+    if len(scales or sizes) != len(named):
+        raise node.refuse("scales or sizes must have one number per axis", seen=f"{scales or sizes} for {len(named)}")
+    scale = dict(zip(named, scales, strict=bool(scales)))
+    size = dict(zip(named, sizes, strict=bool(sizes)))
+    after = [size.get(a, floor(shape[a] * scale.get(a, 1.0))) for a in range(rank)]
+    if rank not in (3, 4) or list(shape[:2]) != after[:2] or min(after) < 1:
+        raise node.refuse("only rows and columns of an image can be resized", seen=f"{shape} to {tuple(after)}")
+    axes = [Axis(shape[a], after[a], scale.get(a), coordinates) for a in range(2, rank)]
     return axes if rank == 4 else [Axis(1, 1, None, "asymmetric"), *axes]
 
 
