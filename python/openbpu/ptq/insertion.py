@@ -9,9 +9,10 @@ import onnx
 from onnx import helper, numpy_helper
 
 from openbpu.ir.quant import QuantParams
-from openbpu.ptq.operators import ARITHMETIC, WEIGHTED
+from openbpu.ptq.operators import ARITHMETIC
 from openbpu.ptq.refinement import Refinements
-from openbpu.ptq.weights import quantise_weights
+from openbpu.ptq.view import ModelView, channel_axis, output_channels, reads
+from openbpu.ptq.weights import quantise_bias, quantise_weights, weight_scales
 
 
 def insert(model: onnx.ModelProto, params: Mapping[str, QuantParams], refinements: Refinements) -> onnx.ModelProto:
@@ -24,121 +25,160 @@ class _Inserter:
         self.model = onnx.ModelProto()
         self.model.CopyFrom(model)
         self.params, self.refinements = params, refinements
-        self.constants = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
+        self.view = ModelView(model)
         self.nodes: list[onnx.NodeProto] = []
-        self.initialisers: dict[str, onnx.TensorProto] = {}
-        self.real = {name: f"{name}/real" for name in params}  # what consumers read
+        self.initialisers: list[onnx.TensorProto] = []
+        self.biases: dict[str, str] = {}  # name of an Add behind a MatMul -> its dequantised bias
+        self.taken = {*self.view.constants, *self.view.producers, *(i.name for i in model.graph.input)}
+        self.taken |= {node.name for node in model.graph.node}
+        # A graph output keeps its name: the float tensor before its pair gets another one.
+        outputs = self.view.outputs
+        self.before = {name: self._fresh(f"{name}/float") for name in params if name in outputs}
+        self.real = {name: name if name in outputs else self._fresh(f"{name}/real") for name in params}
 
     def run(self) -> onnx.ModelProto:
         graph = self.model.graph
-        outputs = {o.name for o in graph.output}
-        # A graph output keeps its name: the float tensor before its pair gets another one.
-        before = {name: f"{name}/float" if name in outputs else name for name in self.params}
-        self.real.update({name: name for name in self.params if name in outputs})
         for info in graph.input:
             if info.name in self.params:
                 self._pair(info.name, info.name)
         for node in graph.node:
-            last = self._outputs_scale(node)
-            self._weights(node, last)
-            node.input[:] = [self.real.get(name, name) for name in node.input]
-            made = [name for name in node.output if name in self.params]
-            node.output[:] = [before.get(name, name) for name in node.output]
-            self.nodes.append(node)
-            for name in made:
-                self._pair(name, before[name])
+            if self.view.weighted(node) and node.input[0] in self.params:
+                self._weighted(node)
+            elif node.op_type in ARITHMETIC:
+                self._arithmetic(node)
+            else:
+                self._emit(node)
         self._finish()
         return self.model
 
-    def _outputs_scale(self, node: onnx.NodeProto) -> float:
-        """Scale of the pair behind a node, looking through the clamp that it absorbs."""
-        name = node.output[0]
-        while name not in self.params:
-            following = [n for n in self.model.graph.node if name in n.input]
-            if len(following) != 1:
-                return 1.0
-            name = following[0].output[0]
-        return self.params[name].s
+    def _emit(self, node: onnx.NodeProto) -> None:
+        """A node of the float model on quantised tensors, and the pairs behind it."""
+        node.input[:] = [self.real.get(name, name) for name in node.input]
+        made = [name for name in node.output if name in self.params]
+        node.output[:] = [self.before.get(name, name) for name in node.output]
+        self.nodes.append(node)
+        for name in made:
+            self._pair(name, self.before.get(name, name))
 
     def _pair(self, name: str, source: str) -> None:
         quant = self.params[name]
         scale = self._constant(f"{name}/scale", np.float32(quant.s))
         zero = self._constant(f"{name}/zero_point", np.array(quant.z, np.int8))
-        self._node("QuantizeLinear", [source, scale, zero], f"{name}/int8")
-        self._node("DequantizeLinear", [f"{name}/int8", scale, zero], self.real[name])
+        integers = self._node("QuantizeLinear", [source, scale, zero], self._fresh(f"{name}/int8"))
+        self._node("DequantizeLinear", [integers, scale, zero], self.real[name])
 
-    def _weights(self, node: onnx.NodeProto, output_scale: float) -> None:
-        if node.op_type in WEIGHTED and node.input[1] in self.constants and node.input[0] in self.params:
-            self._weighted(node, output_scale)
-        elif node.op_type in ARITHMETIC:
-            for index, name in enumerate(node.input):
-                if name in self.constants and np.unique(self.constants[name]).size > 1:
-                    node.input[index] = self._operand(node, name)
+    # ---- weights
 
-    def _weighted(self, node: onnx.NodeProto, output_scale: float) -> None:
-        weight, axis = self.constants[node.input[1]], _channel_axis(node)
-        groups = next((a.i for a in node.attribute if a.name == "group"), 1)
-        if node.op_type == "ConvTranspose" and groups > 1:
-            axis = 1  # scales are shared by the groups
-        channels = weight.shape[axis] * (groups if node.op_type == "ConvTranspose" else 1)
-        given = len(node.input) > 2 and node.input[2] != ""
-        bias = self.constants[node.input[2]].reshape(-1) if given else np.zeros(channels, np.float32)
-        bias = np.broadcast_to(bias, channels).astype(np.float64) + self.refinements.biases.get(node.name, 0.0)
+    def _weighted(self, node: onnx.NodeProto) -> None:
+        weight, axis = self.view.constants[node.input[1]], channel_axis(node)
+        channels, shared = output_channels(node, weight), weight.shape[axis]  # they differ if groups share scales
+        given, extra = self.view.bias(node), self.refinements.biases.get(node.name)
+        add = self.view.bias_add(node)
+        bias = np.zeros(channels) if given is None else given
         input_scale = self.params[node.input[0]].s
-        shared = np.abs(bias).reshape(-1, weight.shape[axis]).max(axis=0)
-        made = quantise_weights(weight, shared, axis, input_scale, output_scale)
-        scale = np.tile(made.scale, channels // weight.shape[axis])
-        name = self._constant(f"{node.name}/weight", self.refinements.weights.get(node.name, made.q))
-        scale_name = self._constant(f"{node.name}/weight_scale", made.scale.astype(np.float32))
-        zero = self._constant(f"{node.name}/weight_zero_point", np.zeros(made.scale.shape, np.int8))
-        self._node("DequantizeLinear", [name, scale_name, zero], f"{node.name}/weight_real", axis=axis)
-        node.input[1] = f"{node.name}/weight_real"
-        if given or np.any(bias):
-            self._bias(node, bias, input_scale, scale)
-
-    def _bias(self, node: onnx.NodeProto, bias: np.ndarray, input_scale: float, scale: np.ndarray) -> None:
-        grid = (np.float64(input_scale) * scale).astype(np.float32)
-        q = np.floor(bias / grid.astype(np.float64) + 0.5).astype(np.int32)
-        name = self._constant(f"{node.name}/bias", q)
-        scale_name = self._constant(f"{node.name}/bias_scale", grid)
-        zero = self._constant(f"{node.name}/bias_zero_point", np.zeros(grid.shape, np.int32))
-        self._node("DequantizeLinear", [name, scale_name, zero], f"{node.name}/bias_real", axis=0)
+        # Refined weights belong to the scales of the unrefined model: those must not depend on the correction.
+        largest = np.abs(bias).reshape(-1, shared).max(axis=0)
+        bias = bias if extra is None else bias + extra
+        scale = weight_scales(weight, largest, axis, input_scale, self._output_scale(node))
+        q = self.refinements.weights.get(node.name)
+        q = quantise_weights(weight, scale, axis) if q is None else q
+        node.input[1] = self._dequantised(f"{node.name}/weight", q, scale.astype(np.float32), axis)
+        if given is None and not bias.any():
+            self._emit(node)
+            return
+        grid = (np.float64(input_scale) * np.tile(scale, channels // shared)).astype(np.float32)
+        name = self._dequantised(f"{node.name}/bias", quantise_bias(bias, grid), grid, 0)
+        if node.op_type == "MatMul":
+            self._matmul_with_bias(node, add, name)
+            return
         del node.input[2:]
-        node.input.append(f"{node.name}/bias_real")
+        node.input.append(name)
+        self._emit(node)
 
-    def _operand(self, node: onnx.NodeProto, name: str) -> str:
-        """A constant tensor operand, symmetric int8."""
-        array = self.constants[name]
-        scale = np.float32(max(float(np.abs(array).max(initial=0)) / 127, 2.0**-64))
-        base = f"{node.name}/{name}"
-        q = self._constant(f"{base}/int8", np.clip(np.rint(array / scale), -127, 127).astype(np.int8))
-        scale_name = self._constant(f"{base}/scale", scale)
-        zero = self._constant(f"{base}/zero_point", np.array(0, np.int8))
-        self._node("DequantizeLinear", [q, scale_name, zero], f"{base}/real")
-        return f"{base}/real"
+    def _matmul_with_bias(self, node: onnx.NodeProto, add: onnx.NodeProto | None, bias: str) -> None:
+        if add is not None:
+            self.biases[add.name] = bias
+            self._emit(node)
+            return
+        output = node.output[0]
+        node.output[0] = self._fresh(f"{node.name}/product")
+        self._emit(node)
+        self._emit(helper.make_node("Add", [node.output[0], bias], [output], name=self._fresh(f"{node.name}/add")))
+
+    def _output_scale(self, node: onnx.NodeProto) -> float:
+        """Scale of the pair behind a node, looking through the bias and the clamp that it absorbs."""
+        name = node.output[0]
+        while name not in self.params:
+            following = self.view.sole_consumer(name)
+            if following is None:
+                return 1.0
+            name = following.output[0]
+        return self.params[name].s
+
+    # ---- constants
+
+    def _arithmetic(self, node: onnx.NodeProto) -> None:
+        bias = self.biases.get(node.name)
+        for index, name in enumerate(node.input):
+            constant = self.view.constants.get(name)
+            if constant is None:
+                continue
+            if bias is not None:
+                node.input[index] = bias
+            elif not _per_channel(constant, self._rank(node)):
+                scale = np.float32(max(float(np.abs(constant).max(initial=0)) / 127, 2.0**-64))
+                q = np.clip(np.rint(constant / scale), -127, 127).astype(np.int8)
+                node.input[index] = self._dequantised(f"{node.name}/{name}", q, scale)
+        self._emit(node)
+
+    def _rank(self, node: onnx.NodeProto) -> int:
+        """Rank of the result of an arithmetic node."""
+        infos = (*self.model.graph.value_info, *self.model.graph.output)
+        found = next((i for i in infos if i.name == node.output[0]), None)
+        return 0 if found is None else len(found.type.tensor_type.shape.dim)
+
+    def _dequantised(self, name: str, q: np.ndarray, scale: np.ndarray | np.float32, axis: int | None = None) -> str:
+        """A DequantizeLinear of a constant, zero point 0; gives the name of its result."""
+        integers = self._constant(name, q)
+        scales = self._constant(f"{name}_scale", np.asarray(scale))
+        zeros = self._constant(f"{name}_zero_point", np.zeros(np.shape(scale), q.dtype))
+        return self._node("DequantizeLinear", [integers, scales, zeros], self._fresh(f"{name}_real"), axis)
 
     def _constant(self, name: str, array: np.ndarray | np.generic) -> str:
-        self.initialisers[name] = numpy_helper.from_array(np.asarray(array), name)
+        name = self._fresh(name)
+        self.initialisers.append(numpy_helper.from_array(np.asarray(array), name))
         return name
 
-    def _node(self, op: str, inputs: list[str], output: str, **attributes: int) -> None:
-        self.nodes.append(helper.make_node(op, inputs, [output], name=output, **attributes))
+    def _node(self, op: str, inputs: list[str], output: str, axis: int | None = None) -> str:
+        node = helper.make_node(op, inputs, [output], name=output)
+        if axis is not None:
+            node.attribute.append(helper.make_attribute("axis", axis))
+        self.nodes.append(node)
+        return output
+
+    def _fresh(self, name: str) -> str:
+        """The name, or the next one that the model does not use."""
+        while name in self.taken:
+            name += "_"
+        self.taken.add(name)
+        return name
 
     def _finish(self) -> None:
         graph = self.model.graph
+        nodes = [onnx.NodeProto.FromString(node.SerializeToString()) for node in self.nodes]
         del graph.node[:]
-        graph.node.extend(self.nodes)
-        used = {name for node in self.nodes for name in node.input}
+        graph.node.extend(nodes)
+        used = {name for node in nodes for name in reads(node)} | self.view.outputs
         kept = [t for t in graph.initializer if t.name in used]
         del graph.initializer[:]
-        graph.initializer.extend([*kept, *self.initialisers.values()])
+        graph.initializer.extend([*kept, *self.initialisers])
         del graph.value_info[:]
 
 
-def _channel_axis(node: onnx.NodeProto) -> int:
-    """Axis of the output channels in the weight of a node."""
-    if node.op_type == "Conv":
-        return 0
-    if node.op_type == "Gemm":
-        return 0 if any(a.name == "transB" and a.i for a in node.attribute) else 1
-    return 1  # ConvTranspose, MatMul
+def _per_channel(constant: np.ndarray, rank: int) -> bool:
+    """One number, or one per channel: the compiler folds it into an operator, so that it needs no int8 form."""
+    if constant.size <= 1 or np.unique(constant).size == 1:
+        return True
+    axis = 1 if rank == 4 else rank - 1
+    shape = (1,) * (rank - constant.ndim) + constant.shape
+    return all(extent == 1 for i, extent in enumerate(shape) if i != axis)

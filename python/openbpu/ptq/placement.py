@@ -13,9 +13,10 @@ from itertools import pairwise
 
 import numpy as np
 import onnx
-from onnx import TensorProto, numpy_helper
+from onnx import TensorProto
 
 from openbpu.ptq.operators import ARITHMETIC, CLAMPS, COMPUTING, FUNCTIONS, QUANTISABLE, SHARING
+from openbpu.ptq.view import ModelView
 
 
 @dataclass(frozen=True)
@@ -45,19 +46,13 @@ def place(model: onnx.ModelProto) -> Placement:
 class _Placer:
     def __init__(self, model: onnx.ModelProto) -> None:
         self.graph = model.graph
-        self.constants = {t.name: t for t in self.graph.initializer}
-        self.consumers: dict[str, list[onnx.NodeProto]] = defaultdict(list)
-        for node in self.graph.node:
-            for name in node.input:
-                self.consumers[name].append(node)
-        self.outputs = {o.name for o in self.graph.output}
+        self.view = ModelView(model)
         self.floats = _float_tensors(model)
-        self.producers = {name: node for node in self.graph.node for name in node.output}
         self.roots: dict[str, str] = {}  # tensor -> tensor that its chain of functions starts from
-        self.absorbed: set[str] = set()  # results whose only consumer is a clamp that their producer absorbs
+        self.absorbed: set[str] = set()  # results whose only consumer is a bias or clamp that their producer absorbs
 
     def run(self) -> Placement:
-        wanted = [i.name for i in self.graph.input if i.name not in self.constants and i.name in self.floats]
+        wanted = [i.name for i in self.graph.input if i.name in self.floats]
         for node in self.graph.node:
             for name in node.output:
                 if name in self.floats:
@@ -73,42 +68,48 @@ class _Placer:
 
     def _data(self, node: onnx.NodeProto) -> list[str]:
         """Run-time float inputs of a node."""
-        return [n for n in node.input if n and n not in self.constants and n in self.floats]
+        return [n for n in node.input if n and n not in self.view.constants and n in self.floats]
 
     def _root(self, node: onnx.NodeProto, output: str) -> str:
         data = self._data(node)
         if node.op_type not in FUNCTIONS | ARITHMETIC or not data:
             return output
-        if self._absorbs_clamp(node, data[0]):
+        if self._absorbs_bias(node, data[0]) or self._absorbs_clamp(node, data[0]):
             self.absorbed.add(data[0])
             return output
         roots = {self.roots.get(name, name) for name in data}
-        numbers = all(_is_number(self.constants[n]) for n in node.input if n in self.constants)
+        constants = self.view.constants
+        numbers = all(_is_number(constants[n]) for n in node.input if n in constants)
         if len(roots) != 1 or (node.op_type in ARITHMETIC and not numbers):
             return output
         return roots.pop()
 
+    def _absorbs_bias(self, add: onnx.NodeProto, source: str) -> bool:
+        product = self.view.producers.get(source)
+        return product is not None and self.view.bias_add(product) is add
+
     def _absorbs_clamp(self, clamp: onnx.NodeProto, source: str) -> bool:
         """`clamp` is the only consumer of an operator that clips its own result."""
-        producer = self.producers.get(source)
-        if clamp.op_type not in CLAMPS or producer is None or source in self.outputs:
+        producer = self.view.producers.get(source)
+        if clamp.op_type not in CLAMPS or producer is None:
             return False
         sums = producer.op_type in ARITHMETIC and self.roots[source] == source
         computes = producer.op_type in COMPUTING and producer.op_type != "Softmax"
         chained = producer.op_type in CLAMPS and producer.input[0] in self.absorbed
-        return (sums or computes or chained) and len(self.consumers[source]) == 1
+        return (sums or computes or chained) and self.view.sole_consumer(source) is clamp
 
     def _is_border(self, node: onnx.NodeProto, output: str) -> bool:
-        if output in self.outputs:
+        consumers = self.view.consumers.get(output, [])
+        if output in self.view.outputs:
             return True
-        if output in self.absorbed or not self.consumers[output]:
+        if output in self.absorbed or not consumers:
             return False
         if node.op_type not in QUANTISABLE:
-            return any(c.op_type in QUANTISABLE for c in self.consumers[output])
+            return any(c.op_type in QUANTISABLE for c in consumers)
         if self.roots[output] == output:
             return True
         # Inside a chain unless somebody leaves it.
-        return any(self.roots.get(c.output[0]) != self.roots[output] for c in self.consumers[output])
+        return any(self.roots.get(c.output[0]) != self.roots[output] for c in consumers)
 
     def _groups(self, wanted: list[str]) -> dict[str, str]:
         parent = {name: name for name in wanted}
@@ -135,7 +136,6 @@ def _float_tensors(model: onnx.ModelProto) -> set[str]:
     return {i.name for i in infos if i.type.tensor_type.elem_type == TensorProto.FLOAT}
 
 
-def _is_number(tensor: TensorProto) -> bool:
+def _is_number(array: np.ndarray) -> bool:
     """All elements equal: an element-wise operator with it is a function of its other input."""
-    array = numpy_helper.to_array(tensor)
     return bool(array.size) and np.unique(array).size == 1

@@ -19,9 +19,9 @@ import onnxruntime as ort
 from onnx import helper, numpy_helper
 
 from openbpu.ptq.calibration import Progress, Runner
-from openbpu.ptq.operators import WEIGHTED
 from openbpu.ptq.samples import Feed, SampleStream
 from openbpu.ptq.second_order import rounded
+from openbpu.ptq.view import ModelView, reads
 
 _MEMORY_BYTES = 768 << 20  # of activations that are alive at the same time
 _MOST_SAMPLES, _FEWEST_SAMPLES = 64, 4
@@ -43,12 +43,12 @@ def refine(
     `model` is the clean float model, `qdq` its QDQ form without refinements. Uses the first samples, as many as memory
     allows (at most 64).
     """
-    constants = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
-    nodes = [n for n in model.graph.node if n.op_type in WEIGHTED and n.input[1] in constants]
+    view = ModelView(model)
+    nodes = [n for n in model.graph.node if view.weighted(n)]
     axes = {n.name: 1 if n.op_type.startswith("Conv") else -1 for n in nodes}
     count = _affordable_samples(model, samples.count)
     means = _float_means(model, {n.output[0]: axes[n.name] for n in nodes}, islice(samples, count))
-    layers = {n.name: Layer(constants[n.input[1]], means[n.output[0]], axes[n.name]) for n in nodes}
+    layers = {n.name: Layer(view.constants[n.input[1]], means[n.output[0]], axes[n.name]) for n in nodes}
     return _Walk(qdq, list(islice(samples, count)), layers, steps, progress).run()
 
 
@@ -58,12 +58,12 @@ def _affordable_samples(model: onnx.ModelProto, available: int) -> int:
         i.name: 4 * int(np.prod([d.dim_value for d in i.type.tensor_type.shape.dim], dtype=np.int64))
         for i in [*model.graph.input, *model.graph.value_info, *model.graph.output]
     }
-    uses = Counter(name for node in model.graph.node for name in set(node.input))
+    uses = Counter(name for node in model.graph.node for name in {*reads(node)})
     live = peak = 0
     for node in model.graph.node:
         live += sum(sizes.get(name, 0) for name in node.output)
         peak = max(peak, live)
-        for name in set(node.input):
+        for name in {*reads(node)}:
             uses[name] -= 1
             if uses[name] == 0:
                 live -= sizes.get(name, 0)
@@ -108,12 +108,14 @@ class _Walk:
         self.constants = {t.name: numpy_helper.to_array(t) for t in qdq.graph.initializer}
         self.live: dict[str, list[np.ndarray]] = {name: [feed[name] for feed in feeds] for name in feeds[0]}
         self.samples = len(feeds)
-        self.uses = Counter(name for node in qdq.graph.node for name in set(node.input))
+        self.uses = Counter(name for node in qdq.graph.node for name in {*reads(node)})
 
     def run(self) -> Refinements:
         result, done = Refinements(), 0
         for node in self.qdq.graph.node:
             layer = self.layers.get(node.name)
+            if layer is not None and node.input[1] not in self.dequantisers:
+                layer = None  # left in float
             if layer is not None and "rounding" in self.steps:
                 self._round(node, layer, result)
             self._execute(node)
@@ -122,14 +124,14 @@ class _Walk:
                     result.biases[node.name] = self._correct(node, layer)
                 done += 1
                 self.progress("refine layers", done, len(self.layers))
-            for name in set(node.input):
+            for name in {*reads(node)}:
                 self.uses[name] -= 1
                 if self.uses[name] == 0:
                     self.live.pop(name, None)
         return result
 
     def _execute(self, node: onnx.NodeProto) -> None:
-        dynamic = [name for name in node.input if name in self.live]
+        dynamic = [name for name in dict.fromkeys(reads(node)) if name in self.live]
         session = self._session(node, dynamic)
         outputs = [name for name in node.output if name]
         if not dynamic:
@@ -144,11 +146,11 @@ class _Walk:
             helper.make_tensor_value_info(
                 name, helper.np_dtype_to_tensor_dtype(self.live[name][0].dtype), self.live[name][0].shape
             )
-            for name in dict.fromkeys(dynamic)
+            for name in dynamic
         ]
         initialisers = [
             numpy_helper.from_array(self.constants[name], name)
-            for name in dict.fromkeys(node.input)
+            for name in dict.fromkeys(reads(node))
             if name in self.constants
         ]
         outputs = [onnx.ValueInfoProto(name=name) for name in node.output if name]

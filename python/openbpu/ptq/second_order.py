@@ -11,6 +11,8 @@ import numpy as np
 import onnx
 from onnx import helper
 
+from openbpu.ptq.view import attribute, channel_axis
+
 _DAMPING = 0.01  # share of the mean diagonal
 _POSITIONS = 768  # sampled per feature map
 _LARGEST = 6144  # inputs per output: beyond, the covariance would cost more than it brings
@@ -25,7 +27,7 @@ def rounded(node: onnx.NodeProto, weight: np.ndarray, scale: np.ndarray, inputs:
         with np.errstate(over="ignore", invalid="ignore"):
             if node.op_type == "Conv" and weight.ndim == 4:
                 return _rounded_conv(node, weight, scale, inputs)
-            if node.op_type in ("Gemm", "MatMul") and weight.ndim == 2:
+            if node.op_type in ("Gemm", "MatMul") and weight.ndim == 2 and not attribute(node, "transA", 0):
                 return _rounded_matrix(node, weight, scale, inputs)
     except np.linalg.LinAlgError:
         pass  # inputs of absurd magnitude: nearest rounding stays
@@ -35,7 +37,7 @@ def rounded(node: onnx.NodeProto, weight: np.ndarray, scale: np.ndarray, inputs:
 def _rounded_matrix(
     node: onnx.NodeProto, weight: np.ndarray, scale: np.ndarray, inputs: list[np.ndarray]
 ) -> np.ndarray | None:
-    transposed = node.op_type == "Gemm" and any(a.name == "transB" and a.i for a in node.attribute)
+    transposed = channel_axis(node) == 0
     rows = weight if transposed else weight.T
     if rows.shape[1] > _LARGEST:
         return None

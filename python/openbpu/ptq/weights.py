@@ -2,44 +2,49 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
-# The ratio input scale * weight scale / output scale keeps 22 bits of shift at most, so that any zero point fits B.
+# Bounds of clause RQ8 (docs/numerics.md), with room to spare. The ratio input scale * weight scale / output scale keeps
+# the shift below 16, so that any zero point fits B; so does a channel's ratio against the largest of its operator.
 _SMALLEST_RATIO = 2.0**-20
+_SMALLEST_SHARE = 2.0**-12
 _BIAS_LEVELS = 2.0**24
+# The widest accumulator in steps of the output, and the largest ratio.
+_WIDEST = 2.0**22
+_LARGEST_RATIO = 2.0**7
 
 
-@dataclass(frozen=True)
-class QuantisedWeights:
-    """q in [-127, 127] of the shape of the weight, scale per channel, bias int32 per channel."""
-
-    q: np.ndarray
-    scale: np.ndarray
-    bias: np.ndarray
-
-
-def quantise_weights(
+def weight_scales(
     weight: np.ndarray, bias: np.ndarray, axis: int, input_scale: float, output_scale: float
-) -> QuantisedWeights:
-    """Nearest rounding with the largest magnitude of each channel at 127.
+) -> np.ndarray:
+    """Scale of each channel along `axis` as float64 holding float32: its largest magnitude becomes 127.
 
-    Scales have a floor: below it a channel's shift or its bias would not fit the integer arithmetic (docs/numerics.md,
-    clause RQ8), and its weights hardly move the output anyway.
+    `bias` has one real number per channel. Scales have a floor: below it a channel's shift or its bias would not fit
+    the integer arithmetic, and its weights hardly move the output anyway.
     """
     channels_first = np.moveaxis(weight, axis, 0)
-    peak = np.abs(channels_first.reshape(len(channels_first), -1)).max(axis=1, initial=0).astype(np.float64)
-    floor = np.maximum(
-        _SMALLEST_RATIO * output_scale / input_scale, np.abs(bias.astype(np.float64)) / (input_scale * _BIAS_LEVELS)
-    )
-    scale = np.maximum(peak / 127, floor).astype(np.float32).astype(np.float64)
+    peak = np.abs(channels_first.reshape(len(channels_first), -1)).max(axis=1, initial=0).astype(np.float64) / 127
+    floor = np.maximum(_SMALLEST_RATIO * output_scale / input_scale, np.abs(bias) / (input_scale * _BIAS_LEVELS))
+    floor = np.maximum(floor, np.maximum(peak, floor).max(initial=0) * _SMALLEST_SHARE)
+    return np.asarray(np.maximum(peak, floor).astype(np.float32).astype(np.float64))
+
+
+def quantise_weights(weight: np.ndarray, scale: np.ndarray, axis: int) -> np.ndarray:
+    """int8 in [-127, 127], rounded to nearest."""
     shape = [1] * weight.ndim
     shape[axis] = -1
-    q = np.clip(np.rint(weight / scale.reshape(shape)), -127, 127).astype(np.int8)
-    return QuantisedWeights(q, scale, quantise_bias(bias, input_scale, scale))
+    return np.asarray(np.clip(np.rint(weight / scale.reshape(shape)), -127, 127).astype(np.int8))
 
 
-def quantise_bias(bias: np.ndarray, input_scale: float, weight_scale: np.ndarray) -> np.ndarray:
-    """floor(bias / (input scale * weight scale) + 1/2) as int32."""
-    return np.floor(bias.astype(np.float64) / (input_scale * weight_scale) + 0.5).astype(np.int32)
+def quantise_bias(bias: np.ndarray, grid: np.ndarray) -> np.ndarray:
+    """floor(bias / grid + 1/2) as int32; `grid` is input scale * weight scale."""
+    return np.asarray(np.floor(bias.astype(np.float64) / grid.astype(np.float64) + 0.5).astype(np.int32))
+
+
+def smallest_output_scale(weight: np.ndarray, bias: np.ndarray, axis: int, input_scale: float) -> float:
+    """The finest output scale for which every accumulator of an operator fits 32 bits after its scaling."""
+    channels_first = np.abs(np.moveaxis(weight, axis, 0).astype(np.float64))
+    rows = channels_first.reshape(len(channels_first), -1)
+    reach = (rows.sum(axis=1) * 255 * input_scale + np.abs(bias)).max(initial=0)
+    step = rows.max(initial=0) / 127 * input_scale
+    return float(max(reach / _WIDEST, step / _LARGEST_RATIO))
