@@ -4,6 +4,9 @@ namespace openbpu::kernels {
 
 Rows<DwConvParams> dwconv_rows() {
   static const Row<DwConvParams> rows[] = {
+#ifdef OPENBPU_HAS_AVX512VNNI
+      kDwConvAvx512Vnni,
+#endif
 #ifdef OPENBPU_HAS_AVX2
       kDwConvAvx2,
 #endif
