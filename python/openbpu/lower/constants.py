@@ -8,7 +8,7 @@ from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from openbpu.errors import ModelError
-from openbpu.lower.expressions import Constant, Expr
+from openbpu.lower.expressions import Constant, Expr, Quantised
 from openbpu.lower.node import Node
 
 _REARRANGING = ("Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity", "Slice", "Split", "Gather")
@@ -26,30 +26,32 @@ def value_of(proto: onnx.NodeProto) -> np.ndarray:
 def fold(proto: onnx.NodeProto, node: Node, opset: int) -> list[Expr]:
     """The results of a node whose operands are all constant."""
     first = node.inputs[0] if node.inputs else None
-    if isinstance(first, Constant) and first.codes is not None and proto.op_type in _REARRANGING:
-        return _rearranged(proto, node, first, opset)
-    results = _evaluated(proto, node, [c.real if isinstance(c, Constant) else None for c in node.inputs], opset)
-    return [Constant(node=node, shape=tuple(r.shape), origin=(), real=r) for r in results]
+    if isinstance(first, Constant) and first.quantised is not None and proto.op_type in _REARRANGING:
+        return _rearranged(proto, node, first.quantised, opset)
+    results = _evaluated(proto, node, [_numbers(operand) for operand in node.inputs], opset)
+    return [Constant(node=node, shape=tuple(r.shape), origin=(), numbers=r) for r in results]
 
 
-def _rearranged(proto: onnx.NodeProto, node: Node, first: Constant, opset: int) -> list[Expr]:
+def _numbers(operand: Expr | None) -> np.ndarray | None:
+    """A constant as ONNX holds it: dequantised ones are float32."""
+    if not isinstance(operand, Constant):
+        return None
+    return operand.real if operand.quantised is None else operand.real.astype(np.float32)
+
+
+def _rearranged(proto: onnx.NodeProto, node: Node, first: Quantised, opset: int) -> list[Expr]:
     """As `fold`, keeping the integers of a dequantised constant and their scales."""
-    others = [c.real if isinstance(c, Constant) else None for c in node.inputs[1:]]
-    assert first.codes is not None and first.scale is not None and first.zero is not None
+    others = [_numbers(operand) for operand in node.inputs[1:]]
     codes = _evaluated(proto, node, [first.codes, *others], opset)
-    where: list[np.ndarray | None] = [None] * len(codes)
-    if first.scale.size > 1:
-        shape = [1] * first.codes.ndim
-        shape[first.axis or 0] = -1
-        channel = np.broadcast_to(np.arange(first.scale.size, dtype=np.int64).reshape(shape), first.codes.shape)
-        where = [*_evaluated(proto, node, [channel, *others], opset)]
+    if first.scale.size == 1:
+        return [_constant(node, Quantised(array, first.scale, first.zero)) for array in codes]
+    channel = first.along(np.arange(first.scale.size, dtype=np.int64))
+    where = _evaluated(proto, node, [np.broadcast_to(channel, first.codes.shape), *others], opset)
+    zero = np.broadcast_to(first.zero, first.scale.shape)
     results: list[Expr] = []
     for array, channels in zip(codes, where, strict=True):
-        scale, zero, axis = first.scale, first.zero, None
-        if channels is not None:
-            axis, order = _axis_of(channels, node)
-            scale, zero = scale[order], np.broadcast_to(zero, scale.shape)[order]
-        results.append(_dequantized(node, array, scale, zero, axis))
+        axis, order = _axis_of(channels, node)
+        results.append(_constant(node, Quantised(array, first.scale[order], zero[order], axis)))
     return results
 
 
@@ -84,32 +86,22 @@ def _evaluated(proto: onnx.NodeProto, node: Node, arrays: list[np.ndarray | None
 def quantized(real: np.ndarray, scale: np.ndarray, zero: np.ndarray, axis: int, dtype: str) -> np.ndarray:
     """QuantizeLinear of a constant, as integers of the model's type."""
     limits = np.iinfo(dtype)
-    steps = np.rint(np.asarray(real, np.float32) / _spread(np.asarray(scale, np.float32), axis, real.ndim))
-    codes = np.nan_to_num(steps.astype(np.float64), nan=0.0) + _spread(zero, axis, real.ndim).astype(np.float64)
-    return np.asarray(np.clip(codes, limits.min, limits.max).astype(dtype))
+    shape = [1] * real.ndim
+    if scale.size > 1:
+        shape[axis] = -1
+    divisor, offset = scale.astype(np.float32).reshape(shape), zero.astype(np.float64).reshape(shape)
+    steps = np.rint(real.astype(np.float32) / divisor).astype(np.float64)
+    return np.asarray(np.clip(np.nan_to_num(steps) + offset, limits.min, limits.max).astype(dtype))
 
 
 def dequantized(node: Node, codes: np.ndarray, scale: np.ndarray, zero: np.ndarray, axis: int) -> Constant:
     """DequantizeLinear of a constant; uint8 becomes int8, 128 less."""
     shift = 128 if codes.dtype == np.uint8 else 0
-    wide = codes.astype(np.int64) - shift
+    wide = codes.astype(np.int32) - shift
     along = axis % codes.ndim if scale.size > 1 else None
-    return _dequantized(node, wide, scale.astype(np.float64).ravel(), zero.astype(np.int64).ravel() - shift, along)
+    offset = zero.astype(np.int64).ravel() - shift
+    return _constant(node, Quantised(wide, scale.astype(np.float64).ravel(), offset, along))
 
 
-def _dequantized(node: Node, codes: np.ndarray, scale: np.ndarray, zero: np.ndarray, axis: int | None) -> Constant:
-    spread = [_spread(a, axis or 0, codes.ndim) for a in (scale, zero)]
-    real = (codes - spread[1]) * spread[0]
-    return Constant(
-        node=node, shape=tuple(codes.shape), origin=(), real=real, codes=codes, scale=scale, zero=zero, axis=axis
-    )
-
-
-def _spread(values: np.ndarray, axis: int, rank: int) -> np.ndarray:
-    """Values shaped to broadcast along an axis."""
-    values = np.asarray(values)
-    if values.size == 1:
-        return values.reshape(())
-    shape = [1] * rank
-    shape[axis % rank] = values.size
-    return values.reshape(shape)
+def _constant(node: Node, quantised: Quantised) -> Constant:
+    return Constant(node=node, shape=tuple(quantised.codes.shape), origin=(), quantised=quantised)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy as np
@@ -96,33 +97,63 @@ class Expr:
         return replace(self, node=node, origin=(*self.origin, node.name), _made={}, **changes)
 
 
+@dataclass(frozen=True, eq=False)
+class Quantised:
+    """Constant integers with their scales: codes int32 or wider, uint8 already 128 less; real = scale * (codes - zero).
+
+    scale float64 and zero int64 have one element, or one per index of `axis`.
+    """
+
+    codes: np.ndarray
+    scale: np.ndarray
+    zero: np.ndarray
+    axis: int | None = None
+
+    def along(self, values: np.ndarray) -> np.ndarray:
+        """Scales or zero points shaped to broadcast with the codes."""
+        shape = [1] * self.codes.ndim
+        if values.size > 1:
+            shape[self.axis or 0] = -1
+        return values.reshape(shape)
+
+    @property
+    def real(self) -> np.ndarray:
+        return np.asarray((self.codes - self.along(self.zero)) * self.along(self.scale))
+
+
 @dataclass(eq=False, kw_only=True)
 class Constant(Expr):
-    """A constant tensor; `codes`, `scale`, `zero` and `axis` are set if it comes from DequantizeLinear."""
+    """A constant tensor: `quantised` if it comes from DequantizeLinear, else the numbers of the model."""
 
-    real: np.ndarray
-    codes: np.ndarray | None = None
-    scale: np.ndarray | None = None  # float64 [1] or one per index of `axis`
-    zero: np.ndarray | None = None
-    axis: int | None = None
+    numbers: np.ndarray | None = None
+    quantised: Quantised | None = None
+
+    @cached_property
+    def real(self) -> np.ndarray:
+        """The numbers; float64 if they are dequantised ones."""
+        if self.numbers is not None:
+            return self.numbers
+        assert self.quantised is not None
+        return self.quantised.real
 
     def _quantise(self, quant: QuantParams, name: str) -> Value:
         codes = requant.table(self.real, quant.s, quant.z)
         return self._emit(codes, quant, name)
 
     def value(self, node: Node) -> Value:
-        if self.codes is None or self.scale is None or self.zero is None or self.scale.size != 1:
+        held = self.quantised
+        if held is None or held.scale.size != 1 or np.abs(held.codes + 0.5).max(initial=0) > 128:
             raise node.refuse(
-                "a constant operand must be quantised per tensor",
-                seen=f"{self.real.dtype} of shape {self.real.shape}",
+                "a constant operand must be quantised to 8 bits, per tensor",
+                seen=f"a constant of shape {self.shape}",
                 remedy=QUANTISE_BETWEEN,
             )
-        quant = QuantParams.per_tensor(float(self.scale[0]), int(self.zero[0]))
-        return self._emit(self.codes.astype(np.int8), quant, node.name + ".constant")
+        quant = QuantParams.per_tensor(float(held.scale[0]), int(held.zero[0]))
+        return self._emit(held.codes.astype(np.int8), quant, node.name + ".constant")
 
     def map(self, function: Function, node: Node) -> Expr:
-        real = function(np.asarray(self.real, np.float64))
-        return Constant(node=node, shape=real.shape, origin=(), real=real)
+        numbers = function(np.asarray(self.real, np.float64))
+        return Constant(node=node, shape=numbers.shape, origin=(), numbers=numbers)
 
     def _emit(self, codes: np.ndarray, quant: QuantParams, name: str) -> Value:
         shape = tuple(codes.shape)

@@ -16,7 +16,7 @@ from openbpu.lower import constants, qoperator, rules
 from openbpu.lower.builder import GraphBuilder, Shape, memory_shape
 from openbpu.lower.expressions import Codes, Constant, Expr, Source, Unary
 from openbpu.lower.node import Node
-from openbpu.lower.registry import RULES
+from openbpu.lower.registry import RULES, Rule
 
 _REGISTERED = rules.__all__  # importing the package fills the table
 _INTEGERS: dict[int, str] = {TensorProto.INT8: "int8", TensorProto.UINT8: "uint8"}
@@ -143,7 +143,7 @@ class Importer:
         elif all(operand is None or isinstance(operand, Constant) for operand in node.inputs):
             self._store(proto, constants.fold(proto, node, self.opset))
         elif proto.op_type in RULES:
-            result = RULES[proto.op_type](node)
+            result = _apply(RULES[proto.op_type], node)
             self._store(proto, result if isinstance(result, list) else [result])
         else:
             raise node.refuse(
@@ -180,7 +180,7 @@ class Importer:
 
     def _constant(self, name: str, array: np.ndarray) -> None:
         node = self._plain_node(name, "constant", [])
-        self.tensors[name] = Constant(node=node, shape=tuple(array.shape), origin=(), real=array)
+        self.tensors[name] = Constant(node=node, shape=tuple(array.shape), origin=(), numbers=array)
 
     # ---- quantised tensors
 
@@ -232,9 +232,26 @@ class Importer:
         scale, zero = node.operand(1), node.optional(2)
         if not isinstance(scale, Constant) or not (zero is None or isinstance(zero, Constant)):
             raise node.refuse("scale and zero point must be constant", remedy="use static quantisation")
+        if not (np.isfinite(scale.real).all() and (scale.real > 0).all()):
+            raise ModelError(
+                "scales must be positive and finite",
+                where=node.where,
+                seen=f"{float(np.min(scale.real))} .. {float(np.max(scale.real))}",
+                remedy="quantise the model again",
+            )
         if zero is None:
             return scale.real, np.zeros(scale.real.shape, default), default
         return scale.real, zero.real, zero.real.dtype.name
+
+
+def _apply(rule: Rule, node: Node) -> Expr | list[Expr]:
+    """The rule's result; a node that ONNX does not allow ends in an error of ours, whatever the rule trips over."""
+    try:
+        return rule(node)
+    except (ValueError, TypeError, IndexError, KeyError, ArithmeticError) as error:
+        raise ModelError(
+            "the node must be well formed", where=node.where, seen=error, remedy="check the model with onnx.checker"
+        ) from error
 
 
 def _quantized_type(node: Node) -> str:

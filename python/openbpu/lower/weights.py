@@ -26,31 +26,23 @@ def symmetric(operand: Expr, axis: int, node: Node) -> Weights:
     """
     if not isinstance(operand, Constant):
         raise node.refuse("its weights must be constant", remedy="fold or freeze them in the model")
-    if operand.codes is None or operand.scale is None or operand.zero is None:
+    held = operand.quantised
+    if held is None:
         raise node.refuse(
             "its weights must be quantised",
-            seen=f"{operand.real.dtype} of shape {operand.real.shape}",
+            seen=f"{operand.real.dtype} of shape {operand.shape}",
             remedy="quantise the model with openbpu.quantize, or let the other tool quantise the weights too",
         )
-    channels = operand.codes.shape[axis]
-    centred = operand.codes.astype(np.int64) - _along(operand.zero, operand.axis, operand.codes.ndim)
-    if operand.scale.size == 1 or operand.axis == axis:
-        scale = np.array(np.broadcast_to(operand.scale, channels), np.float64)
+    centred = held.codes - held.along(held.zero)
+    if held.scale.size == 1 or held.axis == axis:
+        scale = np.array(np.broadcast_to(held.scale, held.codes.shape[axis]), np.float64)
         if centred.min(initial=0) >= -128 and centred.max(initial=0) <= 127:
             return Weights(centred.astype(np.int8), scale)
         why = "need more than 8 bits without their zero point"
     else:
-        why = f"have one scale per index of axis {operand.axis} instead of the output channels"
+        why = f"have one scale per index of axis {held.axis} instead of the output channels"
     node.warn(f"its weights {why}; they are quantised again, per output channel and symmetrically")
-    return _quantised_again(centred * _along(operand.scale, operand.axis, operand.codes.ndim), axis)
-
-
-def _along(values: np.ndarray, axis: int | None, rank: int) -> np.ndarray:
-    if values.size == 1:
-        return values.reshape(())
-    shape = [1] * rank
-    shape[0 if axis is None else axis] = values.size
-    return values.reshape(shape)
+    return _quantised_again(held.real, axis)
 
 
 def _quantised_again(real: np.ndarray, axis: int) -> Weights:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from openbpu.lower.builder import Shape, memory_shape
-from openbpu.lower.expressions import Constant, Expr
+from openbpu.lower.expressions import Constant, Expr, Quantised
 from openbpu.lower.node import Node
 from openbpu.lower.operators import Linear, affine
 from openbpu.lower.registry import rule
@@ -98,24 +98,20 @@ def conv_transpose(node: Node) -> Expr:
 
 def _by_output_channel(operand: Expr, groups: int, node: Node) -> Expr:
     """Weights [ci, co / groups, ...] of a ConvTranspose as [co, ci / groups, ...]; their scales likewise."""
-    if not isinstance(operand, Constant) or operand.codes is None:
+    if not isinstance(operand, Constant) or operand.quantised is None:
         return operand  # `symmetric` says what is wrong with it
-
-    def turned(a: np.ndarray) -> np.ndarray:
-        ci, per_group, *taps = a.shape
-        split = a.reshape(groups, ci // groups, per_group, *taps).swapaxes(1, 2)
-        return np.asarray(split.reshape(groups * per_group, ci // groups, *taps))
-
-    scale, zero, axis = operand.scale, operand.zero, operand.axis
-    assert scale is not None and zero is not None
-    if scale.size > 1 and axis == 1:
-        scale, zero, axis = np.tile(scale, groups), np.tile(np.broadcast_to(zero, scale.shape), groups), 0
+    held = operand.quantised
+    ci, per_group, *taps = held.codes.shape
+    split = held.codes.reshape(groups, ci // groups, per_group, *taps).swapaxes(1, 2)
+    codes = split.reshape(groups * per_group, ci // groups, *taps)
+    scale, zero, axis = held.scale, np.broadcast_to(held.zero, held.scale.shape), None
+    if scale.size > 1 and held.axis == 1:
+        scale, zero, axis = np.tile(scale, groups), np.tile(zero, groups), 0
     elif scale.size > 1:
         if groups > 1:
             raise node.refuse("the weights of a grouped ConvTranspose must have their scales along axis 1")
         axis = 1
-    codes = turned(operand.codes)
-    return operand.step(node, shape=codes.shape, real=codes, codes=codes, scale=scale, zero=zero, axis=axis)
+    return operand.step(node, shape=codes.shape, quantised=Quantised(codes, scale, zero, axis))
 
 
 def _transposed_geometry(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from math import inf
 
 import numpy as np
@@ -14,7 +14,7 @@ from openbpu.lower.node import Node
 from openbpu.lower.operators import Product, Sum, affine
 from openbpu.lower.registry import rule
 from openbpu.lower.rules import functions
-from openbpu.lower.rules.operands import scalar
+from openbpu.lower.rules.operands import common_shape, scalar
 
 _Binary = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
@@ -34,7 +34,8 @@ def relu(node: Node) -> Expr:
 @rule("Clip")
 def clip(node: Node) -> Expr:
     """A clamp of the operator before it, at no cost; else LUT8."""
-    return node.operand(0).clamp(scalar(node, 1, -inf), scalar(node, 2, inf), node)
+    lo = scalar(node, 1, float(node.attribute("min", -inf)))
+    return node.operand(0).clamp(lo, scalar(node, 2, float(node.attribute("max", inf))), node)
 
 
 @rule("Max", "Min")
@@ -42,7 +43,7 @@ def limit(node: Node) -> Expr:
     """A clamp if one operand is a constant scalar, or LUT8 if both are functions of one tensor."""
     operands = [node.operand(i) for i in range(len(node.inputs))]
     first, *others = operands
-    shape = _common_shape(node, operands)
+    shape = common_shape(node, [operand.shape for operand in operands])
     if isinstance(first, Constant) and others:
         first, others = others[0], [first, *others[1:]]
     combine = np.maximum if node.op == "Max" else np.minimum
@@ -102,21 +103,13 @@ def arithmetic(node: Node) -> Expr:
     return _two_tensors(node, a, b)
 
 
-def _common_shape(node: Node, operands: Sequence[Expr]) -> Shape:
-    """The shape of the result after broadcasting."""
-    try:
-        return np.broadcast_shapes(*(operand.shape for operand in operands))
-    except ValueError as error:
-        raise node.refuse("shapes must broadcast", seen=[operand.shape for operand in operands]) from error
-
-
 def _same_root(a: Unary, b: Unary) -> bool:
     return a.root is b.root and a.shape == b.shape
 
 
 def _with_constant(node: Node, x: Expr, constant: Constant, reverse: bool) -> Expr | None:
     """The operator as a function or an affine map of `x`; None if the constant varies within a channel."""
-    if x.shape != _common_shape(node, [x, constant]):
+    if x.shape != common_shape(node, [x.shape, constant.shape]):
         return None
     k = np.asarray(constant.real, np.float64)
     one = np.ones(1)
@@ -145,7 +138,7 @@ def _with_constant(node: Node, x: Expr, constant: Constant, reverse: bool) -> Ex
 
 def _two_tensors(node: Node, a: Expr, b: Expr) -> Expr:
     """Sum, difference or product; the second operand of the instruction is the one that repeats."""
-    shape = _common_shape(node, [a, b])
+    shape = common_shape(node, [a.shape, b.shape])
     left, right = (_aligned(node, operand.value(node), shape) for operand in (a, b))
     extents = memory_shape(shape)
     signs = (1, -1 if node.op == "Sub" else 1)

@@ -14,7 +14,7 @@ from openbpu.lower.builder import Shape, memory_axis, memory_shape
 from openbpu.lower.expressions import Codes, Expr, Join, Moved, Unary
 from openbpu.lower.node import Node
 from openbpu.lower.registry import rule
-from openbpu.lower.rules.operands import integers, scalar
+from openbpu.lower.rules.operands import common_shape, integers, scalar
 
 _FLOAT_TYPES = (1, 10, 11, 16)  # FLOAT, FLOAT16, DOUBLE, BFLOAT16
 _MAX_PIECES = 64
@@ -61,12 +61,12 @@ def _flatten_target(node: Node, shape: Shape) -> Shape:
 
 
 def _squeeze_target(node: Node, shape: Shape) -> Shape:
-    axes = [axis % len(shape) for axis in integers(node, 1)]
+    axes = [axis % len(shape) for axis in integers(node, 1, "axes")]
     return tuple(e for axis, e in enumerate(shape) if axis not in axes and (axes or e != 1))
 
 
 def _unsqueeze_target(node: Node, shape: Shape) -> Shape:
-    given = integers(node, 1)
+    given = integers(node, 1, "axes")
     rank = len(shape) + len(given)
     axes, rest = {axis % rank for axis in given}, iter(shape)
     return tuple(1 if axis in axes else next(rest) for axis in range(rank))
@@ -115,7 +115,7 @@ def split(node: Node) -> list[Expr]:
     axis = int(node.attribute("axis", 0)) % len(x.shape)
     count = len(node.outputs)
     equal = -(-x.shape[axis] // count)  # the last part may be smaller
-    sizes = integers(node, 1) or [min(equal, x.shape[axis] - i * equal) for i in range(count)]
+    sizes = integers(node, 1, "split") or [min(equal, x.shape[axis] - i * equal) for i in range(count)]
     if len(sizes) != count or sum(sizes) != x.shape[axis] or min(sizes) < 1:
         raise node.refuse("its parts must fill the axis", seen=f"{sizes} of {x.shape[axis]}")
     stops = np.cumsum(sizes).tolist()
@@ -202,7 +202,7 @@ def _picked(node: Node, value: Value, axis: int, indices: Sequence[int]) -> Valu
 def expand(node: Node) -> Expr:
     """A COPY that reads elements several times."""
     x = node.operand(0)
-    shape = np.broadcast_shapes(x.shape, integers(node, 1))
+    shape = common_shape(node, [x.shape, tuple(integers(node, 1))])
     if len(shape) > 4:
         raise node.refuse("at most four dimensions", seen=f"shape {shape}")
 
@@ -231,7 +231,7 @@ def pad(node: Node) -> Expr:
     """FILL and COPY, or the pads of the convolution behind; modes reflect, edge and wrap on rows and columns."""
     x = node.operand(0)
     rank = len(x.shape)
-    given = integers(node, 1) or [int(p) for p in node.attribute("pads", [])]
+    given = integers(node, 1, "pads")
     axes = [a % rank for a in integers(node, 3)] or list(range(rank))
     before, after = [0] * rank, [0] * rank
     for i, axis in enumerate(axes):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import prod
+
 from openbpu.lower.builder import memory_axis
 from openbpu.lower.expressions import Expr
 from openbpu.lower.node import Node
@@ -14,9 +16,13 @@ def softmax(node: Node) -> Expr:
     """SOFTMAX; over other axes than the innermost with a transposition before and after."""
     x = node.operand(0)
     rank = len(x.shape)
-    axis = int(node.attribute("axis", -1)) % rank
-    if node.opset < 13:
-        raise node.refuse("opset 13 or newer", seen=node.opset, remedy="convert the model with onnx.version_converter")
+    axis = int(node.attribute("axis", -1 if node.opset >= 13 else 1)) % rank
+    if node.opset < 13 and prod(x.shape[axis + 1 :]) > 1:
+        raise node.refuse(
+            "before opset 13 its axis must be the last",
+            seen=f"axis {axis} of {x.shape}",
+            remedy="convert the model with onnx.version_converter",
+        )
     value = x.value(node)
     origin = (*x.origin, node.name)
     if rank > 4 or memory_axis(rank, axis) == 3:

@@ -1,9 +1,12 @@
-"""Constant operands of a node as plain numbers."""
+"""Operands of a node: constants as plain numbers, shapes that broadcast."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from openbpu.lower.builder import Shape
 from openbpu.lower.expressions import Constant
 from openbpu.lower.node import Node
 
@@ -18,9 +21,9 @@ def numbers(node: Node, index: int) -> list[float]:
     return [float(v) for v in np.ravel(operand.real)]
 
 
-def integers(node: Node, index: int) -> list[int]:
-    """As `numbers`, for shapes, axes and indices."""
-    return [int(v) for v in numbers(node, index)]
+def integers(node: Node, index: int, attribute: str = "") -> list[int]:
+    """As `numbers`, for shapes, axes and indices; `attribute` is their home in older opsets."""
+    return [int(v) for v in numbers(node, index) or node.attribute(attribute, [])]
 
 
 def scalar(node: Node, index: int, default: float) -> float:
@@ -29,3 +32,11 @@ def scalar(node: Node, index: int, default: float) -> float:
     if len(found) != 1:
         raise node.refuse(f"operand {index} must be a scalar", seen=f"{len(found)} elements")
     return found[0]
+
+
+def common_shape(node: Node, shapes: Sequence[Shape]) -> Shape:
+    """The shape that operands of these shapes broadcast to."""
+    try:
+        return np.broadcast_shapes(*shapes)
+    except ValueError as error:
+        raise node.refuse("shapes must broadcast", seen=", ".join(map(str, shapes))) from error

@@ -139,7 +139,7 @@ def reduce(node: Node) -> Expr:
 
 
 def _axes(node: Node, rank: int) -> tuple[int, ...]:
-    axes = integers(node, 1) or [int(a) for a in node.attribute("axes", [])]
+    axes = integers(node, 1, "axes")
     if not axes and node.attribute("noop_with_empty_axes", 0):
         raise node.refuse("noop_with_empty_axes must be 0", remedy="remove the node")
     return tuple(sorted(a % rank for a in axes or range(rank)))

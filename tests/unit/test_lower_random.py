@@ -1,0 +1,114 @@
+"""Single operators with random shapes, geometry, scales and zero points, each within one step of ONNX Runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from lowering.check import check
+from lowering.nets import Net
+
+
+def _draw(net: Net, low: int, high: int) -> int:
+    return int(net.random.integers(low, high + 1))
+
+
+def _geometry(net: Net, kernel: tuple[int, int], dilated: bool = True) -> dict[str, list[int]]:
+    pads = [_draw(net, 0, kernel[axis % 2] - 1) for axis in range(4)]
+    dilations = [_draw(net, 1, 2) if dilated else 1 for _ in range(2)]
+    return {"strides": [_draw(net, 1, 3), _draw(net, 1, 3)], "pads": pads, "dilations": dilations}
+
+
+def conv(net: Net) -> str:
+    kernel = (_draw(net, 1, 4), _draw(net, 1, 4))
+    groups = _draw(net, 1, 3)
+    ci, co = groups * _draw(net, 1, 9), groups * _draw(net, 1, 9)
+    x = net.input(_draw(net, 1, 2), ci, _draw(net, 8, 12), _draw(net, 8, 12))
+    weight = net.weight(net.random.standard_normal((co, ci // groups, *kernel)), axis=(0, None)[_draw(net, 0, 1)])
+    bias = net.constant(net.random.standard_normal(co), np.float32)
+    return net.node("Conv", x, weight, bias, group=groups, **_geometry(net, kernel))
+
+
+def depthwise(net: Net) -> str:
+    channels, kernel = _draw(net, 2, 40), (_draw(net, 1, 5), _draw(net, 1, 5))
+    x = net.input(1, channels, 11, 10)
+    weight = net.weight(net.random.standard_normal((channels, 1, *kernel)))
+    return net.node("Conv", x, weight, group=channels, **_geometry(net, kernel))
+
+
+def conv_transpose(net: Net) -> str:
+    groups, kernel = _draw(net, 1, 2), (_draw(net, 1, 4), _draw(net, 1, 4))
+    ci, per_group = groups * _draw(net, 1, 6), _draw(net, 1, 6)
+    geometry = _geometry(net, kernel)
+    weight = net.weight(net.random.standard_normal((ci, per_group, *kernel)), axis=1)
+    extra = [min(1, stride - 1) for stride in geometry["strides"]]
+    x = net.input(1, ci, _draw(net, 4, 6), _draw(net, 4, 6))
+    return net.node("ConvTranspose", x, weight, group=groups, output_padding=extra, **geometry)
+
+
+def matmul(net: Net) -> str:
+    inner, columns = _draw(net, 1, 300), _draw(net, 1, 40)
+    weight = net.weight(net.random.standard_normal((inner, columns)), axis=1)
+    return net.node("MatMul", net.input(_draw(net, 1, 9), inner), weight)
+
+
+def matmul_dynamic(net: Net) -> str:
+    batch, rows, inner, columns = (_draw(net, 1, 9) for _ in range(4))
+    return net.node("MatMul", net.input(batch, rows, inner), net.input(batch, inner, columns))
+
+
+def _pair(op: str) -> Callable[[Net], str]:
+    def build(net: Net) -> str:
+        shape = [_draw(net, 1, 9) for _ in range(_draw(net, 1, 4))]
+        other = [1 if net.random.integers(4) == 0 else extent for extent in shape]
+        left = net.input(*shape, spread=float(net.random.uniform(0.1, 3)))
+        right = net.input(*other, spread=float(net.random.uniform(0.1, 3)))
+        return net.node(op, *((left, right) if net.random.integers(2) else (right, left)))
+
+    return build
+
+
+def _pool(op: str) -> Callable[[Net], str]:
+    def build(net: Net) -> str:
+        kernel = (_draw(net, 1, 4), _draw(net, 1, 4))
+        geometry = _geometry(net, kernel, dilated=False)
+        del geometry["dilations"]
+        x = net.input(_draw(net, 1, 2), _draw(net, 1, 20), _draw(net, 5, 12), _draw(net, 5, 12))
+        return net.node(op, x, kernel_shape=list(kernel), **geometry)
+
+    return build
+
+
+def _function(op: str) -> Callable[[Net], str]:
+    return lambda net: net.node(op, net.input(1, _draw(net, 1, 40), _draw(net, 1, 9), spread=4.0))
+
+
+def concat(net: Net) -> str:
+    shape = [_draw(net, 1, 6) for _ in range(4)]
+    axis = _draw(net, 0, 3)
+    parts = []
+    for _ in range(_draw(net, 2, 4)):
+        shape[axis] = _draw(net, 1, 6)
+        parts.append(net.input(*shape, spread=float(net.random.uniform(0.2, 2))))
+    return net.node("Concat", *parts, axis=axis)
+
+
+BUILDERS = {
+    "conv": conv, "depthwise": depthwise, "conv_transpose": conv_transpose, "matmul": matmul,
+    "matmul_dynamic": matmul_dynamic, "add": _pair("Add"), "sub": _pair("Sub"), "mul": _pair("Mul"),
+    "max_pool": _pool("MaxPool"), "average_pool": _pool("AveragePool"), "sigmoid": _function("Sigmoid"),
+    "hard_swish": _function("HardSwish"), "concat": concat,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("kind", BUILDERS)
+def test_random_operator(kind: str, seed: int) -> None:
+    """The scale of the result is up to 4 times finer (it saturates) or coarser than the values need."""
+    net = Net(1000 * list(BUILDERS).index(kind) + seed, ("int8", "uint8")[seed % 2])
+    y = BUILDERS[kind](net)
+    scale, zero = net.parameters(y)
+    net.output(net.quantise(y, float(np.float32(scale * 2.0 ** net.random.uniform(-2, 2))), zero))
+    check(net)
