@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -28,7 +29,7 @@ def command(executable: Path, disassemble: bool, as_json: bool) -> None:
         click.echo(program.disassemble(), nl=False)
         return
     summary = program.summary()
-    ports = [port.__dict__ if hasattr(port, "__dict__") else port._asdict() for port in program.ports()]
+    ports = [dataclasses.asdict(port) for port in program.ports()]
     if as_json:
         click.echo(json.dumps({**summary, "ports": ports, "meta": program.meta}, indent=2))
         return
