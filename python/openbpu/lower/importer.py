@@ -22,6 +22,18 @@ _REGISTERED = rules.__all__  # importing the package fills the table
 _INTEGERS: dict[int, str] = {TensorProto.INT8: "int8", TensorProto.UINT8: "uint8"}
 
 
+_NO_PLACE = (
+    "this operator has no place on the BPU",
+    "",
+    "replace it, or cut the model in front of it and compute the rest on the host",
+)
+_REFUSED = {  # operator -> rule, value seen, remedy
+    "ConvInteger": ("results are int8", "an int32 result", "use QLinearConv, or Conv between Q/DQ pairs"),
+    "MatMulInteger": ("results are int8", "an int32 result", "use QLinearMatMul, or MatMul between Q/DQ pairs"),
+    "DynamicQuantizeLinear": ("scales must be constant", "scales computed at run time", "use static quantisation"),
+}
+
+
 class Importer:
     """Lowers one model; `run` gives its integer graph, still with chains of moves."""
 
@@ -35,7 +47,7 @@ class Importer:
 
     def run(self) -> GraphBuilder:
         graph = self.model.graph
-        if not any(n.op_type in ("QuantizeLinear", "DequantizeLinear") for n in graph.node):
+        if not any(n.op_type in ("QuantizeLinear", "DequantizeLinear", *_REFUSED) for n in graph.node):
             raise ModelError(
                 "the model must be quantised",
                 where=f"model '{graph.name}'",
@@ -70,7 +82,7 @@ class Importer:
             raise UnsupportedError(
                 "inputs are float32, int8 or uint8",
                 where=f"input '{info.name}'",
-                seen=helper.tensor_dtype_to_string(kind),
+                seen=TensorProto.DataType.Name(kind).lower(),
                 remedy="change the type of the input, or make it a constant",
             )
 
@@ -146,10 +158,7 @@ class Importer:
             result = _apply(RULES[proto.op_type], node)
             self._store(proto, result if isinstance(result, list) else [result])
         else:
-            raise node.refuse(
-                "this operator has no place on the BPU",
-                remedy="replace it, or cut the model in front of it and compute the rest on the host",
-            )
+            raise node.refuse(*_REFUSED.get(proto.op_type, _NO_PLACE))
 
     def _store(self, proto: onnx.NodeProto, results: Sequence[Expr]) -> None:
         for name, result in zip(proto.output, results, strict=False):
@@ -208,9 +217,8 @@ class Importer:
     def _dequantize(self, proto: onnx.NodeProto, node: Node) -> Expr:
         operand = node.operand(0)
         if node.attribute("block_size", 0):
-            raise node.refuse(
-                "blocked quantisation", seen=node.attribute("block_size"), remedy="use one scale per channel"
-            )
+            seen = f"blocks of {node.attribute('block_size')}"
+            raise node.refuse("scales are per tensor or per channel", seen, "quantise without blocks")
         if isinstance(operand, Constant):
             if not operand.real.dtype.name.startswith(("int", "uint")):
                 raise node.refuse("quantised constants are integers", seen=operand.real.dtype)
@@ -220,7 +228,7 @@ class Importer:
             raise node.refuse("its input must be an integer tensor")
         scale, zero, _ = self._parameters(node, "uint8" if proto.input[0] in self.unsigned else "int8")
         if scale.size != 1:
-            raise node.refuse("activations have one scale", seen=f"{scale.size} scales")
+            raise node.refuse("activations have one scale", f"{scale.size} scales", "use per-tensor scales")
         quant = _activation_parameters(scale, zero)
         value = operand.held
         if value.quant != quant:  # the same integers read with other parameters

@@ -1,4 +1,4 @@
-"""Resize and Upsample: index and weight tables per axis."""
+"""Resize: index and weight tables per axis."""
 
 from __future__ import annotations
 
@@ -82,13 +82,6 @@ def resize(node: Node) -> Expr:
             raise node.refuse(f"{name} must be {allowed}", seen=node.attribute(name))
     rounding = str(node.attribute("nearest_mode", "round_prefer_floor"))
     return _resized(node, mode, coordinates, rounding, numbers(node, 2), integers(node, 3))
-
-
-@rule("Upsample")
-def upsample(node: Node) -> Expr:
-    """As Resize, asymmetric and rounding down."""
-    scales = numbers(node, 1) or [float(s) for s in node.attribute("scales", [])]
-    return _resized(node, str(node.attribute("mode", "nearest")), "asymmetric", "floor", scales, [])
 
 
 def _resized(node: Node, mode: str, coordinates: str, rounding: str, scales: list[float], sizes: list[int]) -> Expr:
