@@ -79,7 +79,8 @@ class _Inserter:
         # Refined weights belong to the scales of the unrefined model: those must not depend on the correction.
         largest = np.abs(bias).reshape(-1, shared).max(axis=0)
         bias = bias if extra is None else bias + extra
-        scale = weight_scales(weight, largest, axis, input_scale, self._output_scale(node))
+        output = self.params.get(self.view.quantised_result(node, self.params))
+        scale = weight_scales(weight, largest, axis, input_scale, output.s if output else 0.0)
         q = self.refinements.weights.get(node.name)
         q = quantise_weights(weight, scale, axis) if q is None else q
         node.input[1] = self._dequantised(f"{node.name}/weight", q, scale.astype(np.float32), axis)
@@ -104,16 +105,6 @@ class _Inserter:
         node.output[0] = self._fresh(f"{node.name}/product")
         self._emit(node)
         self._emit(helper.make_node("Add", [node.output[0], bias], [output], name=self._fresh(f"{node.name}/add")))
-
-    def _output_scale(self, node: onnx.NodeProto) -> float:
-        """Scale of the pair behind a node, looking through the bias and the clamp that it absorbs."""
-        name = node.output[0]
-        while name not in self.params:
-            following = self.view.sole_consumer(name)
-            if following is None:
-                return 1.0
-            name = following.output[0]
-        return self.params[name].s
 
     # ---- constants
 

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 import onnx
 
+from openbpu import __version__
 from openbpu.errors import ConfigError, ModelError
 from openbpu.ir.quant import QuantParams
 from openbpu.ptq.calibration import calibrate
+from openbpu.ptq.feasibility import feasible
 from openbpu.ptq.insertion import insert
 from openbpu.ptq.placement import place
 from openbpu.ptq.ranges import choose
@@ -57,18 +59,29 @@ def quantize(
     statistics = calibrate(model, stream, placement, report)
     by_group = {g: choose(s, calibration, symmetric) for g, s in statistics.items()}
     by_group |= {g: QuantParams.per_tensor(scale, zero) for g, (scale, zero) in placement.fixed.items()}
+    always_zero = {g for g, s in statistics.items() if s.low == s.high}
+    by_group = feasible(model, placement, by_group, always_zero)
     params = {tensor: by_group[group] for tensor, group in placement.groups.items()}
     qdq = insert(model, params, Refinements())
     if refinement:
         qdq = insert(model, params, refine(model, qdq, stream, refinement, report))
-    _describe(qdq, calibration=calibration, symmetric=symmetric, refinement="+".join(refinement), samples=stream.count)
+    _describe(
+        qdq,
+        version=__version__,
+        calibration=calibration,
+        symmetric=symmetric,
+        refinement="+".join(step for step in REFINEMENTS if step in refinement),
+        samples=stream.count,
+    )
     onnx.checker.check_model(qdq, full_check=True)
     return qdq
 
 
 def _describe(qdq: onnx.ModelProto, **facts: object) -> None:
-    """Records in the model how it was made."""
-    qdq.producer_name = "openbpu"
+    """Records in the model how it was made, beside what the float model says of itself."""
+    qdq.producer_name, qdq.producer_version = "openbpu", __version__
+    entries = {p.key: p.value for p in qdq.metadata_props}
+    entries |= {f"openbpu.{key}": str(value).lower() for key, value in facts.items()}
     del qdq.metadata_props[:]
-    for key, value in facts.items():
-        qdq.metadata_props.add(key=f"openbpu.{key}", value=str(value).lower())
+    for key, value in entries.items():
+        qdq.metadata_props.add(key=key, value=value)

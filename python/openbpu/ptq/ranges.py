@@ -8,12 +8,15 @@ from openbpu.ir.quant import QuantParams
 from openbpu.ptq.calibration import Statistics
 
 _PERCENTILE = 99.999
-_SMALLEST_SCALE = float(np.float32(2.0**-64))
+_SMALLEST_SCALE = 2.0**-64
+_SCALE_OF_ZERO = 2.0**-8  # of a tensor that was always zero
 
 
 def parameters(low: float, high: float, symmetric: bool) -> QuantParams:
     """int8 parameters for the reals [low, high], which include 0; zero is a level. Symmetric: zero point 0."""
     low, high = min(low, 0.0), max(high, 0.0)
+    if low == high:
+        return QuantParams.per_tensor(_SCALE_OF_ZERO, 0 if symmetric else -128)
     if symmetric:
         return QuantParams.per_tensor(max(-low / 128, high / 127, _SMALLEST_SCALE))
     scale = max((high - low) / 255, _SMALLEST_SCALE)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+from onnx import helper
 
 from openbpu.errors import SampleError
 
@@ -29,13 +30,10 @@ class SampleStream:
                 seen=type(samples).__name__,
                 remedy="put a single sample into a list",
             )
-        constants = {t.name for t in model.graph.initializer}
-        self._shapes = {
-            i.name: tuple(d.dim_value for d in i.type.tensor_type.shape.dim)
-            for i in model.graph.input
-            if i.name not in constants
-        }
+        self._shapes = {i.name: tuple(d.dim_value for d in i.type.tensor_type.shape.dim) for i in model.graph.input}
+        self._types = {i.name: helper.tensor_dtype_to_np_dtype(i.type.tensor_type.elem_type) for i in model.graph.input}
         self._samples = samples
+        self._equal: list[str] = []  # samples of the first pass that hold one value only
         self._spool: tempfile.TemporaryDirectory[str] | None = None
         self.count = 0  # samples of a whole pass; 0 before the first
 
@@ -55,6 +53,8 @@ class SampleStream:
             yield feed
         if count == 0:
             raise SampleError("at least one calibration sample is needed", seen="none")
+        if self._equal and not self.count:
+            warnings.warn(_all_equal(self._equal, count), stacklevel=2)
         self.count = count
 
     def _spooled(self) -> Iterator[Feed]:
@@ -89,10 +89,19 @@ class SampleStream:
         if array.shape != shape:
             hint = "add the batch dimension: x[None]" if array.shape == shape[1:] else ""
             raise SampleError(f"must have shape {shape}", where=where, seen=f"shape {array.shape}", remedy=hint)
-        array = np.ascontiguousarray(array, np.float32)
-        if not np.isfinite(array).all():
+        wanted = self._types[name]
+        if wanted.kind != "f" and not (array.dtype.kind in "iub" and np.array_equal(array, array.astype(wanted))):
+            raise SampleError(f"must hold values of type {wanted}", where=where, seen=f"type {array.dtype}")
+        with np.errstate(over="ignore"):
+            array = np.ascontiguousarray(array, wanted)
+        if wanted.kind == "f" and not np.isfinite(array).all():
             kind = "NaN" if np.isnan(array).any() else "inf"
-            raise SampleError("all values must be finite", where=where, seen=kind)
-        if array.size > 1 and array.min() == array.max():
-            warnings.warn(f"{where}: all values are equal ({array.flat[0]:g})", stacklevel=2)
+            raise SampleError("all values must be finite float32", where=where, seen=kind)
+        if not self.count and array.size > 1 and array.min() == array.max():
+            self._equal.append(f"{where} ({array.flat[0]:g})")
         return array
+
+
+def _all_equal(samples: list[str], count: int) -> str:
+    shown = ", ".join(samples[:3]) + (" ..." if len(samples) > 3 else "")
+    return f"of {count} samples, {len(samples)} arrays hold one value only: {shown}; ranges may be too narrow"

@@ -109,7 +109,7 @@ class Moments:
         covariance = self.products / self.rows - mean[..., :, None] * mean[..., None, :]
         diagonal = np.einsum("...ii->...i", covariance)
         damping = np.maximum(_DAMPING * diagonal.mean(axis=-1), 1e-12)
-        return covariance + damping[..., None, None] * np.eye(covariance.shape[-1])
+        return np.asarray(covariance + damping[..., None, None] * np.eye(covariance.shape[-1]))
 
 
 def round_weights(weight: np.ndarray, scale: np.ndarray, covariance: np.ndarray) -> np.ndarray:
@@ -151,4 +151,4 @@ def patches(
     oy, ox = np.divmod(position, out[1])
     rows = (oy * stride[0])[:, None, None] + (np.arange(kernel[0]) * dilation[0])[None, :, None]
     columns = (ox * stride[1])[:, None, None] + (np.arange(kernel[1]) * dilation[1])[None, None, :]
-    return padded[image[:, None, None], :, rows, columns].transpose(0, 3, 1, 2)
+    return np.asarray(padded[image[:, None, None], :, rows, columns].transpose(0, 3, 1, 2))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 
 import numpy as np
 import onnx
@@ -37,6 +37,16 @@ class ModelView:
         """The only node that reads a tensor which is no output of the graph."""
         readers = self.consumers.get(name, [])
         return readers[0] if len(readers) == 1 and name not in self.outputs else None
+
+    def quantised_result(self, node: onnx.NodeProto, quantised: Container[str]) -> str:
+        """The tensor with a pair behind a node and the bias and clamp that it absorbs; "" if there is none."""
+        name = str(node.output[0])
+        while name not in quantised:
+            following = self.sole_consumer(name)
+            if following is None:
+                return ""
+            name = str(following.output[0])
+        return name
 
     def bias_add(self, node: onnx.NodeProto) -> onnx.NodeProto | None:
         """The Add behind a weighted MatMul that holds its bias: a constant with one number per column."""

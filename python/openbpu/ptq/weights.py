@@ -9,6 +9,7 @@ import numpy as np
 _SMALLEST_RATIO = 2.0**-20
 _SMALLEST_SHARE = 2.0**-12
 _BIAS_LEVELS = 2.0**24
+_SMALLEST_SCALE = 2.0**-64  # of weights that are all zero
 # The widest accumulator in steps of the output, and the largest ratio.
 _WIDEST = 2.0**22
 _LARGEST_RATIO = 2.0**7
@@ -20,12 +21,13 @@ def weight_scales(
     """Scale of each channel along `axis` as float64 holding float32: its largest magnitude becomes 127.
 
     `bias` has one real number per channel. Scales have a floor: below it a channel's shift or its bias would not fit
-    the integer arithmetic, and its weights hardly move the output anyway.
+    the integer arithmetic, and its weights hardly move the output anyway. An output scale of 0 sets none.
     """
     channels_first = np.moveaxis(weight, axis, 0)
     peak = np.abs(channels_first.reshape(len(channels_first), -1)).max(axis=1, initial=0).astype(np.float64) / 127
     floor = np.maximum(_SMALLEST_RATIO * output_scale / input_scale, np.abs(bias) / (input_scale * _BIAS_LEVELS))
     floor = np.maximum(floor, np.maximum(peak, floor).max(initial=0) * _SMALLEST_SHARE)
+    floor = np.maximum(floor, _SMALLEST_SCALE)
     return np.asarray(np.maximum(peak, floor).astype(np.float32).astype(np.float64))
 
 
