@@ -35,16 +35,20 @@ Status check_header(const Header& header, u64 size) {
     return {Code::Unsupported, "header, field min_minor",
             "this build reads container versions up to 1." + number(kMinor) + "; the file needs 1." +
                 number(header.min_minor)};
-  if (header.isa_version != isa::kIsaVersion || header.numerics_version != isa::kNumericsVersion)
-    return {Code::Unsupported, "header, field isa_version",
-            "this build runs instruction set 1 and numerics 1; the file has " + number(header.isa_version) + " and " +
+  if (header.isa_version != isa::kIsaVersion)
+    return {
+        Code::Unsupported, "header, field isa_version",
+        "this build runs instruction set " + number(isa::kIsaVersion) + "; the file has " + number(header.isa_version)};
+  if (header.numerics_version != isa::kNumericsVersion)
+    return {Code::Unsupported, "header, field numerics_version",
+            "this build computes by numerics " + number(isa::kNumericsVersion) + "; the file has " +
                 number(header.numerics_version)};
   if (header.file_size != size)
     return corrupt("header, field file_size",
                    "must equal the size of the file, " + number(size) + " bytes; it is " + number(header.file_size));
   if (header.header_size < sizeof(Header) || header.header_size % 8 != 0 || header.header_size > size)
     return corrupt("header, field header_size",
-                   "must be a multiple of 8, at least 64; it is " + number(header.header_size));
+                   "must be a multiple of 8, at least 64 and inside the file; it is " + number(header.header_size));
   if (header.sections > 64) return corrupt("header, field sections", "at most 64; it is " + number(header.sections));
   if (header.flags != 0) return corrupt("header, field flags", "must be zero in version 1");
   for (u8 byte : header.reserved)

@@ -60,6 +60,23 @@ std::string surface_text(u16 id, const Sections& s) {
   return text;
 }
 
+std::string const_text(u16 id, const Sections& s) {
+  const Const& item = s.consts[id];
+  std::string text = " #" + std::to_string(id) + ":";
+  for (const FormatInfo& format : kFormats)
+    if (static_cast<u8>(format.format) == item.format) text += format.name;
+  for (int k = 0; k < 4 && item.dims[k]; ++k) text += (k ? "," : "[") + std::to_string(item.dims[k]);
+  return text + "]";
+}
+
+// DDR_OPERAND is left out: the operands show it.
+std::string flag_names(u8 flags) {
+  std::string text;
+  for (const FlagInfo& flag : kFlags)
+    if ((flags & flag.mask) && flag.mask != static_cast<u8>(Flag::DDR_OPERAND)) text += std::string(" ") + flag.name;
+  return text;
+}
+
 // Parameters that are not zero, by the names of records.def; ids, box and waits are written elsewhere.
 std::string parameters(const RecordInfo& record, const u8* bytes, u16 first, u16 end) {
   std::string text;
@@ -82,12 +99,13 @@ std::string line(const Instruction& i, const InstructionInfo& info, const Sectio
   if (info.operands & O) text += " " + surface_text(i.out, s) + " <-";
   if (info.operands & A) text += " " + surface_text(i.in0, s);
   if (info.operands & B) text += " " + surface_text(i.in1, s);
-  if (info.operands & W) text += " w" + std::to_string(i.weight);
-  if (info.operands & T) text += " t" + std::to_string(i.table);
+  if (info.operands & W) text += const_text(i.weight, s);
+  if (info.operands & T) text += const_text(i.table, s);
   if (info.operands & O) text += box_text(i, s.surfaces[i.out]);
+  text += flag_names(i.flags);
   const auto* bytes = reinterpret_cast<const u8*>(&i);
   const RecordInfo& word = kRecords[static_cast<int>(RecordId::Instruction)];
-  text += parameters(word, bytes, offsetof(Instruction, flags), offsetof(Instruction, layer));
+  text += parameters(word, bytes, offsetof(Instruction, L), offsetof(Instruction, layer));
   text += parameters(word, bytes, offsetof(Instruction, lo), offsetof(Instruction, aux));
   text += parameters(word, bytes, offsetof(Instruction, ma), sizeof(Instruction));
   if (const RecordInfo* aux = aux_record(info.aux)) text += parameters(*aux, s.aux.data() + i.aux, 0, aux->size);
@@ -96,10 +114,26 @@ std::string line(const Instruction& i, const InstructionInfo& info, const Sectio
   return text;
 }
 
+std::string port_text(const Port& port, u32 index, const Sections& s) {
+  std::string text = std::string("; ") + kRegions[port.direction == 0 ? 3 : 4] + std::to_string(index) + " " +
+                     reinterpret_cast<const char*>(s.strings.data() + port.name) + " " + kTypes[port.dtype] + "[";
+  for (u8 k = 0; k < port.rank; ++k) text += (k ? "," : "") + std::to_string(port.shape[k]);
+  return text + "]\n";
+}
+
+std::string head(const Entry& entry, const Sections& s) {
+  std::string text = std::string("; ") + reinterpret_cast<const char*>(s.strings.data() + entry.name) + ": DDR " +
+                     std::to_string(entry.ddr_bytes) + " bytes, SRAM " + std::to_string(entry.sram_bytes) + " bytes, " +
+                     std::to_string(entry.macs) + " MACs\n";
+  for (u32 k = 0; k < entry.inputs + entry.outputs; ++k)
+    text += port_text(s.ports[entry.first_port + k], k < entry.inputs ? k : k - entry.inputs, s);
+  return text;
+}
+
 }  // namespace
 
 std::string disassemble(const Entry& entry, const Sections& sections) {
-  std::string text;
+  std::string text = head(entry, sections);
   for (u32 k = 0; k < entry.instructions; ++k) {
     const Instruction& i = sections.code[entry.first_instruction + k];
     text += padded(std::to_string(k), 6) + padded("L" + std::to_string(i.layer), 7) +

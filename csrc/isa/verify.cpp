@@ -145,14 +145,15 @@ Status check_code(const Entry& entry, const Sections& s, detail::Facts& facts) {
     const Instruction& instruction = s.code[entry.first_instruction + k];
     const std::string where = at("CODE", "instruction", entry.first_instruction + k);
     if (Status status = check_instruction(instruction, entry, s, facts, where); !status.ok()) return status;
+    const InstructionInfo& info = *find_instruction(instruction.op);
     for (int q = 0; q < 4; ++q)
       if (instruction.wait[q] > issued[q])
-        return illegal(where + ", field wait", "must name earlier instructions only", instruction.wait[q]);
-    if ((static_cast<Op>(instruction.op) == Op::END) != (k + 1 == entry.instructions))
+        return illegal(where + " (" + info.name + "), field wait", "must name earlier instructions only",
+                       instruction.wait[q]);
+    if ((info.op == Op::END) != (k + 1 == entry.instructions))
       return illegal(where + ", field op", "END must be the last instruction of an entry, and only the last",
                      instruction.op);
-    const int slot = wait_slot(find_instruction(instruction.op)->queue);
-    if (slot >= 0) ++issued[slot];
+    if (const int slot = wait_slot(info.queue); slot >= 0) ++issued[slot];
   }
   return {};
 }

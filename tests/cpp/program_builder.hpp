@@ -135,7 +135,7 @@ class ProgramBuilder {
 
  private:
   void string(const std::string& text) {
-    parts_.strings.insert(parts_.strings.end(), text.begin(), text.end());
+    for (char c : text) parts_.strings.push_back(static_cast<std::uint8_t>(c));
     parts_.strings.push_back(0);
   }
 
