@@ -14,12 +14,25 @@ from openbpu.lower.node import Node
 _REARRANGING = ("Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity", "Slice", "Split", "Gather")
 
 
+def array_of(tensor: onnx.TensorProto) -> np.ndarray:
+    """The numbers of an initializer."""
+    try:
+        return np.asarray(numpy_helper.to_array(tensor))
+    except (ValueError, TypeError, KeyError) as error:
+        raise ModelError(
+            "its data must match its type and shape",
+            where=f"initializer '{tensor.name}'",
+            seen=error,
+            remedy="export the model again",
+        ) from error
+
+
 def value_of(proto: onnx.NodeProto) -> np.ndarray:
     """The tensor of a Constant node."""
     attribute = proto.attribute[0]
     value = helper.get_attribute_value(attribute)
     if attribute.name == "value":
-        return np.asarray(numpy_helper.to_array(value))
+        return array_of(value)
     return np.array(value, np.int64 if attribute.name in ("value_int", "value_ints") else np.float32)
 
 

@@ -279,6 +279,9 @@ class Codes(Expr):
 
     held: Value
 
+    def _quantise(self, quant: QuantParams, name: str) -> Value:
+        raise self.node.refuse("only float tensors can be quantised", seen=f"integers of {self.node.where}")
+
     def move(self, move: Move, node: Node, shape: Shape, pointwise: bool = True) -> Expr:
         return self.step(node, held=move(self.held), shape=shape)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper, shape_inference
+from onnx import TensorProto, helper, shape_inference
 
 from openbpu.errors import ModelError, UnsupportedError
 from openbpu.ir.graph import Value
@@ -16,7 +16,7 @@ from openbpu.lower import constants, qoperator, rules
 from openbpu.lower.builder import GraphBuilder, Shape, memory_shape
 from openbpu.lower.expressions import Codes, Constant, Expr, Source, Unary
 from openbpu.lower.node import Node
-from openbpu.lower.registry import RULES, Rule
+from openbpu.lower.registry import RULES
 
 _REGISTERED = rules.__all__  # importing the package fills the table
 _INTEGERS: dict[int, str] = {TensorProto.INT8: "int8", TensorProto.UINT8: "uint8"}
@@ -38,7 +38,7 @@ class Importer:
     """Lowers one model; `run` gives its integer graph, still with chains of moves."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
-        self.model = shape_inference.infer_shapes(qoperator.expand(model), data_prop=True)
+        self.model = _inferred(qoperator.expand(model))
         self.opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 1)
         self.builder = GraphBuilder(model.graph.name or "model")
         self.tensors: dict[str, Expr] = {}
@@ -55,7 +55,7 @@ class Importer:
                 remedy="quantise it first with openbpu.quantize(model, samples) or `openbpu quantize`",
             )
         for tensor in graph.initializer:
-            self._constant(tensor.name, numpy_helper.to_array(tensor))
+            self._constant(tensor.name, constants.array_of(tensor))
         for info in graph.input:
             if info.name not in self.tensors:
                 self._input(info)
@@ -110,12 +110,14 @@ class Importer:
             if proto.op_type == "DequantizeLinear" and proto.input[0] == name:
                 operands = {t.name: t for t in self.model.graph.initializer}
                 if all(not i or i in operands for i in proto.input[1:]):
-                    arrays = [numpy_helper.to_array(operands[i]) for i in proto.input[1:] if i]
+                    arrays = [constants.array_of(operands[i]) for i in proto.input[1:] if i]
                     return _activation_parameters(*arrays)
         return QuantParams.per_tensor(1.0, 0)
 
     def _output(self, info: onnx.ValueInfoProto) -> None:
-        expr = self.tensors[info.name]
+        expr = self.tensors.get(info.name)
+        if expr is None:
+            raise ModelError("a node must make it", where=f"output '{info.name}'", remedy="check it with onnx.checker")
         if isinstance(expr, Codes):
             dtype = "uint8" if info.name in self.unsigned else "int8"
             out = self._emit_port("write_port", expr.held, info.name, dtype, expr.held.quant)
@@ -139,6 +141,18 @@ class Importer:
     # ---- nodes
 
     def _node(self, proto: onnx.NodeProto) -> None:
+        """Lowers a node; one that ONNX does not allow ends in an error of ours, whatever its rule trips over."""
+        try:
+            self._lower(proto)
+        except (ValueError, TypeError, IndexError, KeyError, ArithmeticError) as error:
+            raise ModelError(
+                "the node must be well formed",
+                where=f"node '{_title(proto)}' ({proto.op_type})",
+                seen=error,
+                remedy="check the model with onnx.checker",
+            ) from error
+
+    def _lower(self, proto: onnx.NodeProto) -> None:
         if proto.op_type == "Constant":
             self._constant(proto.output[0], constants.value_of(proto))
             return
@@ -155,7 +169,7 @@ class Importer:
         elif all(operand is None or isinstance(operand, Constant) for operand in node.inputs):
             self._store(proto, constants.fold(proto, node, self.opset))
         elif proto.op_type in RULES:
-            result = _apply(RULES[proto.op_type], node)
+            result = RULES[proto.op_type](node)
             self._store(proto, result if isinstance(result, list) else [result])
         else:
             raise node.refuse(*_REFUSED.get(proto.op_type, _NO_PLACE))
@@ -167,7 +181,7 @@ class Importer:
             if known is not None and known != result.shape:
                 raise ModelError(
                     "the shapes that the model states must be true",
-                    where=f"node '{proto.name or name}' ({proto.op_type})",
+                    where=f"node '{_title(proto)}' ({proto.op_type})",
                     seen=f"{known} stated, {result.shape} computed",
                     remedy="run onnx.shape_inference on the model anew",
                 )
@@ -176,11 +190,10 @@ class Importer:
         inputs = []
         for name in proto.input:
             if name and name not in self.tensors:
-                raise ModelError("a tensor must be made before it is used", where=f"node '{proto.name}'", seen=name)
+                raise ModelError("a tensor must be made before it is used", where=f"node '{_title(proto)}'", seen=name)
             inputs.append(self.tensors[name] if name else None)
         attributes = {a.name: _plain(helper.get_attribute_value(a)) for a in proto.attribute}
-        title = proto.name or (proto.output[0] if proto.output else proto.op_type)
-        node = self._plain_node(title, proto.op_type, inputs)
+        node = self._plain_node(_title(proto), proto.op_type, inputs)
         node.attributes, node.outputs = attributes, list(proto.output)
         return node
 
@@ -252,13 +265,20 @@ class Importer:
         return scale.real, zero.real, zero.real.dtype.name
 
 
-def _apply(rule: Rule, node: Node) -> Expr | list[Expr]:
-    """The rule's result; a node that ONNX does not allow ends in an error of ours, whatever the rule trips over."""
+def _title(proto: onnx.NodeProto) -> str:
+    return proto.name or (proto.output[0] if proto.output else proto.op_type)
+
+
+def _inferred(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model with the shapes that follow from those of its inputs."""
     try:
-        return rule(node)
-    except (ValueError, TypeError, IndexError, KeyError, ArithmeticError) as error:
+        return shape_inference.infer_shapes(model, data_prop=True)
+    except (shape_inference.InferenceError, ValueError) as error:
         raise ModelError(
-            "the node must be well formed", where=node.where, seen=error, remedy="check the model with onnx.checker"
+            "shapes must fit together",
+            where=f"model '{model.graph.name}'",
+            seen=error,
+            remedy="check it with onnx.checker",
         ) from error
 
 

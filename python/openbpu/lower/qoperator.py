@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 from openbpu.errors import UnsupportedError
+from openbpu.lower.constants import array_of
 
 _MICROSOFT = "com.microsoft"
 _Form = Callable[["_Expansion"], Iterator[onnx.NodeProto]]
@@ -34,12 +35,12 @@ def expand(model: onnx.ModelProto) -> onnx.ModelProto:
     result = onnx.ModelProto()
     result.CopyFrom(model)
     graph = result.graph
-    arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    tensors = {tensor.name: tensor for tensor in graph.initializer}
     nodes: list[onnx.NodeProto] = []
     for node in graph.node:
         form = _form(node)
         if form is not None:
-            nodes.extend(form(_Expansion(node, graph, arrays)))
+            nodes.extend(form(_Expansion(node, graph, tensors)))
             continue
         if _is_contrib_qdq(node):
             node.domain = ""
@@ -68,8 +69,8 @@ def _form(node: onnx.NodeProto) -> _Form | None:
 class _Expansion:
     """One node being written as several; makes their names and constants."""
 
-    def __init__(self, node: onnx.NodeProto, graph: onnx.GraphProto, arrays: dict[str, np.ndarray]) -> None:
-        self.node, self.graph, self.arrays = node, graph, arrays
+    def __init__(self, node: onnx.NodeProto, graph: onnx.GraphProto, tensors: dict[str, TensorProto]) -> None:
+        self.node, self.graph, self.tensors = node, graph, tensors
         self.title = node.name or node.output[0]
         self.inputs = [*node.input, *[""] * 9]
         self.attributes: dict[str, Any] = {
@@ -108,9 +109,9 @@ class _Expansion:
         yield helper.make_node("QuantizeLinear", operands, [self.node.output[0]], name=f"{self.title}.q")
 
     def array(self, name: str) -> np.ndarray:
-        if name not in self.arrays:
+        if name not in self.tensors:
             raise self.refuse("its scales must be initializers", "use static quantisation")
-        return self.arrays[name]
+        return array_of(self.tensors[name])
 
 
 def _conv(e: _Expansion) -> Iterator[onnx.NodeProto]:

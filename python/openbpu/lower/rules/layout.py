@@ -68,7 +68,10 @@ def _squeeze_target(node: Node, shape: Shape) -> Shape:
 def _unsqueeze_target(node: Node, shape: Shape) -> Shape:
     given = integers(node, 1, "axes")
     rank = len(shape) + len(given)
-    axes, rest = {axis % rank for axis in given}, iter(shape)
+    axes = {axis % rank for axis in given}
+    if len(axes) != len(given):
+        raise node.refuse("its axes must differ", seen=given)
+    rest = iter(shape)
     return tuple(1 if axis in axes else next(rest) for axis in range(rank))
 
 
