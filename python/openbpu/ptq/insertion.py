@@ -141,7 +141,7 @@ class _Inserter:
         return name
 
     def _node(self, op: str, inputs: list[str], output: str, axis: int | None = None) -> str:
-        node = helper.make_node(op, inputs, [output], name=output)
+        node = helper.make_node(op, inputs, [output], name=f"{op}/{output}")
         if axis is not None:
             node.attribute.append(helper.make_attribute("axis", axis))
         self.nodes.append(node)
