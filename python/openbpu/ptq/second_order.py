@@ -15,6 +15,7 @@ from openbpu.ptq.view import attribute, channel_axis
 
 _DAMPING = 0.01  # share of the mean diagonal
 _POSITIONS = 768  # sampled per feature map
+_BLOCK = 128  # columns between two updates of all columns behind them
 _LARGEST = 6144  # inputs per output: beyond, the covariance would cost more than it brings
 
 
@@ -124,11 +125,19 @@ def round_weights(weight: np.ndarray, scale: np.ndarray, covariance: np.ndarray)
     upper = np.linalg.cholesky(inverse).swapaxes(-1, -2)
     rest = weight.astype(np.float64).copy()
     q = np.empty(weight.shape, np.int8)
-    for column in range(weight.shape[1]):
-        q[:, column] = np.clip(np.rint(rest[:, column] / scale), -127, 127)
-        row = upper[..., column, column:]
-        error = (rest[:, column] - q[:, column] * scale) / row[..., 0]
-        rest[:, column:] -= error[:, None] * row
+    count = weight.shape[1]
+    for start in range(0, count, _BLOCK):
+        end = min(start + _BLOCK, count)
+        block, errors = rest[:, start:end].copy(), np.empty((len(rest), end - start))
+        for column in range(start, end):
+            i = column - start
+            q[:, column] = np.clip(np.rint(block[:, i] / scale), -127, 127)
+            row = upper[..., column, column:end]
+            errors[:, i] = (block[:, i] - q[:, column] * scale) / row[..., 0]
+            block[:, i:] -= errors[:, i, None] * row
+        # What a block leaves to the columns behind it: one product, or one per channel.
+        behind = upper[..., start:end, end:]
+        rest[:, end:] -= errors @ behind if behind.ndim == 2 else (errors[:, None] @ behind)[:, 0]
     return q
 
 
