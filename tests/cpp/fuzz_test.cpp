@@ -1,0 +1,46 @@
+// A bounded number of mutants of the golden file. OPENBPU_FUZZ_RUNS sets how many, OPENBPU_FUZZ_SEED where they start.
+#include <cstdlib>
+
+#include "fuzz/program_fuzz.hpp"
+#include "golden.hpp"
+
+namespace openbpu::fuzz {
+namespace {
+
+unsigned long setting(const char* name, unsigned long fallback) {
+  const char* text = std::getenv(name);
+  return text ? std::strtoul(text, nullptr, 10) : fallback;
+}
+
+TEST(Fuzz, WhatIsAcceptedRunsEqually) {
+  const unsigned long runs = setting("OPENBPU_FUZZ_RUNS", 4000), first = setting("OPENBPU_FUZZ_SEED", 1);
+  const Parts golden = testing::golden_parts();
+  ASSERT_TRUE(check(container::write(golden)).accepted);
+  unsigned long accepted = 0;
+  for (unsigned long seed = first; seed < first + runs; ++seed) {
+    Random random(static_cast<Random::result_type>(seed));
+    Parts parts = golden;
+    mutate(parts, random);
+    const Verdict verdict = check(container::write(parts));
+    accepted += verdict.accepted;
+    ASSERT_EQ(verdict.failure, "") << "OPENBPU_FUZZ_SEED=" << seed << " OPENBPU_FUZZ_RUNS=1";
+  }
+  // Neither everything nor nothing: the mutants stay close enough to legal programs to reach the kernels.
+  if (runs >= 1000) {
+    EXPECT_GT(accepted, runs / 20);
+    EXPECT_LT(accepted, runs);
+  }
+  RecordProperty("accepted", static_cast<int>(accepted));
+}
+
+TEST(Fuzz, SplitIsTheInverseOfWrite) {
+  const Parts golden = testing::golden_parts();
+  std::optional<Parts> parts = split(container::write(golden));
+  ASSERT_TRUE(parts);
+  parts->meta = golden.meta;
+  EXPECT_EQ(container::write(*parts), container::write(golden));
+  EXPECT_FALSE(split(Bytes(63)));
+}
+
+}  // namespace
+}  // namespace openbpu::fuzz
