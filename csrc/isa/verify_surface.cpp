@@ -34,9 +34,9 @@ bool interleaved(const Surface& a, const Surface& b, int level) {
   for (int i = 0; i < level; ++i)
     for (const Axis& outer : {x.axis[i], y.axis[i]})
       if (outer.extent > 1 && outer.stride % period != 0) return false;
-  const u64 begin_a = a.base % period, begin_b = b.base % period;
-  const u64 end_a = begin_a + inner_reach(a, level + 1), end_b = begin_b + inner_reach(b, level + 1);
-  return end_a <= period && end_b <= period && (end_a <= begin_b || end_b <= begin_a);
+  // Counted from the start of a, wherever the buffer itself lies: a fills [0, end_a) of each period.
+  const u64 begin_b = (b.base % period + period - a.base % period) % period;
+  return inner_reach(a, level + 1) <= begin_b && begin_b + inner_reach(b, level + 1) <= period;
 }
 
 }  // namespace

@@ -107,6 +107,29 @@ def test_chain_of_layers_needs_two_buffers() -> None:
     assert memory == {"ddr_bytes": 2048, "lower_bound_bytes": 2048, "over_percent": 0.0}
 
 
+@pytest.mark.parametrize("channels", [3, 5, 7, 12, 20, 24, 36])
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_operator_between_two_parts_of_a_concat(channels: int, axis: int) -> None:
+    """Its input and its result interleave in one buffer, which begins at any multiple of 64."""
+    net = Net(11)
+    x = net.input(2, 4, 5, 6)
+    a = net.quantise(_conv(net, x, channels, 4), 0.1)
+    b = net.quantise(net.node("Tanh", a), 0.1)
+    c = net.quantise(net.node("Add", a, b), 0.1)
+    net.output(net.quantise(net.node("Concat", a, b, c, axis=axis), 0.1))
+    net.output(net.quantise(_conv(net, x, 3, 4)))
+    assert "COPY" not in instructions(check(net, tolerance=2))
+
+
+def test_single_channels_are_views() -> None:
+    net = Net(12)
+    x = net.quantise(net.input(1, 4, 6, 6, quantised=False), 0.02)
+    step = net.node("Slice", x, *(net.constant([v], np.int64) for v in (1, 99, 1, 4)))
+    net.output(step)
+    net.output(net.quantise(_conv(net, step, 2, 1)))
+    assert instructions(check(net)) == ["CONV2D"]
+
+
 # ---- arena
 
 

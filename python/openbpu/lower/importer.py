@@ -177,6 +177,8 @@ class Importer:
     def _store(self, proto: onnx.NodeProto, results: Sequence[Expr]) -> None:
         for name, result in zip(proto.output, results, strict=False):
             self.tensors[name] = result
+            if min(result.shape, default=1) < 1 and not isinstance(result, Constant):
+                raise result.node.refuse("its result must not be empty", seen=f"shape {result.shape}")
             known = self.shapes.get(name)
             if known is not None and known != result.shape:
                 raise ModelError(

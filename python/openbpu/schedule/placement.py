@@ -89,10 +89,12 @@ class Placement:
         if op.kind == "slice":
             view = source.part(op.attrs["axis"], op.attrs["start"], op.attrs["step"])
         elif op.kind == "transpose":
-            view = normalised(source.permuted(op.attrs["perm"]), out.shape)
+            view = source.permuted(op.attrs["perm"])
         elif op.kind == "reshape":
             view = reshaped(source, value.shape, out.shape)
-        return view if view is not None and is_channel_dense(view, out.shape) else None
+        if view is None or not is_channel_dense(view, out.shape):
+            return None
+        return normalised(view, out.shape)
 
 
 def _buffer(value: Value) -> Place:

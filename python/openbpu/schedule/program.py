@@ -40,7 +40,7 @@ class Operand:
             strides=self.place.strides,
             port=port,
             scale=0.0 if quant is None else quant.s,
-            zero_point=0 if quant is None or self.value.dtype == "uint8" else quant.z,
+            zero_point=0 if quant is None else quant.z + (128 if self.value.dtype == "uint8" else 0),
         )
 
 
