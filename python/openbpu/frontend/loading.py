@@ -41,13 +41,14 @@ def _parse(data: bytes, where: str) -> onnx.ModelProto:
     if not data:
         raise ModelError("must be an ONNX model", where=where, seen="no bytes")
     try:
-        return onnx.ModelProto.FromString(data)
+        model: onnx.ModelProto = onnx.ModelProto.FromString(data)
     except DecodeError as error:
         raise ModelError(
             "must be an ONNX model",
             where=where,
             seen=f"{len(data)} bytes that are damaged, truncated or of another format",
         ) from error
+    return model
 
 
 def _load_external(model: onnx.ModelProto, path: Path) -> None:
