@@ -126,6 +126,14 @@ def test_softmax(shape: tuple[int, ...], axis: int) -> None:
     check(net, tolerance=2)
 
 
+def test_sum_of_very_different_scales_is_announced() -> None:
+    net = Net(71)
+    a = net.quantise(net.input(1, 3, 4, 4, quantised=False), 0.01)
+    b = net.quantise(net.input(1, 3, 4, 4, quantised=False), 3.0)
+    net.output(net.quantise(net.node("Add", a, b), 0.01))
+    check(net, warned=True)
+
+
 REFUSED = [
     ("Sigmoid", "QuantizeLinear"),  # a function of a convolution that is not quantised
     ("Mul", "DequantizeLinear"),  # a product with a convolution that is not quantised

@@ -195,12 +195,17 @@ def _ratio(net: Net, x: str) -> str:
     return net.quantise(net.node("Conv", x, weight), 1e-3)
 
 
+def _empty_window(net: Net, x: str) -> str:
+    return net.quantise(net.node("AveragePool", x, kernel_shape=[1, 1], pads=[1, 1, 1, 1]), 0.1)
+
+
 REFUSALS = {
     _float_output: ("Sigmoid", "DequantizeLinear"),
     _unknown: ("Tan", "no place on the BPU"),
     _float_weights: ("Conv", "weights must be quantised"),
     _slopes: ("PRelu", "one slope"),
     _cubic: ("Resize", "nearest or linear"),
+    _empty_window: ("AveragePool", "reach into the input"),
     _ratio: ("Conv", "no integer form"),
 }
 

@@ -179,14 +179,36 @@ def test_move_in_front_of_the_quantisation(name: str) -> None:
     check(net)
 
 
+@pytest.mark.parametrize("dtype", ["int8", "uint8"])
 @pytest.mark.parametrize("name", ["flatten", "channels last", "focus", "split"])
-def test_move_of_integers(name: str) -> None:
-    """Moves between QuantizeLinear and DequantizeLinear, as optimisers leave them."""
-    net = Net(42)
-    operands = net.constant(0.03, np.float32), net.constant(4, np.int8)
+def test_move_of_integers(name: str, dtype: str) -> None:
+    """Moves between QuantizeLinear and DequantizeLinear, as optimisers leave them; also behind them all."""
+    net = Net(42, dtype)
+    operands = net.constant(0.03, np.float32), net.constant(4, dtype)
     q = net.node("QuantizeLinear", net.input(2, 8, 6, 4, quantised=False), *operands)
-    net.output(net.node("DequantizeLinear", MOVES[name](net, q), *operands))
+    y = MOVES[name](net, q)
+    net.output(y)
+    net.output(net.node("DequantizeLinear", y, *operands))
     check(net, tolerance=0)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8"])
+def test_pad_of_integers(dtype: str) -> None:
+    net = Net(45, dtype)
+    operands = net.constant(0.03, np.float32), net.constant(4, dtype)
+    q = net.node("QuantizeLinear", net.input(1, 3, 4, 4, quantised=False), *operands)
+    y = net.node("Pad", q, _integers(net, 0, 0, 1, 2, 0, 0, 0, 1), net.constant(9, dtype))
+    net.output(net.node("DequantizeLinear", y, *operands))
+    check(net, tolerance=0)
+
+
+def test_border_waits_for_the_grid_of_the_result() -> None:
+    """A border beyond the range of the input is kept where the result can hold it."""
+    net = Net(46)
+    x = net.quantise(net.input(1, 3, 4, 4, quantised=False), 0.01, 100)
+    y = net.node("Pad", x, _integers(net, 0, 0, 1, 1, 0, 0, 1, 1), net.constant(2.5, np.float32))
+    net.output(net.quantise(y, 0.03, 0))
+    check(net)
 
 
 def test_max_pool_in_front_of_the_quantisation() -> None:

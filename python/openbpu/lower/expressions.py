@@ -278,6 +278,7 @@ class Codes(Expr):
     """An integer tensor: what QuantizeLinear gave, or an integer input of the graph."""
 
     held: Value
+    unsigned: bool  # uint8 in the model: held as int8, 128 less
 
     def _quantise(self, quant: QuantParams, name: str) -> Value:
         raise self.node.refuse("only float tensors can be quantised", seen=f"integers of {self.node.where}")

@@ -42,7 +42,6 @@ class Importer:
         self.opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 1)
         self.builder = GraphBuilder(model.graph.name or "model")
         self.tensors: dict[str, Expr] = {}
-        self.unsigned: set[str] = set()  # uint8 tensors: held as int8, 128 less
         self.shapes = _shapes(self.model.graph)
 
     def run(self) -> GraphBuilder:
@@ -119,7 +118,7 @@ class Importer:
         if expr is None:
             raise ModelError("a node must make it", where=f"output '{info.name}'", remedy="check it with onnx.checker")
         if isinstance(expr, Codes):
-            dtype = "uint8" if info.name in self.unsigned else "int8"
+            dtype = "uint8" if expr.unsigned else "int8"
             out = self._emit_port("write_port", expr.held, info.name, dtype, expr.held.quant)
         elif isinstance(expr, Unary) and expr.leaf is not None:
             out = self._emit_port("dequantize", expr.leaf, info.name, "float32", None)
@@ -225,9 +224,7 @@ class Importer:
 
     def _hold(self, name: str, value: Value, unsigned: bool) -> None:
         node = self._plain_node(name, "QuantizeLinear", [])
-        self.tensors[name] = Codes(node=node, shape=value.onnx_shape, origin=(), held=value)
-        if unsigned:
-            self.unsigned.add(name)
+        self.tensors[name] = Codes(node=node, shape=value.onnx_shape, origin=(), held=value, unsigned=unsigned)
 
     def _dequantize(self, proto: onnx.NodeProto, node: Node) -> Expr:
         operand = node.operand(0)
@@ -241,7 +238,7 @@ class Importer:
             return constants.dequantized(node, operand.real, scale, zero, int(node.attribute("axis", 1)))
         if not isinstance(operand, Codes):
             raise node.refuse("its input must be an integer tensor")
-        scale, zero, _ = self._parameters(node, "uint8" if proto.input[0] in self.unsigned else "int8")
+        scale, zero, _ = self._parameters(node, "uint8" if operand.unsigned else "int8")
         if scale.size != 1:
             raise node.refuse("activations have one scale", f"{scale.size} scales", "use per-tensor scales")
         quant = _activation_parameters(scale, zero)

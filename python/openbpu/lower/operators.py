@@ -15,6 +15,8 @@ from openbpu.lower.builder import Extents, Shape
 from openbpu.lower.expressions import Expr, Move, Unary, rescale
 from openbpu.lower.node import Node
 
+_EXACT_SHIFT = 8  # of a sum: below it, rounding of the multipliers can cost a step
+
 
 @dataclass(eq=False, kw_only=True)
 class Clamped(Expr):
@@ -122,6 +124,11 @@ class Sum(Clamped):
         qa, qb = self.a.quant, self.b.quant
         assert qa is not None and qb is not None
         p = requant.add(qa.s, qa.z, qb.s, qb.z, quant.s, quant.z, self.sign_a, self.sign_b)
+        if p.sh < _EXACT_SHIFT:
+            self.node.warn(
+                f"the scales of its operands are up to {max(qa.s, qb.s) / quant.s:.0f} times that of the result: "
+                f"the sum may be off by {255 / (1 << p.sh):.0f} steps"
+            )
         attrs = {"ma": p.ma, "mb": p.mb, "C": p.C, "sh": p.sh, **self.limits(quant)}
         return self.graph.emit("add", [self.a, self.b], self.shape, quant, self.origin, name=name, attrs=attrs)
 

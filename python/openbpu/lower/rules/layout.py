@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import prod
 
 import numpy as np
 
 from openbpu.ir.graph import Value
-from openbpu.lower import requant
-from openbpu.lower.builder import Shape, memory_axis, memory_shape
-from openbpu.lower.expressions import Codes, Expr, Join, Moved, Unary
+from openbpu.lower.builder import Shape, memory_shape
+from openbpu.lower.expressions import Codes, Expr, Join, Unary
 from openbpu.lower.node import Node
 from openbpu.lower.registry import rule
-from openbpu.lower.rules.operands import common_shape, integers, scalar
+from openbpu.lower.rules.operands import common_shape, integers
 
 _FLOAT_TYPES = (1, 10, 11, 16)  # FLOAT, FLOAT16, DOUBLE, BFLOAT16
 _MAX_PIECES = 64
@@ -101,10 +99,10 @@ def concat(node: Node) -> Expr:
     shape = list(parts[0].shape)
     shape[axis] = sum(part.shape[axis] for part in parts)
     origin = tuple(dict.fromkeys(name for part in parts for name in (*part.origin, node.name)))
-    held = [part.held for part in parts if isinstance(part, Codes)]
-    if len(held) == len(parts):
-        value = node.graph.concat(held, axis, (node.name,))
-        return Codes(node=node, shape=value.onnx_shape, origin=origin, held=value)
+    codes = [part for part in parts if isinstance(part, Codes)]
+    if len(codes) == len(parts):
+        value = node.graph.concat([part.held for part in codes], axis, (node.name,))
+        return Codes(node=node, shape=value.onnx_shape, origin=origin, held=value, unsigned=codes[0].unsigned)
     leaves = [part.leaf for part in parts if isinstance(part, Unary) and part.leaf is not None]
     if len(leaves) == len(parts) and len({leaf.quant for leaf in leaves}) == 1:
         return Unary.of(node.graph.concat(leaves, axis, (node.name,)), node, origin)
@@ -140,7 +138,7 @@ def slice_(node: Node) -> Expr:
         if len(indices) == 0:
             raise node.refuse("its result must not be empty", seen=f"{start}:{end}:{step} of {x.shape[axis]}")
         if step < 0:
-            x = _gathered(node, x, axis, list(indices))
+            x = gathered(node, x, axis, list(indices))
         else:
             x = _sliced(node, x, axis, indices[0], indices[-1] + 1, step)
     return x
@@ -158,12 +156,12 @@ def gather(node: Node) -> Expr:
     x = node.operand(0)
     axis = int(node.attribute("axis", 0)) % len(x.shape)
     indices = [i % x.shape[axis] for i in integers(node, 1)]
-    taken = _gathered(node, x, axis, indices)
+    taken = gathered(node, x, axis, indices)
     shape = (*x.shape[:axis], *node.operand(1).shape, *x.shape[axis + 1 :])
     return taken.move(lambda v: node.graph.reshape(v, shape, (node.name,)), node, shape)
 
 
-def _gathered(node: Node, x: Expr, axis: int, indices: Sequence[int]) -> Expr:
+def gathered(node: Node, x: Expr, axis: int, indices: Sequence[int]) -> Expr:
     """Elements `indices` of an axis: through the index table of a resize if it is a row or column, else slices."""
     shape = list(x.shape)
     shape[axis] = len(indices)
@@ -216,61 +214,6 @@ def expand(node: Node) -> Expr:
         return node.graph.emit("expand", [aligned], shape, value.quant, (node.name,))
 
     return x.move(apply, node, shape)
-
-
-# ---- pad
-
-
-@dataclass(eq=False, kw_only=True)
-class Padded(Moved):
-    """A tensor inside a constant border; a clamp would have to reach the border too."""
-
-    def clamp(self, lo: float, hi: float, node: Node) -> Expr:
-        return self.map(lambda x: np.clip(x, lo, hi), node)
-
-
-@rule("Pad")
-def pad(node: Node) -> Expr:
-    """FILL and COPY, or the pads of the convolution behind; modes reflect, edge and wrap on rows and columns."""
-    x = node.operand(0)
-    rank = len(x.shape)
-    given = integers(node, 1, "pads")
-    axes = [a % rank for a in integers(node, 3)] or list(range(rank))
-    before, after = [0] * rank, [0] * rank
-    for i, axis in enumerate(axes):
-        before[axis], after[axis] = given[i], given[len(axes) + i]
-    if min(before + after) < 0:
-        raise node.refuse("pads must not be negative", seen=given, remedy="use Slice")
-    shape = tuple(b + e + a for b, e, a in zip(before, x.shape, after, strict=True))
-    mode = str(node.attribute("mode", "constant"))
-    if mode != "constant":
-        return _mirrored(node, x, mode, before, after)
-    if rank > 4:
-        raise node.refuse("at most four dimensions", seen=f"shape {x.shape}")
-    border = scalar(node, 2, float(node.attribute("value", 0.0)))
-    pads = [(0, 0)] * 4
-    for axis in range(rank):
-        pads[memory_axis(rank, axis)] = (before[axis], after[axis])
-
-    def apply(value: Value) -> Value:
-        assert value.quant is not None
-        code = int(requant.table(np.array([border]), value.quant.s, value.quant.z)[0])
-        attrs = {"pads": tuple(pads), "value": code}
-        return node.graph.emit("pad", [value], shape, value.quant, (node.name,), attrs=attrs)
-
-    if isinstance(x, Unary):
-        return Unary.of(apply(x.value(node)), node, (*x.origin, node.name))
-    return Padded(node=node, shape=shape, origin=(*x.origin, node.name), inner=x, apply=apply, pointwise=False)
-
-
-def _mirrored(node: Node, x: Expr, mode: str, before: list[int], after: list[int]) -> Expr:
-    if mode not in ("reflect", "edge", "wrap") or len(x.shape) != 4 or any(before[:2]) or any(after[:2]):
-        raise node.refuse("modes reflect, edge and wrap pad rows and columns of an image", seen=f"mode {mode}")
-    for axis in (2, 3):
-        if before[axis] or after[axis]:
-            indices = np.pad(np.arange(x.shape[axis]), (before[axis], after[axis]), mode=mode)  # type: ignore[call-overload]
-            x = _gathered(node, x, axis, indices.tolist())
-    return x
 
 
 # ---- blocks

@@ -26,6 +26,10 @@ def _pool_window(node: Node, x: Expr) -> tuple[Window, Shape]:
     out = (x.shape[0], x.shape[1], extent(0, size[0]), extent(1, size[1]))
     if min(out) < 1:
         raise node.refuse("its result must not be empty", seen=f"shape {out}")
+    if not all(place.always_inside(axis, size[axis], out[2 + axis]) for axis in (0, 1)):
+        raise node.refuse(
+            "every window must reach into the input", seen=f"pads {place.pads}", remedy="use smaller pads"
+        )
     return place, out
 
 

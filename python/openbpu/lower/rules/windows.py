@@ -30,6 +30,12 @@ class Window:
         beyond = (count - 1) * self.stride[axis] >= length + self.pads[axis]
         return count - 1 if beyond else count
 
+    def always_inside(self, axis: int, length: int, count: int) -> bool:
+        """True if each of `count` windows has a tap inside the input."""
+        starts = range(-self.pads[axis], count * self.stride[axis] - self.pads[axis], self.stride[axis])
+        offsets = [tap * self.dilation[axis] for tap in range(self.kernel[axis])]
+        return all(any(0 <= start + offset < length for offset in offsets) for start in starts)
+
     def _room(self, axis: int, length: int) -> int:
         covered = self.dilation[axis] * (self.kernel[axis] - 1) + 1
         return length + self.pads[axis] + self.pads[axis + 2] - covered
