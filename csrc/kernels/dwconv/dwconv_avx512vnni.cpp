@@ -225,7 +225,8 @@ void row_of_many(const Block& b, std::int32_t terms, const std::int32_t* offset,
     const std::int64_t next = r.pixels > 1 ? r.step : 0, next_out = r.pixels > 1 ? r.out_step : 0;
 #define OPENBPU_START(v) Acc a##v = reinterpret_cast<Acc>(load(b.start + 16 * v)), b##v = a##v;
     OPENBPU_START(0)
-    OPENBPU_START(1) OPENBPU_START(2) OPENBPU_START(3)
+    OPENBPU_START(1)
+    OPENBPU_START(2) OPENBPU_START(3)
 #undef OPENBPU_START
         const std::int8_t* weight = w;
     for (std::int32_t k = 0; k < terms; ++k, weight += kQuadBytes) {
