@@ -223,12 +223,11 @@ void row_of_many(const Block& b, std::int32_t terms, const std::int32_t* offset,
   const Clamp clamp = shared_clamp;
   while (r.pixels > 0) {
     const std::int64_t next = r.pixels > 1 ? r.step : 0, next_out = r.pixels > 1 ? r.out_step : 0;
-#define OPENBPU_START(v) Acc a##v = reinterpret_cast<Acc>(load(b.start + 16 * v)), b##v = a##v;
-    OPENBPU_START(0)
-    OPENBPU_START(1)
-    OPENBPU_START(2) OPENBPU_START(3)
+#define OPENBPU_START(v) reinterpret_cast<Acc>(load(b.start + 16 * v))
+    Acc a0 = OPENBPU_START(0), a1 = OPENBPU_START(1), a2 = OPENBPU_START(2), a3 = OPENBPU_START(3);
+    Acc b0 = a0, b1 = a1, b2 = a2, b3 = a3;
 #undef OPENBPU_START
-        const std::int8_t* weight = w;
+    const std::int8_t* weight = w;
     for (std::int32_t k = 0; k < terms; ++k, weight += kQuadBytes) {
       const std::uint8_t* x = r.quads + offset[k];
 #define OPENBPU_VECTOR(v)                     \
