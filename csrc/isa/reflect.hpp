@@ -7,6 +7,25 @@ namespace openbpu::isa {
 
 enum class FieldKind : u8 { u8_, u16_, u32_, u64_, i16_, i32_, i64_, f64_ };
 
+// Bytes of one value.
+constexpr u16 field_size(FieldKind kind) {
+  switch (kind) {
+    case FieldKind::u8_:
+      return 1;
+    case FieldKind::u16_:
+    case FieldKind::i16_:
+      return 2;
+    case FieldKind::u32_:
+    case FieldKind::i32_:
+      return 4;
+    case FieldKind::u64_:
+    case FieldKind::i64_:
+    case FieldKind::f64_:
+      return 8;
+  }
+  return 0;
+}
+
 struct FieldInfo {
   const char* name;
   FieldKind kind;
@@ -124,6 +143,21 @@ constexpr const RecordInfo* aux_record(AuxKind kind) {
   }
   return nullptr;
 }
+
+// No byte of a record lies outside its fields: padding by the compiler would go unwritten and unverified.
+constexpr bool records_have_no_gaps() {
+  for (const RecordInfo& record : kRecords) {
+    u16 end = 0;
+    for (u16 f = 0; f < record.field_count; ++f) {
+      const FieldInfo& field = record.fields[f];
+      if (field.offset != end) return false;
+      end = static_cast<u16>(end + field.count * field_size(field.kind));
+    }
+    if (end != record.size) return false;
+  }
+  return true;
+}
+static_assert(records_have_no_gaps(), "records.def: bytes between fields or at the end of a record");
 
 constexpr bool opcodes_are_unique() {
   for (const InstructionInfo& a : kInstructions)

@@ -119,9 +119,8 @@ Status check_aux(const Word& w) {
   for (u16 f = 0; f < record->field_count; ++f) {
     const FieldInfo& field = record->fields[f];
     if (std::strncmp(field.name, "reserved", 8) != 0) continue;
-    const u16 end = f + 1 < record->field_count ? record->fields[f + 1].offset : record->size;
-    for (u16 byte = field.offset; byte < end; ++byte)
-      if (const u8 value = w.sections.aux[w.i.aux + byte])
+    for (int byte = field.offset; byte < field.offset + field.count * field_size(field.kind); ++byte)
+      if (const u8 value = w.sections.aux[w.i.aux + static_cast<u32>(byte)])
         return w.field("aux", "reserved bytes of the operator record must be zero", value);
   }
   return {};

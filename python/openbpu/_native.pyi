@@ -56,4 +56,7 @@ def versions() -> dict[str, int]:
     """isa, numerics, container_major, container_minor."""
 
 def write(parts: dict[str, Any]) -> bytes:
-    """Packs entries, ports, surfaces, consts, code (structured arrays), aux, constants, strings (bytes), meta (str)."""
+    """Packs entries, ports, surfaces, consts, code (structured arrays), aux, constants, strings (bytes), meta (str).
+
+    Fills in Entry.macs; verifies nothing (Program.from_bytes does).
+    """

@@ -76,24 +76,6 @@ inline std::optional<Parts> split(const Bytes& file) {
 
 // ---- mutation
 
-inline std::size_t field_size(isa::FieldKind kind) {
-  switch (kind) {
-    case isa::FieldKind::u8_:
-      return 1;
-    case isa::FieldKind::u16_:
-    case isa::FieldKind::i16_:
-      return 2;
-    case isa::FieldKind::u32_:
-    case isa::FieldKind::i32_:
-      return 4;
-    case isa::FieldKind::u64_:
-    case isa::FieldKind::i64_:
-    case isa::FieldKind::f64_:
-      return 8;
-  }
-  return 1;
-}
-
 // A value near the present one, near a power of two, small, or anything.
 inline std::uint64_t other_value(std::uint64_t value, Random& random) {
   switch (random() % 6) {
@@ -115,7 +97,7 @@ inline std::uint64_t other_value(std::uint64_t value, Random& random) {
 // Changes one field of a record, or copies the field of a record of the same kind.
 inline void mutate_field(const isa::RecordInfo& info, std::uint8_t* record, const std::uint8_t* other, Random& random) {
   const isa::FieldInfo& field = info.fields[random() % info.field_count];
-  const std::size_t size = field_size(field.kind), at = field.offset + random() % field.count * size;
+  const std::size_t size = isa::field_size(field.kind), at = field.offset + random() % field.count * size;
   std::uint64_t value = 0;
   if (other && random() % 3 == 0) {
     std::memcpy(&value, other + at, size);
