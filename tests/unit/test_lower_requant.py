@@ -31,7 +31,7 @@ def test_rq8(seed: int) -> None:
     except derive.Infeasible:
         pytest.skip("the law has no form; the compiler makes weights coarser")
     got = requant.rq8(sx, zx, weight, sw, bias * (sx * sw), sy, zp)
-    assert not got.coarser and got.constant == want.constant and got.L == want.L
+    assert not got.changed and got.constant == want.constant and got.L == want.L
     np.testing.assert_array_equal(got.m, want.m)
     np.testing.assert_array_equal(got.s, want.s)
     np.testing.assert_array_equal(got.B, want.B)
@@ -47,9 +47,21 @@ def test_coarser_channels_obey_the_law(seed: int) -> None:
     sw = np.array([2.0**-10, 2.0**-25, 2.0**-26])
     sx, sy, zx, zp = 0.5, 0.25, 4, int(random.choice((-128, 100, 127)))
     got = requant.rq8(sx, zx, weight, sw, np.zeros(3), sy, zp)
-    assert got.coarser and 0 not in got.coarser
+    assert got.changed and 0 not in got.changed
     factor = np.array([1.0, *(2.0 ** int(np.round(np.log2(weight[c].max() / got.weight[c].max()))) for c in (1, 2))])
     want = derive.rq8(sx, (sw * factor).tolist(), sy, zx, zp, got.weight, [0, 0, 0])
+    np.testing.assert_array_equal(got.B, want.B)
+
+
+def test_channel_with_a_huge_scale_spares_the_others() -> None:
+    """One channel would need L = 12, for which the others have no room: it alone changes, and saturates as it must."""
+    random = np.random.default_rng(4)
+    weight = random.integers(-127, 128, (4, 800)).astype(np.int8)
+    sw = np.array([0.001, 0.002, 40.0, 0.001])
+    got = requant.rq8(0.5, 3, weight, sw, np.zeros(4), 1.0, -10)
+    assert got.changed == (2,)
+    np.testing.assert_array_equal(got.weight, weight)
+    want = derive.rq8(0.5, [0.001, 0.002, 40.0 / 2 ** (12 - got.L), 0.001], 1.0, 3, -10, weight, [0] * 4)
     np.testing.assert_array_equal(got.B, want.B)
 
 

@@ -90,10 +90,10 @@ class Linear(Clamped):
         x = self.source.quant
         assert x is not None
         rq = requant.rq8(x.s, x.z, self.weight, self.weight_scale, self.bias, quant.s, quant.z)
-        if rq.coarser:
+        if rq.changed:
             self.node.warn(
-                f"the weights of {len(rq.coarser)} channels were made coarser, because their scale is too small "
-                f"for the scale of the result (first: channel {rq.coarser[0]})"
+                f"the weights of {len(rq.changed)} channels (first: {rq.changed[0]}) were rounded anew, "
+                "because their scales are too far from the scale of the result"
             )
         consts = {"weight": rq.weight, "B": rq.B, "m": rq.m, "s": rq.s}
         attrs = {**self.attrs, "L": rq.L, **self.limits(quant)}

@@ -23,8 +23,8 @@ class Infeasible(ValueError):
 class Rq8:
     """An RQ8 table and the weights that belong to it.
 
-    `coarser` lists channels whose weights had to be made coarser to fit the law, `constant` those whose weights cannot
-    move the output and became zero.
+    `changed` lists channels whose weights had to change to fit the law, `constant` those whose weights cannot move the
+    output and became zero.
     """
 
     B: np.ndarray  # int32 [channels]
@@ -32,7 +32,7 @@ class Rq8:
     s: np.ndarray  # uint8 [channels]
     L: int
     weight: np.ndarray  # int8, first axis = channels
-    coarser: tuple[int, ...] = ()
+    changed: tuple[int, ...] = ()
     constant: tuple[int, ...] = ()
 
 
@@ -64,66 +64,74 @@ def scalar_mantissa(ratio: float, bits: int) -> tuple[int, int]:
 def rq8(sx: float, zx: int, weight: np.ndarray, sw: np.ndarray, bias: np.ndarray, sy: float, zp: int) -> Rq8:
     """RQ8 of an operator with constant weights.
 
-    weight: int8 [channels, ...]; sw: float64 [channels]; bias: float64 [channels], in real units. Channels without an
-    RQ8 form are made coarser by the smallest power of two that gives them one; Infeasible if none does.
+    weight: int8 [channels, ...]; sw: float64 [channels]; bias: float64 [channels], in real units. A channel without an
+    RQ8 form is made coarser by the smallest power of two that gives it one; but if it only fails because another one
+    demands a large common shift L, the slope of that one is reduced: it saturates later, to the same side. Raises
+    Infeasible if nothing helps.
     """
     channels = len(weight)
     w = weight.reshape(channels, -1).astype(np.int64)
-    scale = np.array(sw, np.float64)
-    grid_bias = _on_grid(bias, sx * scale)
-    ratio = sx * scale / sy
-    constant = np.abs(w).sum(axis=1) * 255 * ratio < 0.5
-    level = np.clip(zp + round_half_up(np.asarray(bias, np.float64) / sy), -128, 127)
+    scale, real_bias = np.array(sw, np.float64), np.array(bias, np.float64)
+    constant = np.abs(w).sum(axis=1) * 255 * (sx * scale / sy) < 0.5
     w[constant] = 0
-    coarser = np.zeros(channels, bool)
+    changed = np.zeros(channels, bool)
     while True:
-        common, m, s, B, legal = _table(zx, w, grid_bias, ratio, constant, level, zp)
-        if legal.all():
+        m, e = mantissa(sx * scale / sy, 15)
+        own = np.maximum(0, e + 7)
+        common = int(own[~constant].max(initial=0))
+        if common > _MAX_L:
+            raise Infeasible(f"channel {int(np.argmax(np.where(constant, 0, own)))} multiplies by 2^8 or more")
+        b0 = _on_grid(real_bias, sx * scale) - zx * w.sum(axis=1)
+        reach = np.abs(w).sum(axis=1) * 128
+        s, B, legal = _entries(np.full(channels, common), m, e, b0, reach, zp)
+        if (legal | constant).all():
             break
-        failed = ~legal
-        if not w[failed].any(axis=1).all():
-            raise Infeasible(f"the accumulator of channel {int(np.argmax(failed))} cannot be proved to fit 32 bits")
-        coarser |= failed
-        w[failed] = np.rint(w[failed] / 2.0).astype(np.int64)
-        scale[failed] *= 2
-        grid_bias = _on_grid(bias, sx * scale)
-        ratio = sx * scale / sy
+        coarsened = ~constant & (e + 7 < 0) & ~_entries(own, m, e, b0, reach, zp)[2]
+        finer = ~constant & (own == common) & (common > 0)
+        if coarsened.any():
+            w[coarsened] = np.rint(w[coarsened] / 2.0).astype(np.int64)
+            scale[coarsened] *= 2
+            changed |= coarsened
+        elif finer.any():
+            exact = finer & (np.abs(w).max(axis=1) < 64)
+            w[exact] *= 2
+            real_bias[finer & ~exact] /= 2
+            scale[finer] /= 2
+            changed |= finer & ~exact
+        else:
+            raise Infeasible(
+                f"the accumulator of channel {int(np.argmin(legal | constant))} cannot be proved to fit int32"
+            )
+    level = np.clip(zp + round_half_up(real_bias / sy), -128, 127)
     return Rq8(
-        B.astype(np.int32),
-        m.astype(np.int16),
-        s.astype(np.uint8),
+        np.where(constant, (level << 8) + 128, B).astype(np.int32),
+        np.where(constant, 16384, m).astype(np.int16),
+        np.where(constant, 0, s).astype(np.uint8),
         common,
         w.astype(np.int8).reshape(weight.shape),
-        tuple(np.flatnonzero(coarser).tolist()),
+        tuple(np.flatnonzero(changed).tolist()),
         tuple(np.flatnonzero(constant).tolist()),
     )
 
 
 def _on_grid(bias: np.ndarray, grid: np.ndarray) -> np.ndarray:
     """A real bias as integers; what does not fit 32 bits stays too large for them."""
-    return round_half_up(np.clip(np.asarray(bias, np.float64) / grid, -(2.0**40), 2.0**40))
+    return round_half_up(np.clip(bias / grid, -(2.0**40), 2.0**40))
 
 
-def _table(
-    zx: int, w: np.ndarray, bias: np.ndarray, ratio: np.ndarray, constant: np.ndarray, level: np.ndarray, zp: int
-) -> tuple[int, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """L, m, s, B and which channels obey every bound."""
-    m, e = mantissa(ratio, 15)
-    common = max(0, int((e + 7)[~constant].max(initial=0)))
-    if common > _MAX_L:
-        raise Infeasible(f"channel {int(np.argmax(np.where(constant, 0, ratio)))} multiplies by 2^8 or more")
-    s = common - e - 7
+def _entries(
+    shift: np.ndarray, m: np.ndarray, e: np.ndarray, b0: np.ndarray, reach: np.ndarray, zp: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """s, B and which channels obey every bound, for left shifts L = `shift` and accumulators of at most `reach`."""
+    s = shift - e - 7
     applied = np.ldexp(m.astype(np.float64), e - 15)
-    offset = np.floor((zp + 0.5) / applied * 2.0**common + 0.5)
-    b0 = bias - zx * w.sum(axis=1)
+    offset = np.floor((zp + 0.5) / applied * 2.0**shift + 0.5)
     half = np.where(s > 0, np.left_shift(1, np.clip(s, 1, _MAX_S) - 1), 0)
-    representable = (s <= _MAX_S) & (np.abs(offset) < _INT32) & (np.abs(b0) < _INT32)
-    B = np.where(representable, (b0 << common) + np.where(representable, offset, 0).astype(np.int64) + half, 0)
-    reach = (np.abs(w).sum(axis=1) * 128 << common) + np.abs(B)
-    legal = constant | (representable & (reach < _INT32))
-    m = np.where(constant, 16384, m)
-    s = np.where(constant, 0, s)
-    return common, m, s, np.where(constant, (level << 8) + 128, B), legal
+    fits = (s <= _MAX_S) & (np.abs(offset) < _INT32) & (np.abs(b0) < _INT32)
+    B = np.where(
+        fits, np.left_shift(np.where(fits, b0, 0), shift) + np.where(fits, offset, 0).astype(np.int64) + half, 0
+    )
+    return s, B, fits & (np.left_shift(reach, shift) + np.abs(B) < _INT32)
 
 
 def rq8_dynamic(sa: float, za: int, sb: float, zb: int, sy: float, zp: int, k: int, gain: float = 1.0) -> Rq8:
