@@ -37,7 +37,7 @@ def openbpu(model: onnx.ModelProto, folder: Path, threads: int) -> Loaded:
 
     x, *calibration = samples(model, 9)
     path = folder / f"{model.graph.name}.bpux"
-    product.build(model, calibration, calibration="max").save(path)
+    product.build(model, calibration, calibration="max", refinement=()).save(path)
     start = time.perf_counter()
     session = product.Session(path, threads=threads)
     load_ms = (time.perf_counter() - start) * 1e3

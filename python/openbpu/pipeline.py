@@ -6,7 +6,7 @@ QDQ ONNX (ours or another tool's) -> lower -> integer graph -> schedule -> instr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from os import PathLike
 from typing import TYPE_CHECKING
 
@@ -29,6 +29,7 @@ def quantize(
     *,
     calibration: str = "auto",
     symmetric: bool = False,
+    refinement: Collection[str] = ptq.REFINEMENTS,
     input_shapes: Mapping[str, tuple[int, ...]] | None = None,
     progress: Progress | None = None,
 ) -> onnx.ModelProto:
@@ -36,11 +37,14 @@ def quantize(
 
     `samples` yields an array for a model with one input, or a dict {input name: array}; it is read as a stream.
     `calibration` is "max", "percentile" or "auto" (chosen per tensor by measured error). `symmetric` forces all zero
-    points to 0. `input_shapes` fixes dynamic dimensions; a dynamic batch alone becomes 1. Raises ModelError,
-    SampleError or ConfigError.
+    points to 0. `refinement` names what is done layer by layer after that: "rounding" (second-order weight rounding)
+    and "bias" (correction of the mean error); () for neither, which is quicker. `input_shapes` fixes dynamic
+    dimensions; a dynamic batch alone becomes 1. Raises ModelError, SampleError or ConfigError.
     """
     clean = frontend.prepare(frontend.load(model), input_shapes)
-    return ptq.quantize(clean, samples, calibration=calibration, symmetric=symmetric, progress=progress)
+    return ptq.quantize(
+        clean, samples, calibration=calibration, symmetric=symmetric, refinement=refinement, progress=progress
+    )
 
 
 def compile(model: str | PathLike[str] | bytes | onnx.ModelProto, *, march: str = "nash-e") -> Executable:
@@ -61,6 +65,7 @@ def build(
     march: str = "nash-e",
     calibration: str = "auto",
     symmetric: bool = False,
+    refinement: Collection[str] = ptq.REFINEMENTS,
     input_shapes: Mapping[str, tuple[int, ...]] | None = None,
     progress: Progress | None = None,
 ) -> Executable:
@@ -71,6 +76,7 @@ def build(
         samples,
         calibration=calibration,
         symmetric=symmetric,
+        refinement=refinement,
         input_shapes=input_shapes,
         progress=progress,
     )
