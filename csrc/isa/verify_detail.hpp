@@ -12,8 +12,10 @@ namespace openbpu::isa::detail {
 
 constexpr u64 kMaxElements = (u64{1} << 31) - 1;  // of a surface: products of extents stay int32 in kernels
 constexpr u64 kMaxConstBytes = (u64{1} << 31) - 1;
-constexpr i64 kMaxSpan = i64{1} << 20;  // rows or columns from the first to the last that the windows touch
-constexpr u64 kMaxTaps = u64{1} << 24;  // sums over a window stay far below int64
+constexpr i64 kMaxSpan = i64{1} << 20;         // rows or columns from the first to the last that the windows touch
+constexpr u64 kMaxWindowBytes = u64{1} << 28;  // of the padded input rows under one row of outputs: kernels copy them
+constexpr u64 kMaxPhases = u64{1} << 18;       // stride_h * stride_w * out.c of TCONV2D: kernels prepare each phase
+constexpr u64 kMaxTaps = u64{1} << 24;         // sums over a window stay far below int64
 
 inline Status illegal(std::string where, std::string rule) {
   return {Code::Illegal, std::move(where), std::move(rule)};

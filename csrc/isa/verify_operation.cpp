@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 
 #include "isa/verify_detail.hpp"
@@ -51,7 +52,11 @@ class Rules {
 
   Status operator()(Tag<Op::CONV2D>) { return conv(1); }
   Status operator()(Tag<Op::GCONV2D>) { return conv(conv_aux().groups); }
-  Status operator()(Tag<Op::TCONV2D>) { return conv(conv_aux().groups); }
+  Status operator()(Tag<Op::TCONV2D>) {
+    const u64 phases = u64{conv_aux().stride_h} * conv_aux().stride_w * w_.out().c;
+    if (phases > kMaxPhases) return w_.field("aux", "stride_h * stride_w * out.c must be at most 2^18", as_i64(phases));
+    return conv(conv_aux().groups);
+  }
   Status operator()(Tag<Op::DWCONV2D>) {
     const ConvAux& g = conv_aux();
     if (Status status = conv_geometry(); !status.ok()) return status;
@@ -195,28 +200,38 @@ class Rules {
                : w_.fail("in0 and out must have equal scale and zero point");
   }
 
-  // Windows slide over `strided`: the output, or the input of a transposed convolution.
+  struct Axis {
+    i64 kernel, stride, dilation, in, out;
+  };
+
+  // Rows or columns, padding included, that the windows of an axis touch. Those of TCONV2D lie on the output.
+  i64 span(const Axis& a) const {
+    const i64 reach = (a.kernel - 1) * a.dilation;
+    return w_.info.op == Op::TCONV2D ? std::max((a.in - 1) * a.stride + 1, a.out) + reach
+                                     : (a.out - 1) * a.stride + 1 + reach;
+  }
+
   template <class Aux>
-  Status geometry(const Aux& g, const Surface& strided) const {
-    struct Axis {
-      i64 kernel, stride, dilation, positions;
-    };
-    if (u64{g.kernel_h} * g.kernel_w > kMaxTaps)
-      return w_.field("kernel_h", "a window has at most 2^24 taps", i64{g.kernel_h} * g.kernel_w);
-    for (const Axis& axis : {Axis{g.kernel_h, g.stride_h, g.dilation_h, strided.h},
-                             Axis{g.kernel_w, g.stride_w, g.dilation_w, strided.w}}) {
+  Status geometry(const Aux& g) const {
+    const Surface &in = w_.in0(), &out = w_.out();
+    const Axis rows{g.kernel_h, g.stride_h, g.dilation_h, in.h, out.h};
+    const Axis columns{g.kernel_w, g.stride_w, g.dilation_w, in.w, out.w};
+    for (const Axis& axis : {rows, columns}) {
       if (axis.kernel < 1 || axis.stride < 1 || axis.dilation < 1)
         return w_.field("aux", "kernel, stride and dilation must be at least 1");
-      const i64 span = (axis.positions - 1) * axis.stride + (axis.kernel - 1) * axis.dilation + 1;
-      if (span > kMaxSpan) return w_.field("aux", "windows reach over at most 2^20 rows or columns", span);
+      if (span(axis) > kMaxSpan) return w_.field("aux", "windows reach over at most 2^20 rows or columns", span(axis));
     }
+    if (const u64 taps = u64{g.kernel_h} * g.kernel_w; taps > kMaxTaps)
+      return w_.field("aux", "a window has at most 2^24 taps", as_i64(taps));
+    if (const u64 bytes = g.kernel_h * static_cast<u64>(span(columns)) * in.c; bytes > kMaxWindowBytes)
+      return w_.field("aux", "the rows under a row of outputs have at most 2^28 bytes", as_i64(bytes));
     return {};
   }
 
   Status conv_geometry() const {
     if (Status status = int8_pair(); !status.ok()) return status;
     if (w_.in0().n != w_.out().n) return w_.fail("in0 and out must have equal n");
-    return geometry(conv_aux(), w_.info.op == Op::TCONV2D ? w_.in0() : w_.out());
+    return geometry(conv_aux());
   }
 
   Status conv(u32 groups) {
@@ -239,16 +254,17 @@ class Rules {
   Status pool() const {
     if (Status status = int8_pair(); !status.ok()) return status;
     if (w_.in0().n != w_.out().n || w_.in0().c != w_.out().c) return w_.fail("in0 and out must have equal n and c");
-    return geometry(pool_aux(), w_.out());
+    return geometry(pool_aux());
   }
 
   Status every_window_has_a_tap() const {
     const PoolAux& g = pool_aux();
-    struct Axis {
+    struct Windows {
       i64 first, count, in, kernel, stride, dilation, pad;
     };
-    for (const Axis& a : {Axis{w_.i.box_y, w_.i.box_h, w_.in0().h, g.kernel_h, g.stride_h, g.dilation_h, g.pad_top},
-                          Axis{w_.i.box_x, w_.i.box_w, w_.in0().w, g.kernel_w, g.stride_w, g.dilation_w, g.pad_left}})
+    for (const Windows& a :
+         {Windows{w_.i.box_y, w_.i.box_h, w_.in0().h, g.kernel_h, g.stride_h, g.dilation_h, g.pad_top},
+          Windows{w_.i.box_x, w_.i.box_w, w_.in0().w, g.kernel_w, g.stride_w, g.dilation_w, g.pad_left}})
       for (i64 o = a.first; o < a.first + a.count; ++o) {
         const i64 start = o * a.stride - a.pad;
         const i64 skipped = start < 0 ? (-start + a.dilation - 1) / a.dilation : 0;

@@ -165,7 +165,19 @@ const Breach kMac[] = {
        auto& g = e.aux<ConvAux>(Op::CONV2D);
        g.kernel_h = g.kernel_w = 5000;
      },
-     "kernel_h", "2^24"},
+     "field aux", "2^24"},
+    {"window_bytes",
+     [](Editor& e) {
+       auto& g = e.aux<ConvAux>(Op::CONV2D);
+       g.kernel_h = 200, g.kernel_w = 12, g.dilation_w = 65535;
+     },
+     "field aux", "2^28"},
+    {"phases",
+     [](Editor& e) {
+       auto& g = e.aux<ConvAux>(Op::TCONV2D);
+       g.stride_h = 2, g.stride_w = 20000;
+     },
+     "field aux", "out.c must"},
     {"span",
      [](Editor& e) {
        auto& g = e.aux<ConvAux>(Op::CONV2D);

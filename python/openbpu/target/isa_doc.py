@@ -128,9 +128,9 @@ sum 2048. EXP: entry 0 is 65535. Padding of weights is zero.
 a multiple of 16.
 
 **Windows.** Kernel, stride and dilation are at least 1; a window has at most 2^24 taps (a global mean is a window of
-the size of the image), and the windows of an operator reach over at most 2^20 rows and columns, padding included.
-Padding itself is not limited, except that a window of MAXPOOL, or of AVGPOOL without COUNT_PAD, has a tap inside the
-input.
+the size of the image). With padding, the windows of an operator reach over at most 2^20 rows and columns, and the rows
+under one row of outputs have at most 2^28 bytes; for TCONV2D, stride_h * stride_w * out.c is at most 2^18. Padding
+itself is not limited, except that a window of MAXPOOL, or of AVGPOOL without COUNT_PAD, has a tap inside the input.
 
 **Overflow.** For each output channel c of a convolution or MATMUL, `(128 * sum of |w|) * 2^L + |B[c]| < 2^31`; for
 MATMULD, `K * max|a - za| * max|b - zb| * 2^L + |B| < 2^31`. For ADD and SUB, `128 * (|ma| + |mb|) + |C| < 2^31` with
