@@ -80,7 +80,7 @@ TEST_P(VecRows, Rescale) {
   std::vector<RescaleEntry> entries(random.one_in(2) ? 1 : static_cast<std::size_t>(c));
   for (RescaleEntry& e : entries) {
     e = {0, random.within(1 << 29, 2147483647), static_cast<std::uint8_t>(random.within(1, 40)), {}};
-    e.bias = static_cast<std::int64_t>(random.within(-128, 127)) << e.sh;
+    e.bias = random.within(-128, 127) * (std::int64_t{1} << e.sh);
   }
   const RescaleParams p{in.tensor.view, out.view, entries.data(), static_cast<std::int32_t>(entries.size()),
                         clamp.lo,       clamp.hi, kFlip};
