@@ -5,7 +5,7 @@ namespace openbpu::kernels {
 namespace {
 
 struct Core {
-  static constexpr std::int32_t kBlock = 16, kUnitPixels = 64;
+  static constexpr std::int32_t kBlock = 16, kUnitPixels = 64, kMaxL = 15;
   static constexpr std::int64_t kUnitProducts = 1 << 21;  // about 25 us
   using Channels = avx2::GemmChannels;
   using Source = avx2::GemmSource;

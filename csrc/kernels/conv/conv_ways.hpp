@@ -24,7 +24,7 @@ using x86::min;
 constexpr std::int32_t kPatchMaxChannels = 15;
 
 // Core is the matrix core of an ISA: kBlock output channels per block, kUnitPixels for which weights are read once,
-// kUnitProducts of work that is worth a unit, and the types and functions of its header.
+// kUnitProducts of work that is worth a unit, kMaxL, and the types and functions of its header.
 template <class Core>
 struct ConvWays {
   enum class Way { Direct, Window, Patch };
@@ -172,7 +172,9 @@ struct ConvWays {
             read_channels};
   }
 
-  static bool accepts(const ConvParams& p) { return p.flip == 0x80 && p.in.sc == 1 && p.out.sc == 1; }
+  static bool accepts(const ConvParams& p) {
+    return p.flip == 0x80 && p.in.sc == 1 && p.out.sc == 1 && p.rq.L <= Core::kMaxL;
+  }
 
   static Plan plan(const ConvParams& p) {
     const PackContext context{p, lay_out(p)};

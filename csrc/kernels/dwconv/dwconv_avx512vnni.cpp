@@ -19,13 +19,10 @@ constexpr std::int32_t kChannels = 64;
 constexpr std::int32_t kQuadBytes = 4 * 64;
 constexpr std::int32_t kSegmentBytes = 24576;  // of quads, so that they stay in the first-level cache
 
-// 64 channels as packed, in the order of the vectors; m in the order of vpackssdw. Behind it, for each output row of a
-// group: the number of its terms and their offsets (rounded up to 64 bytes), then their weights.
-struct Block {
-  std::int32_t start[kChannels], low[kChannels], shift[kChannels];
-  std::int16_t m[kChannels];
-};
-static_assert(sizeof(Block) == 896);
+// 64 channels as packed. Behind it, for each output row of a group: the number of its terms and their offsets (rounded
+// up to 64 bytes), then their weights.
+using Block = Channels64;
+constexpr std::size_t kHeader = (sizeof(Block) + 63) / 64 * 64;
 
 // Everything that follows from the parameters.
 struct Layout {
@@ -59,10 +56,12 @@ std::size_t row_bytes(const DwConvParams& p, const Layout& l) {
 }
 
 std::size_t block_bytes(const DwConvParams& p, const Layout& l) {
-  return sizeof(Block) + static_cast<std::size_t>(l.rows) * row_bytes(p, l);
+  return kHeader + static_cast<std::size_t>(l.rows) * row_bytes(p, l);
 }
 
-bool accepts(const DwConvParams& p) { return p.flip == 0x80 && p.in.sc == 1 && p.out.sc == 1; }
+bool accepts(const DwConvParams& p) {
+  return p.flip == 0x80 && p.in.sc == 1 && p.out.sc == 1 && p.rq.L <= kMaxDoublings;
+}
 
 // One unit is 64 channels of one group of output rows.
 Plan plan(const DwConvParams& p) {
@@ -100,20 +99,17 @@ void pack_terms(const DwConvParams& p, const Layout& l, std::int32_t c, std::int
 
 void pack_block(const DwConvParams& p, const Layout& l, std::int32_t c, std::uint8_t* to) {
   auto* block = reinterpret_cast<Block*>(to);
+  *block = {};
   for (std::int32_t i = 0; i < kChannels; ++i) {
     const std::int32_t lane = c + channel_of(i), packed = c + packed_channel_of(i);
-    const bool used = lane < p.out.c;
-    std::uint32_t sum = 0;
-    for (std::int32_t tap = 0; used && tap < p.kernel_h * p.kernel_w; ++tap)
-      sum += static_cast<std::uint32_t>(std::int32_t{weight_at(p, lane, tap / p.kernel_w, tap % p.kernel_w)});
-    const std::int32_t B = used ? p.rq.B[lane] : 0;
-    block->start[i] = static_cast<std::int32_t>(static_cast<std::uint32_t>(B >> p.rq.L) - (sum << 7));
-    block->low[i] = B & ((1 << p.rq.L) - 1);
-    block->shift[i] = used ? p.rq.s[lane] : 0;
-    block->m[i] = packed < p.out.c ? p.rq.m[packed] : std::int16_t{16384};
+    std::int32_t sum = 0;
+    for (std::int32_t tap = 0; lane < p.out.c && tap < p.kernel_h * p.kernel_w; ++tap)
+      sum += weight_at(p, lane, tap / p.kernel_w, tap % p.kernel_w);
+    if (lane < p.out.c) pack_lane(i, p.rq.B[lane], sum, p.rq.s[lane], p.rq.L, block);
+    if (packed < p.out.c) pack_word(i, p.rq.B[packed], p.rq.m[packed], p.rq.s[packed], p.rq.L, block);
   }
   for (std::int32_t r = 0; r < l.rows; ++r)
-    pack_terms(p, l, c, r, to + sizeof(Block) + static_cast<std::size_t>(r) * row_bytes(p, l));
+    pack_terms(p, l, c, r, to + kHeader + static_cast<std::size_t>(r) * row_bytes(p, l));
 }
 
 void pack(const DwConvParams& p, std::uint8_t* packed) {
@@ -179,17 +175,6 @@ struct Row64 {
   std::uint64_t mask;
 };
 
-template <bool Shifted>
-OPENBPU_INLINE __m512i finish_pixel(const Block& b, Acc a0, Acc a1, Acc a2, Acc a3, const Clamp& clamp) {
-  const __m512i c0 = scale<Shifted>(a0, load(b.shift), b.low, clamp);
-  const __m512i c1 = scale<Shifted>(a1, load(b.shift + 16), b.low + 16, clamp);
-  const __m512i c2 = scale<Shifted>(a2, load(b.shift + 32), b.low + 32, clamp);
-  const __m512i c3 = scale<Shifted>(a3, load(b.shift + 48), b.low + 48, clamp);
-  const __m512i t0 = multiply(_mm512_packs_epi32(c0, c1), load(b.m));
-  const __m512i t1 = multiply(_mm512_packs_epi32(c2, c3), load(b.m + 32));
-  return finish(_mm512_packs_epi16(t0, t1), clamp);
-}
-
 // Three terms, as in a 3 x 3 kernel: their weights stay in registers.
 template <bool Shifted>
 void row_of_three(const Block& b, const std::int32_t* offset, const std::int8_t* w, const Clamp& shared_clamp,
@@ -211,7 +196,7 @@ void row_of_three(const Block& b, const std::int32_t* offset, const std::int8_t*
     OPENBPU_VECTOR(2)
     OPENBPU_VECTOR(3)
 #undef OPENBPU_VECTOR
-    _mm512_mask_storeu_epi8(r.out, r.mask, finish_pixel<Shifted>(b, a0, a1, a2, a3, clamp));
+    _mm512_mask_storeu_epi8(r.out, r.mask, requantise64<Shifted>(a0, a1, a2, a3, b, clamp));
   }
 }
 
@@ -240,8 +225,8 @@ void row_of_many(const Block& b, std::int32_t terms, const std::int32_t* offset,
       OPENBPU_VECTOR(3)
 #undef OPENBPU_VECTOR
     }
-    _mm512_mask_storeu_epi8(r.out, r.mask, finish_pixel<Shifted>(b, a0, a1, a2, a3, clamp));
-    _mm512_mask_storeu_epi8(r.out + next_out, r.mask, finish_pixel<Shifted>(b, b0, b1, b2, b3, clamp));
+    _mm512_mask_storeu_epi8(r.out, r.mask, requantise64<Shifted>(a0, a1, a2, a3, b, clamp));
+    _mm512_mask_storeu_epi8(r.out + next_out, r.mask, requantise64<Shifted>(b0, b1, b2, b3, b, clamp));
     r.pixels -= 2;
     r.quads += 2 * r.step;
     r.out += 2 * r.out_step;
@@ -278,8 +263,8 @@ void run(const DwConvParams& p, const std::uint8_t* packed, std::uint8_t* scratc
                         p.out.sw,
                         pixels,
                         low_lanes(p.out.c - c)};
-        run_row(block, start + sizeof(Block) + static_cast<std::size_t>(r) * row_bytes(p, l), offsets_bytes(p, l),
-                clamp, p.rq.L, row);
+        run_row(block, start + kHeader + static_cast<std::size_t>(r) * row_bytes(p, l), offsets_bytes(p, l), clamp,
+                p.rq.L, row);
       }
     }
   }

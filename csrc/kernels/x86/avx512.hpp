@@ -38,28 +38,72 @@ OPENBPU_INLINE std::uint64_t low_lanes(std::int32_t n) {
   return n >= 64 ? ~std::uint64_t{0} : n <= 0 ? 0 : (std::uint64_t{1} << n) - 1;
 }
 
-// RQ8 for a whole operator: L and the clamp.
+// ---- RQ8, y = clamp((t * m) >> 22) with t = clamp16(((acc << L) + B) >> s)
+//
+// Accumulators start at B >> L. Where s >= L the bits of B that this drops do not matter, and t is acc >> (s - L).
+// Where s < L, t is acc << (L - s) plus what is left of those bits: done after narrowing, by saturating doublings, at a
+// quarter of the instructions. A saturated t makes a saturated y; adding `low` to one keeps it so up to 8 doublings.
+
+constexpr std::int32_t kMaxDoublings = 8;  // the most L that the kernels take
+
+// Constants of up to 64 channels: start and shift in the order of the accumulators' lanes, the rest of the words after
+// narrowing.
+struct Channels64 {
+  std::int32_t start[64], shift[64];
+  std::int16_t m[64], low[64];
+  std::uint32_t doubled[kMaxDoublings][2];  // doubling j: words that take part
+};
+
+// Writes the constants of a lane of the accumulators: its channel's B (less 128 * sum, the offset of the activations,
+// modulo 2^32 like the accumulation) and s.
+OPENBPU_INLINE void pack_lane(std::int32_t lane, std::int32_t B, std::int32_t sum, std::int32_t s, std::int32_t L,
+                              Channels64* to) {
+  const std::uint32_t start = static_cast<std::uint32_t>(B >> L) - (static_cast<std::uint32_t>(sum) << 7);
+  to->start[lane] = static_cast<std::int32_t>(start);
+  to->shift[lane] = max(s - L, 0);
+}
+
+// The same for a word after narrowing.
+OPENBPU_INLINE void pack_word(std::int32_t word, std::int32_t B, std::int16_t m, std::int32_t s, std::int32_t L,
+                              Channels64* to) {
+  to->m[word] = m;
+  to->low[word] = s < L ? static_cast<std::int16_t>((B & ((1 << L) - 1)) >> s) : std::int16_t{0};
+  for (std::int32_t j = 0; j < L - s; ++j) to->doubled[j][word / 32] |= std::uint32_t{1} << word % 32;
+}
+
+// What holds for a whole operator.
 struct Clamp {
   __m512i lo, hi;  // bytes as stored
-  __m128i L;
+  std::int32_t L;
 };
 
 OPENBPU_INLINE Clamp make_clamp(std::int32_t L, std::int32_t lo, std::int32_t hi) {
-  return {_mm512_set1_epi8(static_cast<char>(lo)), _mm512_set1_epi8(static_cast<char>(hi)), _mm_cvtsi32_si128(L)};
+  return {_mm512_set1_epi8(static_cast<char>(lo)), _mm512_set1_epi8(static_cast<char>(hi)), L};
 }
 
-// Accumulators hold acc + (B >> L); `low` the bits of B that the shift drops. Gives ((acc << L) + B) >> s. Shifted is
-// L > 0: a branch here would cost the tiles their registers.
+OPENBPU_INLINE __m512i shift(Acc acc, const std::int32_t* s) {
+  return _mm512_srav_epi32(reinterpret_cast<__m512i>(acc), load(s));
+}
+
+// (t * m) >> 22 of saturated words, from word `first` (0 or 32) on. Shifted is L > 0.
 template <bool Shifted>
-OPENBPU_INLINE __m512i scale(Acc accumulator, __m512i s, const std::int32_t* low, const Clamp& c) {
-  auto acc = reinterpret_cast<__m512i>(accumulator);
-  if constexpr (Shifted) acc = _mm512_add_epi32(_mm512_sll_epi32(acc, c.L), load(low));
-  return _mm512_srav_epi32(acc, s);
+OPENBPU_INLINE __m512i multiply(__m512i t, const Channels64& c, std::int32_t first, std::int32_t L) {
+  if constexpr (Shifted) {
+    for (std::int32_t j = 0; j < L; ++j) t = _mm512_mask_adds_epi16(t, c.doubled[j][first / 32], t, t);
+    t = _mm512_adds_epi16(t, load(c.low + first));
+  }
+  return _mm512_srai_epi16(_mm512_mulhi_epi16(t, load(c.m + first)), 6);
 }
-
-// (t * m) >> 22 of saturated t.
-OPENBPU_INLINE __m512i multiply(__m512i t, __m512i m) { return _mm512_srai_epi16(_mm512_mulhi_epi16(t, m), 6); }
-OPENBPU_INLINE __m256i multiply(__m256i t, __m256i m) { return _mm256_srai_epi16(_mm256_mulhi_epi16(t, m), 6); }
+template <bool Shifted>
+OPENBPU_INLINE __m256i multiply(__m256i t, const Channels64& c, std::int32_t first, std::int32_t L) {
+  if constexpr (Shifted) {
+    for (std::int32_t j = 0; j < L; ++j)
+      t = _mm256_mask_adds_epi16(t, static_cast<__mmask16>(c.doubled[j][first / 32]), t, t);
+    t = _mm256_adds_epi16(t, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(c.low + first)));
+  }
+  const __m256i m = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(c.m + first));
+  return _mm256_srai_epi16(_mm256_mulhi_epi16(t, m), 6);
+}
 
 // int8 values, clamped, as stored.
 OPENBPU_INLINE __m512i finish(__m512i y, const Clamp& c) {
@@ -73,6 +117,15 @@ OPENBPU_INLINE __m256i finish(__m256i y, const Clamp& c) {
 OPENBPU_INLINE __m128i finish(__m128i y, const Clamp& c) {
   y = _mm_min_epi8(_mm_max_epi8(y, _mm512_castsi512_si128(c.lo)), _mm512_castsi512_si128(c.hi));
   return _mm_xor_si128(y, _mm_set1_epi8(-128));
+}
+
+// The four accumulators of 64 channels to bytes.
+template <bool Shifted>
+OPENBPU_INLINE __m512i requantise64(Acc a0, Acc a1, Acc a2, Acc a3, const Channels64& c, const Clamp& clamp) {
+  const __m512i low = _mm512_packs_epi32(shift(a0, c.shift), shift(a1, c.shift + 16));
+  const __m512i high = _mm512_packs_epi32(shift(a2, c.shift + 32), shift(a3, c.shift + 48));
+  const __m512i t0 = multiply<Shifted>(low, c, 0, clamp.L), t1 = multiply<Shifted>(high, c, 32, clamp.L);
+  return finish(_mm512_packs_epi16(t0, t1), clamp);
 }
 
 }  // namespace openbpu::kernels::avx512

@@ -6,16 +6,12 @@ namespace openbpu::kernels::avx512 {
 namespace {
 
 // A block as packed: this header, the offsets i32[steps] (rounded up to 64 bytes), then i8[vectors][16][4] per step.
-// start, low and shift follow the lanes of the vectors, m the order after narrowing.
 struct Block {
-  std::int32_t start[kBlock], low[kBlock], shift[kBlock];
-  std::int16_t m[kBlock];
+  Channels64 constants;
   std::int32_t channels, steps, blocks;
-  std::int32_t reserved[13];
 };
-static_assert(sizeof(Block) == 960);
 
-constexpr std::size_t kHeader = 960;
+constexpr std::size_t kHeader = (sizeof(Block) + 63) / 64 * 64;
 
 std::size_t offsets_bytes(std::int32_t steps) { return align64(static_cast<std::size_t>(steps) * 4); }
 
@@ -59,18 +55,14 @@ void pack_block(const GemmSource& source, std::int32_t index, std::uint8_t* to) 
   block->channels = channels.count;
   block->steps = source.steps;
   block->blocks = source.blocks;
+  block->constants = {};
   for (std::int32_t q = 0; q < 4; ++q)
     for (std::int32_t i = 0; i < 16; ++i) {
-      const std::int32_t c = q < vectors ? channel_of(vectors, q, i) : kBlock;
-      const bool used = c < channels.count;
-      const std::int32_t B = used ? channels.B[c] : 0, lane = 16 * q + i, word = word_of(vectors, lane);
-      // Modulo 2^32, like the accumulation.
-      block->start[lane] = used ? static_cast<std::int32_t>(static_cast<std::uint32_t>(B >> source.L) -
-                                                            (static_cast<std::uint32_t>(sum[c]) << 7))
-                                : 0;
-      block->low[lane] = B & ((1 << source.L) - 1);
-      block->shift[lane] = used ? channels.s[c] : 0;
-      block->m[lane] = word < channels.count ? channels.m[word] : std::int16_t{16384};
+      const std::int32_t lane = 16 * q + i, c = q < vectors ? channel_of(vectors, q, i) : kBlock;
+      if (c < channels.count) pack_lane(lane, channels.B[c], sum[c], channels.s[c], source.L, &block->constants);
+      const std::int32_t word = word_of(vectors, lane);
+      if (word < channels.count)
+        pack_word(lane, channels.B[word], channels.m[word], channels.s[word], source.L, &block->constants);
     }
 }
 
@@ -89,32 +81,22 @@ struct Context {
 // Stores of one pixel: V vectors of accumulators to up to 16 V bytes.
 template <bool Shifted>
 OPENBPU_INLINE void store4(std::uint8_t* out, Acc a0, Acc a1, Acc a2, Acc a3, const Context& k, std::uint64_t mask) {
-  const Block& b = k.block;
-  const __m512i c0 = scale<Shifted>(a0, load(b.shift), b.low, k.clamp);
-  const __m512i c1 = scale<Shifted>(a1, load(b.shift + 16), b.low + 16, k.clamp);
-  const __m512i c2 = scale<Shifted>(a2, load(b.shift + 32), b.low + 32, k.clamp);
-  const __m512i c3 = scale<Shifted>(a3, load(b.shift + 48), b.low + 48, k.clamp);
-  const __m512i t0 = multiply(_mm512_packs_epi32(c0, c1), load(b.m));
-  const __m512i t1 = multiply(_mm512_packs_epi32(c2, c3), load(b.m + 32));
-  _mm512_mask_storeu_epi8(out, mask, finish(_mm512_packs_epi16(t0, t1), k.clamp));
+  _mm512_mask_storeu_epi8(out, mask, requantise64<Shifted>(a0, a1, a2, a3, k.block.constants, k.clamp));
 }
 
 template <bool Shifted>
 OPENBPU_INLINE void store2(std::uint8_t* out, Acc a0, Acc a1, const Context& k, std::uint64_t mask) {
-  const Block& b = k.block;
-  const __m512i c0 = scale<Shifted>(a0, load(b.shift), b.low, k.clamp);
-  const __m512i c1 = scale<Shifted>(a1, load(b.shift + 16), b.low + 16, k.clamp);
-  const __m512i t = multiply(_mm512_packs_epi32(c0, c1), load(b.m));
-  _mm256_mask_storeu_epi8(out, static_cast<__mmask32>(mask), finish(_mm512_cvtsepi16_epi8(t), k.clamp));
+  const Channels64& c = k.block.constants;
+  const __m512i t = _mm512_packs_epi32(shift(a0, c.shift), shift(a1, c.shift + 16));
+  const __m256i y = _mm512_cvtsepi16_epi8(multiply<Shifted>(t, c, 0, k.clamp.L));
+  _mm256_mask_storeu_epi8(out, static_cast<__mmask32>(mask), finish(y, k.clamp));
 }
 
-// `first` is the block's first lane of the vector.
+// `first` is the block's first lane of the vector: 0 or 32.
 template <bool Shifted>
 OPENBPU_INLINE void store1(std::uint8_t* out, Acc a0, std::int32_t first, const Context& k, std::uint64_t mask) {
-  const Block& b = k.block;
-  const __m512i c0 = scale<Shifted>(a0, load(b.shift + first), b.low + first, k.clamp);
-  const __m256i m = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(b.m + first));
-  const __m256i t = multiply(_mm512_cvtsepi32_epi16(c0), m);
+  const Channels64& c = k.block.constants;
+  const __m256i t = multiply<Shifted>(_mm512_cvtsepi32_epi16(shift(a0, c.shift + first)), c, first, k.clamp.L);
   _mm_mask_storeu_epi8(out, static_cast<__mmask16>(mask), finish(_mm256_cvtsepi16_epi8(t), k.clamp));
 }
 
@@ -137,7 +119,8 @@ OPENBPU_INLINE void prefetch(const std::int8_t* p) { _mm_prefetch(reinterpret_ca
 template <int P, bool Shifted>
 void tile64(const Context& k, const Pixels& pixels) {
   const Block& b = k.block;
-  const Acc s0 = start(b.start), s1 = start(b.start + 16), s2 = start(b.start + 32), s3 = start(b.start + 48);
+  const Acc s0 = start(b.constants.start), s1 = start(b.constants.start + 16), s2 = start(b.constants.start + 32),
+            s3 = start(b.constants.start + 48);
 #define OPENBPU_DECLARE(i)                               \
   const std::uint8_t* row##i = pixels.in[i < P ? i : 0]; \
   Acc c##i##0 = s0, c##i##1 = s1, c##i##2 = s2, c##i##3 = s3;
@@ -180,7 +163,8 @@ void single64(const Context& k, const Pixels& pixels) {
   const Acc zero{};
 #define OPENBPU_DECLARE(i) Acc c##i##0 = zero, c##i##1 = zero, c##i##2 = zero, c##i##3 = zero;
   OPENBPU_DECLARE(0)
-  OPENBPU_DECLARE(1) OPENBPU_DECLARE(2)
+  OPENBPU_DECLARE(1)
+  OPENBPU_DECLARE(2)
 #undef OPENBPU_DECLARE
 #define OPENBPU_STEP(i)                                     \
   {                                                         \
@@ -196,7 +180,7 @@ void single64(const Context& k, const Pixels& pixels) {
   }
   for (; step < k.steps; ++step, w += 256) OPENBPU_STEP(0)
 #undef OPENBPU_STEP
-#define OPENBPU_SUM(v) start(b.start + 16 * v) + c0##v + c1##v + c2##v
+#define OPENBPU_SUM(v) start(b.constants.start + 16 * v) + c0##v + c1##v + c2##v
   store4<Shifted>(pixels.out[0], OPENBPU_SUM(0), OPENBPU_SUM(1), OPENBPU_SUM(2), OPENBPU_SUM(3), k,
                   low_lanes(b.channels));
 #undef OPENBPU_SUM
@@ -205,7 +189,7 @@ void single64(const Context& k, const Pixels& pixels) {
 template <int P, bool Shifted>
 void tile48(const Context& k, const Pixels& pixels) {
   const Block& b = k.block;
-  const Acc s0 = start(b.start), s1 = start(b.start + 16), s2 = start(b.start + 32);
+  const Acc s0 = start(b.constants.start), s1 = start(b.constants.start + 16), s2 = start(b.constants.start + 32);
 #define OPENBPU_DECLARE(i)                               \
   const std::uint8_t* row##i = pixels.in[i < P ? i : 0]; \
   Acc c##i##0 = s0, c##i##1 = s1, c##i##2 = s2;
@@ -251,7 +235,7 @@ OPENBPU_INLINE std::int64_t row_offset(int i, std::int64_t pixel) {
 template <int P, bool Shifted>
 void tile32(const Context& k, const std::uint8_t* in, std::int64_t pixel, std::uint8_t* out, std::int64_t out_pixel) {
   const Block& b = k.block;
-  const Acc s0 = start(b.start), s1 = start(b.start + 16);
+  const Acc s0 = start(b.constants.start), s1 = start(b.constants.start + 16);
 #define OPENBPU_DECLARE(i)                                   \
   const std::uint8_t* row##i = in + row_offset<P>(i, pixel); \
   Acc c##i##0 = s0, c##i##1 = s1;
@@ -282,7 +266,7 @@ void tile32(const Context& k, const std::uint8_t* in, std::int64_t pixel, std::u
 
 template <int P, bool Shifted>
 void tile16(const Context& k, const std::uint8_t* in, std::int64_t pixel, std::uint8_t* out, std::int64_t out_pixel) {
-  const Acc s0 = start(k.block.start);
+  const Acc s0 = start(k.block.constants.start);
 #define OPENBPU_DECLARE(i)                                   \
   const std::uint8_t* row##i = in + row_offset<P>(i, pixel); \
   Acc c##i##0 = s0;
