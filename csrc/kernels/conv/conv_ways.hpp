@@ -1,9 +1,8 @@
-// Three ways to the matrix core of an x86 ISA (x86/gemm_*.hpp), none of which materialises im2col of more than one
-// output row:
+// Three ways to the matrix core of an x86 ISA (x86/gemm_*.hpp), none of which materialises im2col:
 //   direct  one tap, no padding: pixels are read where they lie
 //   window  the input rows of a few output rows are copied with their padding; a tap is an offset in the copy
-//   patch   few channels: from the copy, one output row of patches, so that K = taps * ci is rounded up to 4 once
-//           instead of per tap
+//   row     few channels: the same copy, but the kernel columns of a row lie side by side in it and make one run, so
+//           that their bytes are rounded up to 4 once per kernel row instead of once per tap
 #pragma once
 
 #include <immintrin.h>
@@ -21,13 +20,11 @@ using x86::ceil_div;
 using x86::max;
 using x86::min;
 
-constexpr std::int32_t kPatchMaxChannels = 15;
-
 // Core is the matrix core of an ISA: kBlock output channels per block, kUnitPixels for which weights are read once,
 // kUnitProducts of work that is worth a unit, kMaxL, and the types and functions of its header.
 template <class Core>
 struct ConvWays {
-  enum class Way { Direct, Window, Patch };
+  enum class Way { Direct, Window, Row };
 
   // Everything that follows from the parameters; cheap enough to be derived anew in every call.
   struct Layout {
@@ -37,8 +34,7 @@ struct ConvWays {
     // The output as lines of pixels (direct: one line per image where rows are dense), cut into units.
     std::int32_t lines, pixels, unit_lines, unit_pixels, unit_blocks;
     std::int32_t line_units, pixel_units, block_units;
-    std::int32_t window_rows, window_columns;  // window and patch
-    std::int32_t patch_bytes;                  // patch
+    std::int32_t window_rows, window_columns;  // window and row
   };
 
   static bool reads_padding(const ConvParams& p) {
@@ -86,10 +82,10 @@ struct ConvWays {
     } else {
       l.way = Way::Window;
       lay_window(p, &l);
-      if (p.groups == 1 && l.ci % 4 != 0 && l.ci <= kPatchMaxChannels && l.taps > 1) {
-        l.way = Way::Patch;
-        l.steps = ceil_div(l.taps * l.ci, 4);
-        l.patch_bytes = l.steps * 4;
+      const std::int32_t row_steps = p.kernel_h * ceil_div(p.kernel_w * l.ci, 4);
+      if (p.groups == 1 && p.dilation_w == 1 && row_steps < l.steps) {
+        l.way = Way::Row;
+        l.steps = row_steps;
       }
     }
     const std::int64_t products = std::int64_t{l.unit_lines} * l.unit_pixels * l.steps * 4 * Core::kBlock;
@@ -106,11 +102,6 @@ struct ConvWays {
     return align64(static_cast<std::size_t>(l.window_rows) * static_cast<std::size_t>(l.window_columns) *
                        static_cast<std::size_t>(p.in.c) +
                    kSlack);
-  }
-
-  static std::size_t patch_row_bytes(const ConvParams& p, const Layout& l) {
-    if (l.way != Way::Patch) return 0;
-    return align64(static_cast<std::size_t>(p.out.w) * static_cast<std::size_t>(l.patch_bytes) + kSlack);
   }
 
   // What the packing callbacks need.
@@ -139,14 +130,16 @@ struct ConvWays {
     return tap_offset(p, l, step / ci4) + step % ci4 * 4;
   }
 
-  static std::int32_t read_patch_step(const void* context, std::int32_t block, std::int32_t step, std::int8_t* cell) {
+  static std::int32_t read_row_step(const void* context, std::int32_t block, std::int32_t step, std::int8_t* cell) {
     const auto& [p, l] = *static_cast<const PackContext*>(context);
     const CanonicalWeights weights{p.weights, l.co, l.taps, l.ci};
+    const std::int32_t run = p.kernel_w * l.ci, row_steps = ceil_div(run, 4);
     for (std::int32_t i = 0; i < 4 * Core::kBlock; ++i) {
-      const std::int32_t k = step * 4 + i % 4, o = block * Core::kBlock + i / 4;
-      cell[i] = k < l.taps * l.ci && o < l.co ? weights.at(0, o, k / l.ci, k % l.ci) : std::int8_t{0};
+      const std::int32_t k = step % row_steps * 4 + i % 4, o = block * Core::kBlock + i / 4;
+      const std::int32_t tap = step / row_steps * p.kernel_w + k / l.ci;
+      cell[i] = k < run && o < l.co ? weights.at(0, o, tap, k % l.ci) : std::int8_t{0};
     }
-    return step * 4;
+    return step / row_steps * l.window_columns * l.ci + step % row_steps * 4;
   }
 
   static typename Core::Channels read_channels(const void* context, std::int32_t block) {
@@ -168,7 +161,7 @@ struct ConvWays {
             context.p.groups * l.blocks,
             l.steps,
             context.p.rq.L,
-            l.way == Way::Patch ? read_patch_step : read_step,
+            l.way == Way::Row ? read_row_step : read_step,
             read_channels};
   }
 
@@ -179,7 +172,7 @@ struct ConvWays {
   static Plan plan(const ConvParams& p) {
     const PackContext context{p, lay_out(p)};
     const Layout& l = context.layout;
-    return {Core::packed_bytes(source_of(context)), window_bytes(p, l) + patch_row_bytes(p, l),
+    return {Core::packed_bytes(source_of(context)), window_bytes(p, l),
             p.out.n * l.line_units * l.pixel_units * l.block_units};
   }
 
@@ -245,46 +238,6 @@ struct ConvWays {
                 unit.lines, unit.pixels});
   }
 
-  // One output row of patches. A run of neighbouring taps is copied in pieces of 16 bytes; what is written too much is
-  // overwritten by the next run, or lands in the slack, because runs are written in ascending order.
-  OPENBPU_INLINE void make_patches(const ConvParams& p, const Layout& l, const std::uint8_t* window, std::int32_t runs,
-                                   std::int32_t run, std::int32_t pieces, std::uint8_t* patches) {
-    const std::int64_t row = std::int64_t{l.window_columns} * l.ci, tap = std::int64_t{p.dilation_w} * l.ci;
-    for (std::int32_t x = 0; x < p.out.w; ++x, window += p.stride_w * l.ci, patches += l.patch_bytes) {
-      std::uint8_t* to = patches;
-      const std::uint8_t* line = window;
-      for (std::int32_t ky = 0; ky < p.kernel_h; ++ky, line += row) {
-        const std::uint8_t* from = line;
-        for (std::int32_t i = 0; i < runs; ++i, from += tap, to += run)
-          for (std::int32_t piece = 0; piece < pieces; ++piece)
-            _mm_storeu_si128(reinterpret_cast<__m128i*>(to) + piece,
-                             _mm_loadu_si128(reinterpret_cast<const __m128i*>(from) + piece));
-      }
-    }
-  }
-
-  static void patch_row(const ConvParams& p, const Layout& l, const std::uint8_t* window, std::uint8_t* patches) {
-    const std::int32_t line = p.kernel_w * l.ci;
-    if (p.dilation_w > 1)
-      make_patches(p, l, window, p.kernel_w, l.ci, 1, patches);
-    else if (line <= 16)
-      make_patches(p, l, window, 1, line, 1, patches);
-    else if (line <= 32)
-      make_patches(p, l, window, 1, line, 2, patches);
-    else
-      make_patches(p, l, window, 1, line, ceil_div(line, 16), patches);
-  }
-
-  static void run_patch(const ConvParams& p, const Layout& l, const std::uint8_t* packed, const Unit& unit,
-                        const std::uint8_t* window, std::uint8_t* patches) {
-    for (std::int32_t i = 0; i < unit.lines; ++i) {
-      Unit line = unit;
-      line.line += i;
-      patch_row(p, l, window + std::int64_t{i} * p.stride_h * l.window_columns * l.ci, patches);
-      run_blocks(p, l, packed, unit, {patches, 0, l.patch_bytes, output_of(p, line), 0, p.out.sw, 1, unit.pixels});
-    }
-  }
-
   static void run(const ConvParams& p, const std::uint8_t* packed, std::uint8_t* scratch, std::int32_t begin,
                   std::int32_t end) {
     const Layout l = lay_out(p);
@@ -295,10 +248,7 @@ struct ConvWays {
         continue;
       }
       copy_window(p, l, unit, scratch);
-      if (l.way == Way::Window)
-        run_window(p, l, packed, unit, scratch);
-      else
-        run_patch(p, l, packed, unit, scratch, scratch + window_bytes(p, l));
+      run_window(p, l, packed, unit, scratch);
     }
   }
 };

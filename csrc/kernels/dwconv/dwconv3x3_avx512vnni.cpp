@@ -152,20 +152,20 @@ OPENBPU_INLINE void write(std::uint8_t* at, const Target& to, __m512i y) {
   }
 }
 
-template <bool Shifted>
-OPENBPU_INLINE __m512i three_columns(const Channels64& c, const std::int8_t* w, const Quad& left, const Quad& centre,
-                                     const Quad& right, const Clamp& clamp) {
-#define OPENBPU_VECTOR(q)                                   \
-  Acc a##q = reinterpret_cast<Acc>(load(c.start + 16 * q)); \
-  a##q = dot(a##q, left.v##q, load(w + 64 * q));            \
-  a##q = dot(a##q, centre.v##q, load(w + 256 + 64 * q));    \
+template <int D>
+OPENBPU_INLINE __m512i three_columns(const std::int8_t* w, const Quad& left, const Quad& centre, const Quad& right,
+                                     const Epilogue<D>& e) {
+#define OPENBPU_VECTOR(q)                                            \
+  Acc a##q = reinterpret_cast<Acc>(load(e.channels.start + 16 * q)); \
+  a##q = dot(a##q, left.v##q, load(w + 64 * q));                     \
+  a##q = dot(a##q, centre.v##q, load(w + 256 + 64 * q));             \
   a##q = dot(a##q, right.v##q, load(w + 512 + 64 * q));
   OPENBPU_VECTOR(0)
   OPENBPU_VECTOR(1)
   OPENBPU_VECTOR(2)
   OPENBPU_VECTOR(3)
 #undef OPENBPU_VECTOR
-  return requantise64<Shifted>(a0, a1, a2, a3, c, clamp);
+  return requantise64(a0, a1, a2, a3, e);
 }
 
 // The last two columns read.
@@ -173,44 +173,45 @@ struct Rolling {
   Quad left, centre;
 };
 
-template <int Stride, int Rows, bool Paired, bool Shifted, bool Checked>
-OPENBPU_INLINE void run_pixels(const Channels64& constants, const std::int8_t* weights, const Clamp& clamp,
-                               std::int32_t pixels, Rolling& rolling, Columns& from, Target& to) {
+template <int Stride, int Rows, bool Paired, int D, bool Checked>
+OPENBPU_INLINE void run_pixels(const Epilogue<D>& e, const std::int8_t* weights, std::int32_t pixels, Rolling& rolling,
+                               Columns& from, Target& to) {
   for (; pixels > 0; --pixels, to.at += to.pixel) {
     if constexpr (Stride == 2) rolling.centre = next<Paired, Checked>(from);
     const Quad right = next<Paired, Checked>(from);
     const auto& [left, centre] = rolling;
-    write<Paired>(to.at, to, three_columns<Shifted>(constants, weights, left, centre, right, clamp));
+    write<Paired>(to.at, to, three_columns(weights, left, centre, right, e));
     if constexpr (Rows == 2)
-      write<Paired>(to.at + to.row, to,
-                    three_columns<Shifted>(constants, weights + kRowWeights, left, centre, right, clamp));
+      write<Paired>(to.at + to.row, to, three_columns(weights + kRowWeights, left, centre, right, e));
     rolling.left = Stride == 1 ? centre : right;
     rolling.centre = right;
   }
 }
 
-template <int Stride, int Rows, bool Paired, bool Shifted>
-void run_group(const Channels64& constants, const std::int8_t* weights, const Clamp& shared_clamp, Columns from,
-               Target to) {
-  const Clamp clamp = shared_clamp;  // a copy, which stores to the output cannot alias
+template <int Stride, int Rows, bool Paired, int D>
+void run_group(const Channels64& constants, const std::int8_t* weights, const Clamp& clamp, Columns from, Target to) {
+  const auto e = Epilogue<D>::make(constants, clamp);
   Rolling rolling;
   rolling.left = rolling.centre = next<Paired, true>(from);
   if constexpr (Stride == 1) rolling.centre = next<Paired, true>(from);
   const std::int32_t inner = max(0, min(to.pixels, (from.width - from.x - from.second) / Stride));
-  run_pixels<Stride, Rows, Paired, Shifted, false>(constants, weights, clamp, inner, rolling, from, to);
-  run_pixels<Stride, Rows, Paired, Shifted, true>(constants, weights, clamp, to.pixels - inner, rolling, from, to);
+  run_pixels<Stride, Rows, Paired, D, false>(e, weights, inner, rolling, from, to);
+  run_pixels<Stride, Rows, Paired, D, true>(e, weights, to.pixels - inner, rolling, from, to);
 }
 
 using Group = void (*)(const Channels64&, const std::int8_t*, const Clamp&, Columns, Target);
 
-// By [paired][shifted].
+// By [paired][doublings].
 template <int Stride, int Rows>
-constexpr Group kGroups[2][2] = {{run_group<Stride, Rows, false, false>, run_group<Stride, Rows, false, true>},
-                                 {run_group<Stride, Rows, true, false>, run_group<Stride, Rows, true, true>}};
+constexpr Group kGroups[2][5] = {
+    {run_group<Stride, Rows, false, 0>, run_group<Stride, Rows, false, 1>, run_group<Stride, Rows, false, 2>,
+     run_group<Stride, Rows, false, 3>, run_group<Stride, Rows, false, kAny>},
+    {run_group<Stride, Rows, true, 0>, run_group<Stride, Rows, true, 1>, run_group<Stride, Rows, true, 2>,
+     run_group<Stride, Rows, true, 3>, run_group<Stride, Rows, true, kAny>}};
 
-Group group_of(std::int32_t stride, std::int32_t rows, bool paired, bool shifted) {
-  if (rows == 2) return (stride == 1 ? kGroups<1, 2> : kGroups<2, 2>)[paired][shifted];
-  return (stride == 1 ? kGroups<1, 1> : kGroups<2, 1>)[paired][shifted];
+Group group_of(std::int32_t stride, std::int32_t rows, bool paired, std::int32_t L) {
+  if (rows == 2) return (stride == 1 ? kGroups<1, 2> : kGroups<2, 2>)[paired][doublings(L)];
+  return (stride == 1 ? kGroups<1, 1> : kGroups<2, 1>)[paired][doublings(L)];
 }
 
 Columns columns_of(const DwConvParams& p, std::int32_t n, std::int32_t oy, std::int32_t c, std::int32_t second,
@@ -241,7 +242,7 @@ void run(const DwConvParams& p, const std::uint8_t* packed, std::uint8_t* scratc
                     ahead * p.out.sw,
                     pixels,
                     low_lanes(block.channels)};
-    group_of(p.stride_w, min(l.rows, p.out.h - oy), block.paired, p.rq.L > 0)(
+    group_of(p.stride_w, min(l.rows, p.out.h - oy), block.paired, p.rq.L)(
         block.constants, reinterpret_cast<const std::int8_t*>(start + kHeader), clamp,
         columns_of(p, n, oy, c, ahead * p.stride_w, scratch), to);
   }

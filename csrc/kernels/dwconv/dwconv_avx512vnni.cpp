@@ -176,10 +176,9 @@ struct Row64 {
 };
 
 // Three terms, as in a 3 x 3 kernel: their weights stay in registers.
-template <bool Shifted>
-void row_of_three(const Block& b, const std::int32_t* offset, const std::int8_t* w, const Clamp& shared_clamp,
-                  Row64 r) {
-  const Clamp clamp = shared_clamp;  // a copy, which stores to the output cannot alias
+template <int D>
+void row_of_three(const Block& b, const std::int32_t* offset, const std::int8_t* w, const Clamp& clamp, Row64 r) {
+  const auto e = Epilogue<D>::make(b, clamp);
   const __m512i w00 = load(w), w01 = load(w + 64), w02 = load(w + 128), w03 = load(w + 192);
   const __m512i w10 = load(w + 256), w11 = load(w + 320), w12 = load(w + 384), w13 = load(w + 448);
   const __m512i w20 = load(w + 512), w21 = load(w + 576), w22 = load(w + 640), w23 = load(w + 704);
@@ -196,16 +195,16 @@ void row_of_three(const Block& b, const std::int32_t* offset, const std::int8_t*
     OPENBPU_VECTOR(2)
     OPENBPU_VECTOR(3)
 #undef OPENBPU_VECTOR
-    _mm512_mask_storeu_epi8(r.out, r.mask, requantise64<Shifted>(a0, a1, a2, a3, b, clamp));
+    _mm512_mask_storeu_epi8(r.out, r.mask, requantise64(a0, a1, a2, a3, e));
   }
 }
 
 // Any number of terms, two pixels at a time so that a term's weights are loaded once for both; the last pixel of an odd
 // row is computed twice.
-template <bool Shifted>
+template <int D>
 void row_of_many(const Block& b, std::int32_t terms, const std::int32_t* offset, const std::int8_t* w,
-                 const Clamp& shared_clamp, Row64 r) {
-  const Clamp clamp = shared_clamp;
+                 const Clamp& clamp, Row64 r) {
+  const auto e = Epilogue<D>::make(b, clamp);
   while (r.pixels > 0) {
     const std::int64_t next = r.pixels > 1 ? r.step : 0, next_out = r.pixels > 1 ? r.out_step : 0;
 #define OPENBPU_START(v) reinterpret_cast<Acc>(load(b.start + 16 * v))
@@ -225,28 +224,35 @@ void row_of_many(const Block& b, std::int32_t terms, const std::int32_t* offset,
       OPENBPU_VECTOR(3)
 #undef OPENBPU_VECTOR
     }
-    _mm512_mask_storeu_epi8(r.out, r.mask, requantise64<Shifted>(a0, a1, a2, a3, b, clamp));
-    _mm512_mask_storeu_epi8(r.out + next_out, r.mask, requantise64<Shifted>(b0, b1, b2, b3, b, clamp));
+    _mm512_mask_storeu_epi8(r.out, r.mask, requantise64(a0, a1, a2, a3, e));
+    _mm512_mask_storeu_epi8(r.out + next_out, r.mask, requantise64(b0, b1, b2, b3, e));
     r.pixels -= 2;
     r.quads += 2 * r.step;
     r.out += 2 * r.out_step;
   }
 }
 
+template <int D>
 void run_row(const Block& block, const std::uint8_t* packed_row, std::size_t weights_at, const Clamp& clamp,
-             std::int32_t L, const Row64& row) {
+             const Row64& row) {
   const auto* count = reinterpret_cast<const std::int32_t*>(packed_row);
   const auto* weights = reinterpret_cast<const std::int8_t*>(packed_row + weights_at);
   if (*count == 3)
-    (L > 0 ? row_of_three<true> : row_of_three<false>)(block, count + 1, weights, clamp, row);
+    row_of_three<D>(block, count + 1, weights, clamp, row);
   else
-    (L > 0 ? row_of_many<true> : row_of_many<false>)(block, *count, count + 1, weights, clamp, row);
+    row_of_many<D>(block, *count, count + 1, weights, clamp, row);
 }
+
+using RunRow = void (*)(const Block&, const std::uint8_t*, std::size_t, const Clamp&, const Row64&);
+
+// By doublings().
+constexpr RunRow kRunRow[] = {run_row<0>, run_row<1>, run_row<2>, run_row<3>, run_row<kAny>};
 
 void run(const DwConvParams& p, const std::uint8_t* packed, std::uint8_t* scratch, std::int32_t begin,
          std::int32_t end) {
   const Layout l = lay_out(p);
   const Clamp clamp = make_clamp(p.rq.L, p.rq.lo, p.rq.hi);
+  const RunRow row_of_l = kRunRow[doublings(p.rq.L)];
   for (std::int32_t unit = begin; unit < end; ++unit) {
     const std::int32_t c = unit % l.blocks * kChannels, oy = unit / l.blocks % l.row_groups * l.rows;
     const std::int32_t n = unit / l.blocks / l.row_groups;
@@ -263,8 +269,8 @@ void run(const DwConvParams& p, const std::uint8_t* packed, std::uint8_t* scratc
                         p.out.sw,
                         pixels,
                         low_lanes(p.out.c - c)};
-        run_row(block, start + kHeader + static_cast<std::size_t>(r) * row_bytes(p, l), offsets_bytes(p, l), clamp,
-                p.rq.L, row);
+        row_of_l(block, start + kHeader + static_cast<std::size_t>(r) * row_bytes(p, l), offsets_bytes(p, l), clamp,
+                 row);
       }
     }
   }

@@ -81,51 +81,88 @@ OPENBPU_INLINE Clamp make_clamp(std::int32_t L, std::int32_t lo, std::int32_t hi
   return {_mm512_set1_epi8(static_cast<char>(lo)), _mm512_set1_epi8(static_cast<char>(hi)), L};
 }
 
+// Kernels are compiled for each of these numbers of doublings, which keeps the masks in registers; kAny reads L.
+constexpr int kAny = 4;
+
+// The kind of a kernel for that L.
+OPENBPU_INLINE int doublings(std::int32_t L) { return L < kAny ? L : kAny; }
+
 OPENBPU_INLINE __m512i shift(Acc acc, const std::int32_t* s) {
   return _mm512_srav_epi32(reinterpret_cast<__m512i>(acc), load(s));
 }
 
-// (t * m) >> 22 of saturated words, from word `first` (0 or 32) on. Shifted is L > 0.
-template <bool Shifted>
-OPENBPU_INLINE __m512i multiply(__m512i t, const Channels64& c, std::int32_t first, std::int32_t L) {
-  if constexpr (Shifted) {
-    for (std::int32_t j = 0; j < L; ++j) t = _mm512_mask_adds_epi16(t, c.doubled[j][first / 32], t, t);
-    t = _mm512_adds_epi16(t, load(c.low + first));
-  }
-  return _mm512_srai_epi16(_mm512_mulhi_epi16(t, load(c.m + first)), 6);
+OPENBPU_INLINE __m512i adds(__m512i a, __m512i b) { return _mm512_adds_epi16(a, b); }
+OPENBPU_INLINE __m256i adds(__m256i a, __m256i b) { return _mm256_adds_epi16(a, b); }
+OPENBPU_INLINE __m512i twice(__m512i t, std::uint32_t mask) { return _mm512_mask_adds_epi16(t, mask, t, t); }
+OPENBPU_INLINE __m256i twice(__m256i t, std::uint32_t mask) {
+  return _mm256_mask_adds_epi16(t, static_cast<__mmask16>(mask), t, t);
 }
-template <bool Shifted>
-OPENBPU_INLINE __m256i multiply(__m256i t, const Channels64& c, std::int32_t first, std::int32_t L) {
-  if constexpr (Shifted) {
-    for (std::int32_t j = 0; j < L; ++j)
-      t = _mm256_mask_adds_epi16(t, static_cast<__mmask16>(c.doubled[j][first / 32]), t, t);
-    t = _mm256_adds_epi16(t, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(c.low + first)));
+OPENBPU_INLINE __m512i multiply(__m512i t, __m512i m) { return _mm512_srai_epi16(_mm512_mulhi_epi16(t, m), 6); }
+OPENBPU_INLINE __m256i multiply(__m256i t, __m256i m) { return _mm256_srai_epi16(_mm256_mulhi_epi16(t, m), 6); }
+OPENBPU_INLINE void load_into(__m512i* v, const void* p) { *v = load(p); }
+OPENBPU_INLINE void load_into(__m256i* v, const void* p) { *v = _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
+
+// The constants of a block, as its epilogue uses them: a copy, which stores to the output cannot alias.
+template <int Doublings>
+struct Epilogue {
+  const Channels64& channels;
+  __m512i lo, hi;
+  std::int32_t L;
+  std::uint32_t doubled[3][2];
+
+  OPENBPU_INLINE Epilogue make(const Channels64& channels, const Clamp& clamp) {
+    Epilogue e{channels, clamp.lo, clamp.hi, clamp.L, {}};
+    if constexpr (Doublings < kAny)
+      for (int j = 0; j < Doublings; ++j)
+        for (int half = 0; half < 2; ++half) e.doubled[j][half] = channels.doubled[j][half];
+    return e;
   }
-  const __m256i m = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(c.m + first));
-  return _mm256_srai_epi16(_mm256_mulhi_epi16(t, m), 6);
+};
+
+// (t * m) >> 22 of saturated words, from word `first` (0 or 32) on.
+template <class Words, int Doublings>
+OPENBPU_INLINE Words multiply(Words t, std::int32_t first, const Epilogue<Doublings>& e) {
+  Words low, m;
+  load_into(&m, e.channels.m + first);
+  if constexpr (Doublings == kAny) {
+#pragma GCC unroll 1
+    for (std::int32_t j = 0; j < e.L; ++j) t = twice(t, e.channels.doubled[j][first / 32]);
+  } else {
+    if constexpr (Doublings > 0) t = twice(t, e.doubled[0][first / 32]);
+    if constexpr (Doublings > 1) t = twice(t, e.doubled[1][first / 32]);
+    if constexpr (Doublings > 2) t = twice(t, e.doubled[2][first / 32]);
+  }
+  if constexpr (Doublings > 0) {
+    load_into(&low, e.channels.low + first);
+    t = adds(t, low);
+  }
+  return multiply(t, m);
 }
 
 // int8 values, clamped, as stored.
-OPENBPU_INLINE __m512i finish(__m512i y, const Clamp& c) {
+template <class Constants>
+OPENBPU_INLINE __m512i finish(__m512i y, const Constants& c) {
   y = _mm512_min_epi8(_mm512_max_epi8(y, c.lo), c.hi);
   return _mm512_xor_si512(y, _mm512_set1_epi8(-128));
 }
-OPENBPU_INLINE __m256i finish(__m256i y, const Clamp& c) {
+template <class Constants>
+OPENBPU_INLINE __m256i finish(__m256i y, const Constants& c) {
   y = _mm256_min_epi8(_mm256_max_epi8(y, _mm512_castsi512_si256(c.lo)), _mm512_castsi512_si256(c.hi));
   return _mm256_xor_si256(y, _mm256_set1_epi8(-128));
 }
-OPENBPU_INLINE __m128i finish(__m128i y, const Clamp& c) {
+template <class Constants>
+OPENBPU_INLINE __m128i finish(__m128i y, const Constants& c) {
   y = _mm_min_epi8(_mm_max_epi8(y, _mm512_castsi512_si128(c.lo)), _mm512_castsi512_si128(c.hi));
   return _mm_xor_si128(y, _mm_set1_epi8(-128));
 }
 
 // The four accumulators of 64 channels to bytes.
-template <bool Shifted>
-OPENBPU_INLINE __m512i requantise64(Acc a0, Acc a1, Acc a2, Acc a3, const Channels64& c, const Clamp& clamp) {
-  const __m512i low = _mm512_packs_epi32(shift(a0, c.shift), shift(a1, c.shift + 16));
-  const __m512i high = _mm512_packs_epi32(shift(a2, c.shift + 32), shift(a3, c.shift + 48));
-  const __m512i t0 = multiply<Shifted>(low, c, 0, clamp.L), t1 = multiply<Shifted>(high, c, 32, clamp.L);
-  return finish(_mm512_packs_epi16(t0, t1), clamp);
+template <int Doublings>
+OPENBPU_INLINE __m512i requantise64(Acc a0, Acc a1, Acc a2, Acc a3, const Epilogue<Doublings>& e) {
+  const std::int32_t* s = e.channels.shift;
+  const __m512i low = _mm512_packs_epi32(shift(a0, s), shift(a1, s + 16));
+  const __m512i high = _mm512_packs_epi32(shift(a2, s + 32), shift(a3, s + 48));
+  return finish(_mm512_packs_epi16(multiply(low, 0, e), multiply(high, 32, e)), e);
 }
 
 }  // namespace openbpu::kernels::avx512

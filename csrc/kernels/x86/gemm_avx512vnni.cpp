@@ -27,11 +27,11 @@ std::int32_t channel_of(std::int32_t vectors, std::int32_t q, std::int32_t i) {
   return 16 * q + i;
 }
 
-// Channel of word i of the two halves of m after vpackssdw: [half][32].
+// Channel of word i after vpackssdw: of one vector with the same of another pixel, or of two vectors.
 std::int32_t word_of(std::int32_t vectors, std::int32_t i) {
-  if (vectors != 4) return i;
-  const std::int32_t half = i / 32, lane = i % 32 / 8, word = i % 8;
-  return 16 * lane + 8 * half + word;
+  if (vectors == 4) return 16 * (i % 32 / 8) + 8 * (i / 32) + i % 8;
+  if (vectors == 1 || i >= 32) return i / 32 * 32 + 4 * (i % 32 / 8) + i % 4;
+  return i;
 }
 
 void pack_block(const GemmSource& source, std::int32_t index, std::uint8_t* to) {
@@ -78,31 +78,48 @@ struct Context {
   const std::int8_t* next;  // a quarter of the next block's weights
 };
 
-// Stores of one pixel: V vectors of accumulators to up to 16 V bytes.
-template <bool Shifted>
-OPENBPU_INLINE void store4(std::uint8_t* out, Acc a0, Acc a1, Acc a2, Acc a3, const Context& k, std::uint64_t mask) {
-  _mm512_mask_storeu_epi8(out, mask, requantise64<Shifted>(a0, a1, a2, a3, k.block.constants, k.clamp));
+// One pixel of up to 64 channels.
+template <int D>
+OPENBPU_INLINE void store4(std::uint8_t* out, Acc a0, Acc a1, Acc a2, Acc a3, const Epilogue<D>& e,
+                           std::uint64_t mask) {
+  _mm512_mask_storeu_epi8(out, mask, requantise64(a0, a1, a2, a3, e));
 }
 
-template <bool Shifted>
-OPENBPU_INLINE void store2(std::uint8_t* out, Acc a0, Acc a1, const Context& k, std::uint64_t mask) {
-  const Channels64& c = k.block.constants;
-  const __m512i t = _mm512_packs_epi32(shift(a0, c.shift), shift(a1, c.shift + 16));
-  const __m256i y = _mm512_cvtsepi16_epi8(multiply<Shifted>(t, c, 0, k.clamp.L));
-  _mm256_mask_storeu_epi8(out, static_cast<__mmask32>(mask), finish(y, k.clamp));
+// Two pixels of 32 channels; the second is not stored unless Both.
+template <bool Both, int D>
+OPENBPU_INLINE void store2(std::uint8_t* out, std::uint8_t* second, Acc a0, Acc a1, Acc b0, Acc b1,
+                           const Epilogue<D>& e, std::uint64_t mask) {
+  const std::int32_t* s = e.channels.shift;
+  const __m512i a = multiply(_mm512_packs_epi32(shift(a0, s), shift(a1, s + 16)), 0, e);
+  const __m512i b = multiply(_mm512_packs_epi32(shift(b0, s), shift(b1, s + 16)), 0, e);
+  const __m512i order = _mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7);
+  const __m512i y = _mm512_permutexvar_epi64(order, finish(_mm512_packs_epi16(a, b), e));
+  _mm256_mask_storeu_epi8(out, static_cast<__mmask32>(mask), _mm512_castsi512_si256(y));
+  if constexpr (Both) _mm256_mask_storeu_epi8(second, static_cast<__mmask32>(mask), _mm512_extracti64x4_epi64(y, 1));
 }
 
-// `first` is the block's first lane of the vector: 0 or 32.
-template <bool Shifted>
-OPENBPU_INLINE void store1(std::uint8_t* out, Acc a0, std::int32_t first, const Context& k, std::uint64_t mask) {
-  const Channels64& c = k.block.constants;
-  const __m256i t = multiply<Shifted>(_mm512_cvtsepi32_epi16(shift(a0, c.shift + first)), c, first, k.clamp.L);
-  _mm_mask_storeu_epi8(out, static_cast<__mmask16>(mask), finish(_mm256_cvtsepi16_epi8(t), k.clamp));
+// Four pixels of 16 channels, of which Count are stored. `first` is the block's first lane of the
+// vector: 0 or 32.
+template <int Count, int D>
+OPENBPU_INLINE void store1(std::uint8_t* const* out, Acc a, Acc b, Acc c, Acc d, std::int32_t first,
+                           const Epilogue<D>& e, std::uint64_t mask) {
+  const std::int32_t* s = e.channels.shift + first;
+  const __m512i ab = multiply(_mm512_packs_epi32(shift(a, s), shift(b, s)), first, e);
+  const __m512i cd = multiply(_mm512_packs_epi32(shift(c, s), shift(d, s)), first, e);
+  const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+  const __m512i y = _mm512_permutexvar_epi32(order, finish(_mm512_packs_epi16(ab, cd), e));
+  const auto lanes = static_cast<__mmask16>(mask);
+  _mm_mask_storeu_epi8(out[0] + first, lanes, _mm512_castsi512_si128(y));
+  if constexpr (Count > 1) _mm_mask_storeu_epi8(out[1] + first, lanes, _mm512_extracti32x4_epi32(y, 1));
+  if constexpr (Count > 2) _mm_mask_storeu_epi8(out[2] + first, lanes, _mm512_extracti32x4_epi32(y, 2));
+  if constexpr (Count > 3) _mm_mask_storeu_epi8(out[3] + first, lanes, _mm512_extracti32x4_epi32(y, 3));
 }
 
 #define OPENBPU_ROWS6(X) X(0) X(1) X(2) X(3) X(4) X(5)
 #define OPENBPU_ROWS8(X) OPENBPU_ROWS6(X) X(6) X(7)
 #define OPENBPU_ROWS12(X) OPENBPU_ROWS8(X) X(8) X(9) X(10) X(11)
+#define OPENBPU_PAIRS8(X) X(0, 1) X(2, 3) X(4, 5) X(6, 7)
+#define OPENBPU_PAIRS12(X) OPENBPU_PAIRS8(X) X(8, 9) X(10, 11)
 
 // Rows at and beyond P read row 0 and store nothing: a tail tile is a full one with fewer pixels, so that one tile per
 // width needs no second loop.
@@ -116,7 +133,7 @@ struct Pixels {
 // The weights of the next block come into the second-level cache while this one is computed, a line per step.
 OPENBPU_INLINE void prefetch(const std::int8_t* p) { _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T1); }
 
-template <int P, bool Shifted>
+template <int P, int D>
 void tile64(const Context& k, const Pixels& pixels) {
   const Block& b = k.block;
   const Acc s0 = start(b.constants.start), s1 = start(b.constants.start + 16), s2 = start(b.constants.start + 32),
@@ -147,15 +164,16 @@ void tile64(const Context& k, const Pixels& pixels) {
 #undef OPENBPU_STEP
     w += 256;
   } while (w != end);
+  const auto e = Epilogue<D>::make(k.block.constants, k.clamp);
   const std::uint64_t mask = low_lanes(b.channels);
 #define OPENBPU_STORE(i) \
-  if constexpr (i < P) store4<Shifted>(pixels.out[i], c##i##0, c##i##1, c##i##2, c##i##3, k, mask);
+  if constexpr (i < P) store4(pixels.out[i], c##i##0, c##i##1, c##i##2, c##i##3, e, mask);
   OPENBPU_ROWS6(OPENBPU_STORE)
 #undef OPENBPU_STORE
 }
 
 // One pixel and 64 channels: three sums per vector, because four alone would wait for one another.
-template <bool Shifted>
+template <int D>
 void single64(const Context& k, const Pixels& pixels) {
   const Block& b = k.block;
   const std::uint8_t* in = pixels.in[0];
@@ -174,19 +192,19 @@ void single64(const Context& k, const Pixels& pixels) {
     c##i##2 = dot(c##i##2, x, load(w + i * 256 + 128));     \
     c##i##3 = dot(c##i##3, x, load(w + i * 256 + 192));     \
   }
-      std::int32_t step = 0;
+  std::int32_t step = 0;
   for (; step + 3 <= k.steps; step += 3, w += 768) {
     OPENBPU_STEP(0) OPENBPU_STEP(1) OPENBPU_STEP(2)
   }
   for (; step < k.steps; ++step, w += 256) OPENBPU_STEP(0)
 #undef OPENBPU_STEP
+  const auto e = Epilogue<D>::make(b.constants, k.clamp);
 #define OPENBPU_SUM(v) start(b.constants.start + 16 * v) + c0##v + c1##v + c2##v
-  store4<Shifted>(pixels.out[0], OPENBPU_SUM(0), OPENBPU_SUM(1), OPENBPU_SUM(2), OPENBPU_SUM(3), k,
-                  low_lanes(b.channels));
+  store4(pixels.out[0], OPENBPU_SUM(0), OPENBPU_SUM(1), OPENBPU_SUM(2), OPENBPU_SUM(3), e, low_lanes(b.channels));
 #undef OPENBPU_SUM
 }
 
-template <int P, bool Shifted>
+template <int P, int D>
 void tile48(const Context& k, const Pixels& pixels) {
   const Block& b = k.block;
   const Acc s0 = start(b.constants.start), s1 = start(b.constants.start + 16), s2 = start(b.constants.start + 32);
@@ -215,14 +233,15 @@ void tile48(const Context& k, const Pixels& pixels) {
 #undef OPENBPU_STEP
     w += 192;
   } while (w != end);
+  const auto e = Epilogue<D>::make(k.block.constants, k.clamp);
   const std::uint64_t mask = low_lanes(b.channels - 32);
-#define OPENBPU_STORE(i)                                                    \
-  if constexpr (i < P) {                                                    \
-    store2<Shifted>(pixels.out[i], c##i##0, c##i##1, k, ~std::uint64_t{0}); \
-    store1<Shifted>(pixels.out[i] + 32, c##i##2, 32, k, mask);              \
-  }
-  OPENBPU_ROWS8(OPENBPU_STORE)
+#define OPENBPU_STORE(i, j) \
+  if constexpr (i < P)      \
+    store2<(j < P)>(pixels.out[i], pixels.out[j], c##i##0, c##i##1, c##j##0, c##j##1, e, ~std::uint64_t{0});
+  OPENBPU_PAIRS8(OPENBPU_STORE)
 #undef OPENBPU_STORE
+  store1<(P < 4 ? P : 4)>(pixels.out, c02, c12, c22, c32, 32, e, mask);
+  if constexpr (P > 4) store1<(P > 4 ? P - 4 : 1)>(pixels.out + 4, c42, c52, c62, c72, 32, e, mask);
 }
 
 // The narrow tiles take neighbouring pixels: of twelve rows, every third has an address in a register, the others are
@@ -232,7 +251,7 @@ OPENBPU_INLINE std::int64_t row_offset(int i, std::int64_t pixel) {
   return i < P ? i * pixel : 0;
 }
 
-template <int P, bool Shifted>
+template <int P, int D>
 void tile32(const Context& k, const std::uint8_t* in, std::int64_t pixel, std::uint8_t* out, std::int64_t out_pixel) {
   const Block& b = k.block;
   const Acc s0 = start(b.constants.start), s1 = start(b.constants.start + 16);
@@ -257,14 +276,16 @@ void tile32(const Context& k, const std::uint8_t* in, std::int64_t pixel, std::u
 #undef OPENBPU_STEP
     w += 128;
   } while (w != end);
+  const auto e = Epilogue<D>::make(k.block.constants, k.clamp);
   const std::uint64_t mask = low_lanes(b.channels);
-#define OPENBPU_STORE(i) \
-  if constexpr (i < P) store2<Shifted>(out + i * out_pixel, c##i##0, c##i##1, k, mask);
-  OPENBPU_ROWS12(OPENBPU_STORE)
+#define OPENBPU_STORE(i, j) \
+  if constexpr (i < P)      \
+    store2<(j < P)>(out + i * out_pixel, out + j * out_pixel, c##i##0, c##i##1, c##j##0, c##j##1, e, mask);
+  OPENBPU_PAIRS12(OPENBPU_STORE)
 #undef OPENBPU_STORE
 }
 
-template <int P, bool Shifted>
+template <int P, int D>
 void tile16(const Context& k, const std::uint8_t* in, std::int64_t pixel, std::uint8_t* out, std::int64_t out_pixel) {
   const Acc s0 = start(k.block.constants.start);
 #define OPENBPU_DECLARE(i)                                   \
@@ -284,10 +305,16 @@ void tile16(const Context& k, const std::uint8_t* in, std::int64_t pixel, std::u
 #undef OPENBPU_STEP
     w += 64;
   } while (w != end);
+  const auto e = Epilogue<D>::make(k.block.constants, k.clamp);
   const std::uint64_t mask = low_lanes(k.block.channels);
-#define OPENBPU_STORE(i) \
-  if constexpr (i < P) store1<Shifted>(out + i * out_pixel, c##i##0, 0, k, mask);
-  OPENBPU_ROWS12(OPENBPU_STORE)
+#define OPENBPU_STORE(i, j, k, l)                                                                                    \
+  if constexpr (i < P) {                                                                                             \
+    std::uint8_t* const at[] = {out + i * out_pixel, out + j * out_pixel, out + k * out_pixel, out + l * out_pixel}; \
+    store1<(P - i < 4 ? P - i : 4)>(at, c##i##0, c##j##0, c##k##0, c##l##0, 0, e, mask);                             \
+  }
+  OPENBPU_STORE(0, 1, 2, 3)
+  OPENBPU_STORE(4, 5, 6, 7)
+  OPENBPU_STORE(8, 9, 10, 11)
 #undef OPENBPU_STORE
 }
 
@@ -295,20 +322,20 @@ using Tile = void (*)(const Context&, const Pixels&);
 using LineTile = void (*)(const Context&, const std::uint8_t*, std::int64_t, std::uint8_t*, std::int64_t);
 
 // Tiles by number of pixels.
-template <bool S>
-constexpr Tile kTile64[7] = {nullptr,      single64<S>,  tile64<2, S>, tile64<3, S>,
-                             tile64<4, S>, tile64<5, S>, tile64<6, S>};
-template <bool S>
-constexpr Tile kTile48[9] = {nullptr,      tile48<1, S>, tile48<2, S>, tile48<3, S>, tile48<4, S>,
-                             tile48<5, S>, tile48<6, S>, tile48<7, S>, tile48<8, S>};
-template <bool S>
-constexpr LineTile kTile32[13] = {nullptr,       tile32<1, S>,  tile32<2, S>, tile32<3, S>, tile32<4, S>,
-                                  tile32<5, S>,  tile32<6, S>,  tile32<7, S>, tile32<8, S>, tile32<9, S>,
-                                  tile32<10, S>, tile32<11, S>, tile32<12, S>};
-template <bool S>
-constexpr LineTile kTile16[13] = {nullptr,       tile16<1, S>,  tile16<2, S>, tile16<3, S>, tile16<4, S>,
-                                  tile16<5, S>,  tile16<6, S>,  tile16<7, S>, tile16<8, S>, tile16<9, S>,
-                                  tile16<10, S>, tile16<11, S>, tile16<12, S>};
+template <int D>
+constexpr Tile kTile64[7] = {nullptr,      single64<D>,  tile64<2, D>, tile64<3, D>,
+                             tile64<4, D>, tile64<5, D>, tile64<6, D>};
+template <int D>
+constexpr Tile kTile48[9] = {nullptr,      tile48<1, D>, tile48<2, D>, tile48<3, D>, tile48<4, D>,
+                             tile48<5, D>, tile48<6, D>, tile48<7, D>, tile48<8, D>};
+template <int D>
+constexpr LineTile kTile32[13] = {nullptr,       tile32<1, D>,  tile32<2, D>, tile32<3, D>, tile32<4, D>,
+                                  tile32<5, D>,  tile32<6, D>,  tile32<7, D>, tile32<8, D>, tile32<9, D>,
+                                  tile32<10, D>, tile32<11, D>, tile32<12, D>};
+template <int D>
+constexpr LineTile kTile16[13] = {nullptr,       tile16<1, D>,  tile16<2, D>, tile16<3, D>, tile16<4, D>,
+                                  tile16<5, D>,  tile16<6, D>,  tile16<7, D>, tile16<8, D>, tile16<9, D>,
+                                  tile16<10, D>, tile16<11, D>, tile16<12, D>};
 
 // Pixels of tile `index` where `all` are cut into `tiles` tiles of nearly equal size: a small last one would leave most
 // of the multipliers idle while its few sums wait for one another.
@@ -355,13 +382,13 @@ void run_line(const Context& context, const LineTile* tile, const std::uint8_t* 
   }
 }
 
-template <bool S>
+template <int D>
 void run_block(const Context& context, const GemmLines& lines, const std::int8_t* next) {
   const std::int32_t width = ceil_div(context.block.channels, 16);
-  if (width == 4) return run_pixels(context, kTile64<S>, 6, lines, next);
-  if (width == 3) return run_pixels(context, kTile48<S>, 8, lines, next);
+  if (width == 4) return run_pixels(context, kTile64<D>, 6, lines, next);
+  if (width == 3) return run_pixels(context, kTile48<D>, 8, lines, next);
   for (std::int32_t line = 0; line < lines.lines; ++line)
-    run_line(context, width == 2 ? kTile32<S> : kTile16<S>, lines.in + line * lines.in_line,
+    run_line(context, width == 2 ? kTile32<D> : kTile16<D>, lines.in + line * lines.in_line,
              lines.out + line * lines.out_line, lines);
 }
 
@@ -386,7 +413,9 @@ void gemm_run(const std::uint8_t* packed, std::int32_t block_index, const GemmLi
       block,  reinterpret_cast<const std::int32_t*>(start + kHeader), weights, steps, make_clamp(rq.L, rq.lo, rq.hi),
       weights};
   const std::int8_t* next = block_index + 1 < block.blocks ? weights + block_bytes(steps) : weights;
-  (rq.L > 0 ? run_block<true> : run_block<false>)(context, lines, next);
+  static constexpr void (*kRun[])(const Context&, const GemmLines&, const std::int8_t*) = {
+      run_block<0>, run_block<1>, run_block<2>, run_block<3>, run_block<kAny>};
+  kRun[doublings(rq.L)](context, lines, next);
 }
 
 }  // namespace openbpu::kernels::avx512
