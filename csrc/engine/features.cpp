@@ -37,7 +37,14 @@ const X86& host() {
   return x86;
 }
 
-constexpr kernels::Isa kUnderAvx512[] = {kernels::Isa::Avx512Vnni, kernels::Isa::Avx2, kernels::Isa::Scalar};
+constexpr kernels::Isa kUnderAvx512[] = {kernels::Isa::Avx512Vbmi, kernels::Isa::Avx512Vnni, kernels::Isa::Avx2,
+                                         kernels::Isa::Scalar};
+
+// Without the first where the host lacks it.
+Span<const kernels::Isa> under_avx512() {
+  const std::size_t skipped = host().avx512vbmi ? 0 : 1;
+  return {kUnderAvx512 + skipped, sizeof kUnderAvx512 / sizeof kUnderAvx512[0] - skipped};
+}
 constexpr kernels::Isa kUnderAvx2[] = {kernels::Isa::Avx2, kernels::Isa::Scalar};
 #endif
 
@@ -48,7 +55,7 @@ constexpr kernels::Isa kUnderScalar[] = {kernels::Isa::Scalar};
 Span<const IsaInfo> isa_table() {
   static const IsaInfo table[] = {
 #if defined(__x86_64__)
-      {"avx512vnni", kernels::Isa::Avx512Vnni, [] { return host().avx512vnni; }, 0x80, 120, 12, kUnderAvx512},
+      {"avx512vnni", kernels::Isa::Avx512Vnni, [] { return host().avx512vnni; }, 0x80, 120, 12, under_avx512()},
       {"avx2", kernels::Isa::Avx2, [] { return host().avx2; }, 0x80, 40, 10, kUnderAvx2},
 #endif
       {"scalar", kernels::Isa::Scalar, [] { return true; }, 0, 0.5, 0.5, kUnderScalar},

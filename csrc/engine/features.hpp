@@ -17,7 +17,7 @@ struct IsaInfo {
   std::uint8_t flip;                 // how int8 is stored (kernels/kernel.hpp)
   double macs_per_nanosecond;        // of one thread in middling layers, for estimates
   double bytes_per_nanosecond;       // the same for what moves and combines bytes
-  Span<const kernels::Isa> allowed;  // rows that may run under it, itself first
+  Span<const kernels::Isa> allowed;  // rows that may run under it, best first: extensions of it, itself, others
 };
 
 // Best first; the last is "scalar".

@@ -43,6 +43,12 @@ struct Choice {
   std::string reason;               // why the row is not of the ISA asked for, or ""
 };
 
+// Whether a row is of the ISA or of an extension of it.
+inline bool is_own(kernels::Isa row, const IsaInfo& isa) {
+  const auto* own = std::find(isa.allowed.begin(), isa.allowed.end(), isa.isa);
+  return std::find(isa.allowed.begin(), own + 1, row) != own + 1;
+}
+
 // The first row that may run under `isa` and takes the parameters.
 template <class Params>
 Choice<Params> choose_row(const Params& params, kernels::Rows<Params> rows, const IsaInfo& isa) {
@@ -50,7 +56,7 @@ Choice<Params> choose_row(const Params& params, kernels::Rows<Params> rows, cons
   for (const kernels::Row<Params>& row : rows) {
     if (std::find(isa.allowed.begin(), isa.allowed.end(), row.isa) == isa.allowed.end()) continue;
     if (row.accepts(params)) {
-      if (row.isa == isa.isa) return {&row, ""};
+      if (is_own(row.isa, isa)) return {&row, ""};
       return {&row,
               refused.empty() ? std::string("no row for ") + isa.name : refused + " does not take these parameters"};
     }

@@ -29,6 +29,8 @@ bool host_runs(Isa isa) {
     case Isa::Avx512Vnni:
       return __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bw") &&
              __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+    case Isa::Avx512Vbmi:
+      return host_runs(Isa::Avx512Vnni) && __builtin_cpu_supports("avx512vbmi");
 #endif
     default:
       return false;

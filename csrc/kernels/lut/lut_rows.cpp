@@ -4,6 +4,9 @@ namespace openbpu::kernels {
 
 Rows<Lut8Params> lut8_rows() {
   static const Row<Lut8Params> rows[] = {
+#ifdef OPENBPU_HAS_AVX512VBMI
+      kLut8Avx512Vbmi,
+#endif
 #ifdef OPENBPU_HAS_AVX512VNNI
       kLut8Avx512Vnni,
 #endif

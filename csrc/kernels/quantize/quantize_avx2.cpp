@@ -7,6 +7,6 @@ namespace openbpu::kernels {
 
 const Row<QuantizeParams> kQuantizeAvx2{"quantize_avx2", Vec::kIsa, quantises, plan_quantize, nullptr, run_quantize};
 const Row<QuantizeParams> kDequantizeAvx2{"dequantize_avx2", Vec::kIsa, dequantises,
-                                          plan_rows,         nullptr,   run_dequantize};
+                                          plan_dequantize,   nullptr,   run_dequantize};
 
 }  // namespace openbpu::kernels

@@ -7,7 +7,7 @@ namespace openbpu::kernels {
 
 const Row<QuantizeParams> kQuantizeAvx512Vnni{"quantize_avx512vnni", Vec::kIsa, quantises,
                                               plan_quantize,         nullptr,   run_quantize};
-const Row<QuantizeParams> kDequantizeAvx512Vnni{"dequantize_avx512vnni", Vec::kIsa, dequantises, plan_rows, nullptr,
-                                                run_dequantize};
+const Row<QuantizeParams> kDequantizeAvx512Vnni{"dequantize_avx512vnni", Vec::kIsa, dequantises,
+                                                plan_dequantize,         nullptr,   run_dequantize};
 
 }  // namespace openbpu::kernels

@@ -106,55 +106,73 @@ OPENBPU_INLINE Vec::F dequantise(const Dequantiser& d, Vec::R bytes) {
   return Vec::multiply(Vec::to_float(Vec::add32(bytes, d.offset)), d.scale);
 }
 
-OPENBPU_INLINE void store_floats(std::uint8_t* out, Vec::F v, std::int32_t n) {
-  if (n >= Vec::kWords) {
-    Vec::store_float(out, v);
-    return;
+OPENBPU_INLINE void interleave_halves(const __m128i* in, __m128i* out) {
+#pragma GCC unroll 8
+  for (int i = 0; i < 8; ++i) {
+    out[2 * i] = _mm_unpacklo_epi8(in[i], in[i + 8]);
+    out[2 * i + 1] = _mm_unpackhi_epi8(in[i], in[i + 8]);
   }
-  alignas(64) float floats[Vec::kWords];
-  Vec::store_float(floats, v);
-  __builtin_memcpy(out, floats, static_cast<std::size_t>(n) * 4);
 }
 
-// Pixels of bytes to planes of floats: four channels of kWords pixels per gather. Offsets of pixels that are not there
-// repeat the first one.
-OPENBPU_INLINE void dequantise_planes(const Dequantiser& d, const View& in, const std::uint8_t* from, std::uint8_t* to,
-                                      std::int64_t plane) {
-  const Vec::R byte = Vec::set32(0xFF);
-  for (std::int32_t x = 0; x < in.w; x += Vec::kWords) {
-    const std::int32_t pixels = x86::min(Vec::kWords, in.w - x);
-    const Vec::R last = Vec::set32((pixels - 1) * static_cast<std::int32_t>(in.sw));
-    const Vec::R offsets = Vec::min32(Vec::step32(static_cast<std::int32_t>(in.sw)), last);
-    for (std::int32_t c = 0; c < in.c; c += 4) {
-      const Vec::R four = Vec::gather_bytes(from + x * in.sw + c, offsets);
-      for (std::int32_t j = 0; j < 4 && c + j < in.c; ++j)
-        store_floats(to + (c + j) * plane + x * 4, dequantise(d, Vec::and_(Vec::shift_right_u32(four, 8 * j), byte)),
-                     pixels);
-    }
+// Sixteen bytes of each of 16 pixels to 16 bytes of each of 16 channels: interleaving the halves of the table rotates
+// the 8 bits of a byte's index by one, so that four rounds exchange row and column.
+OPENBPU_INLINE void transpose16(const std::uint8_t* const* pixels, std::uint8_t* to) {
+  __m128i a[16], b[16];
+#pragma GCC unroll 16
+  for (int i = 0; i < 16; ++i) a[i] = _mm_loadu_si128(reinterpret_cast<const __m128i*>(pixels[i]));
+  interleave_halves(a, b);
+  interleave_halves(b, a);
+  interleave_halves(a, b);
+  interleave_halves(b, a);
+#pragma GCC unroll 16
+  for (int i = 0; i < 16; ++i) _mm_store_si128(reinterpret_cast<__m128i*>(to) + i, a[i]);
+}
+
+constexpr std::int32_t kPlanes = 16;  // written together
+
+// A row of pixels of bytes to up to kPlanes planes of floats. Pixels that are not there repeat the last one.
+OPENBPU_INLINE void dequantise_planes(const Dequantiser& d, const View& in, const std::uint8_t* from,
+                                      std::int32_t planes, std::uint8_t* to, std::int64_t plane) {
+  alignas(64) std::uint8_t bytes[256];
+  for (std::int32_t x = 0; x < in.w; x += 16) {
+    const std::int32_t pixels = x86::min(16, in.w - x);
+    const std::uint8_t* at[16];
+    for (std::int32_t i = 0; i < 16; ++i) at[i] = from + (x + x86::min(i, pixels - 1)) * in.sw;
+    transpose16(at, bytes);
+    for (std::int32_t j = 0; j < planes; ++j)
+      for (std::int32_t i = 0; i < pixels; i += Vec::kWords)
+        Vec::store_floats(to + j * plane + (x + i) * 4, dequantise(d, Vec::widen_u8(bytes + 16 * j + i)), pixels - i);
   }
+}
+
+bool to_planes(const QuantizeParams& p) { return p.out.sc != 4; }
+
+// Plane by plane, because planes lie in pages of their own: a unit is a row of one group of planes, or of all channels.
+Plan plan_dequantize(const QuantizeParams& p) {
+  const std::int32_t groups = to_planes(p) ? x86::ceil_div(p.out.c, kPlanes) : 1;
+  return {0, 0, p.out.n * groups * p.out.h};
 }
 
 void run_dequantize(const QuantizeParams& p, const std::uint8_t*, std::uint8_t*, std::int32_t begin, std::int32_t end) {
   const Dequantiser d(p);
   const bool dense = p.out.sc == 4 && p.out.sw == 4 * p.out.c && p.in.sw == p.in.c;
   const std::int32_t pixels = dense ? 1 : p.in.w, run = dense ? p.in.w * p.in.c : p.in.c;
+  const std::int32_t groups = plan_dequantize(p).units / (p.out.n * p.out.h);
   for (std::int32_t unit = begin; unit < end; ++unit) {
-    const std::int32_t n = unit / p.out.h, y = unit % p.out.h;
+    const std::int32_t y = unit % p.out.h, c = unit / p.out.h % groups * kPlanes, n = unit / p.out.h / groups;
     const std::uint8_t* in = p.in.data + n * p.in.sn + y * p.in.sh;
     std::uint8_t* out = p.out.data + n * p.out.sn + y * p.out.sh;
-    if (p.out.sc != 4) {
-      dequantise_planes(d, p.in, in, out, p.out.sc);
+    if (to_planes(p)) {
+      dequantise_planes(d, p.in, in + c, x86::min(kPlanes, p.in.c - c), out + c * p.out.sc, p.out.sc);
       continue;
     }
     for (std::int32_t x = 0; x < pixels; ++x)
       for (std::int32_t i = 0; i < run; i += Vec::kWords)
-        store_floats(out + x * p.out.sw + i * 4, dequantise(d, Vec::widen_u8(in + x * p.in.sw + i)), run - i);
+        Vec::store_floats(out + x * p.out.sw + i * 4, dequantise(d, Vec::widen_u8(in + x * p.in.sw + i)), run - i);
   }
 }
 
-bool dequantises(const QuantizeParams& p) {
-  return unsigned_side(p) && (p.out.sc == 4 || p.out.sw == 4) && p.in.sw < (1 << 26);
-}
+bool dequantises(const QuantizeParams& p) { return unsigned_side(p) && (p.out.sc == 4 || p.out.sw == 4); }
 
 }  // namespace
 }  // namespace openbpu::kernels

@@ -64,14 +64,6 @@ struct Vec {
     return _mm256_i32gather_epi32(reinterpret_cast<const int*>(base), index, 4);
   }
 
-  // Four bytes from base + each offset; offsets 0, n, 2 n, ...
-  OPENBPU_INLINE R gather_bytes(const std::uint8_t* base, R offsets) {
-    return _mm256_i32gather_epi32(reinterpret_cast<const int*>(base), offsets, 1);
-  }
-  OPENBPU_INLINE R step32(std::int32_t n) {
-    return _mm256_mullo_epi32(_mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7), _mm256_set1_epi32(n));
-  }
-
   // kWords bytes to int32 and back (low bytes of every word).
   OPENBPU_INLINE R widen_u8(const std::uint8_t* p) {
     return _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
@@ -84,7 +76,12 @@ struct Vec {
   }
 
   OPENBPU_INLINE F load_float(const void* p) { return _mm256_loadu_ps(static_cast<const float*>(p)); }
-  OPENBPU_INLINE void store_float(void* p, F v) { _mm256_storeu_ps(static_cast<float*>(p), v); }
+  // The first n floats; n may be larger than kWords.
+  OPENBPU_INLINE void store_floats(void* p, F v, std::int32_t n) {
+    if (n >= 8) return _mm256_storeu_ps(static_cast<float*>(p), v);
+    const __m256i lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    _mm256_maskstore_ps(static_cast<float*>(p), _mm256_cmpgt_epi32(_mm256_set1_epi32(n), lanes), v);
+  }
   OPENBPU_INLINE F set_float(float v) { return _mm256_set1_ps(v); }
   OPENBPU_INLINE F divide(F a, F b) { return _mm256_div_ps(a, b); }
   OPENBPU_INLINE F multiply(F a, F b) { return _mm256_mul_ps(a, b); }

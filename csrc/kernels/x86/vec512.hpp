@@ -62,15 +62,6 @@ struct Vec {
   OPENBPU_INLINE R shuffle(R table, R index) { return _mm512_shuffle_epi8(table, index); }
   OPENBPU_INLINE R gather32(const std::uint32_t* base, R index) { return _mm512_i32gather_epi32(index, base, 4); }
 
-  // Four bytes from base + each offset; offsets 0, n, 2 n, ...
-  OPENBPU_INLINE R gather_bytes(const std::uint8_t* base, R offsets) {
-    return _mm512_i32gather_epi32(offsets, base, 1);
-  }
-  OPENBPU_INLINE R step32(std::int32_t n) {
-    return _mm512_mullo_epi32(_mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15),
-                              _mm512_set1_epi32(n));
-  }
-
   // kWords bytes to int32 and back (low bytes of every word).
   OPENBPU_INLINE R widen_u8(const std::uint8_t* p) {
     return _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
@@ -80,7 +71,10 @@ struct Vec {
   }
 
   OPENBPU_INLINE F load_float(const void* p) { return _mm512_loadu_ps(static_cast<const float*>(p)); }
-  OPENBPU_INLINE void store_float(void* p, F v) { _mm512_storeu_ps(static_cast<float*>(p), v); }
+  // The first n floats; n may be larger than kWords.
+  OPENBPU_INLINE void store_floats(void* p, F v, std::int32_t n) {
+    _mm512_mask_storeu_ps(p, static_cast<__mmask16>(n >= 16 ? 0xFFFF : (1 << n) - 1), v);
+  }
   OPENBPU_INLINE F set_float(float v) { return _mm512_set1_ps(v); }
   OPENBPU_INLINE F divide(F a, F b) { return _mm512_div_ps(a, b); }
   OPENBPU_INLINE F multiply(F a, F b) { return _mm512_mul_ps(a, b); }
