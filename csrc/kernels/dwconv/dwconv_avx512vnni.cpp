@@ -1,10 +1,10 @@
-// Depthwise convolution over 64 channels at a time, in two passes per group of output rows.
+// Depthwise convolution of any kernel over 64 channels at a time, in two passes per group of output rows.
 //
 // Pass 1 interleaves the input rows under the kernel, four by four, so that a 32-bit lane holds four rows of one
 // channel: a "quad" of four vectors per column. Rows and columns outside the input become the zero point.
-// Pass 2 takes, per output pixel, one vpdpbusd per kernel column and vector. A quad holds more rows than one output row
-// needs: with the kernel shifted by r rows (weights zero elsewhere) the same quads give further output rows, two of a
-// 3 x 3 kernel, four of a 5 x 5 one. Interleaving costs 8 shuffles per column, shared by all of these.
+// Pass 2 takes, per output pixel, one vpdpbusd per quad and vector. Quads hold more rows than one output row needs:
+// with the kernel shifted by r rows (weights zero elsewhere) the same quads give further output rows, four of a 5 x 5
+// kernel. Tiles of two rows by three pixels use every vector loaded two or three times.
 //
 // Lane 4 l + j of vector q holds channel 16 l + 4 q + j: vpackssdw and vpacksswb of the results restore the order.
 #include "kernels/dwconv/dwconv_rows.hpp"
@@ -19,10 +19,10 @@ constexpr std::int32_t kChannels = 64;
 constexpr std::int32_t kQuadBytes = 4 * 64;
 constexpr std::int32_t kSegmentBytes = 24576;  // of quads, so that they stay in the first-level cache
 
-// 64 channels as packed. Behind it, for each output row of a group: the number of its terms and their offsets (rounded
-// up to 64 bytes), then their weights.
+// 64 channels as packed; behind it the weights i8[pairs of output rows][kernel columns][groups][4 vectors][2 rows][64].
 using Block = Channels64;
 constexpr std::size_t kHeader = (sizeof(Block) + 63) / 64 * 64;
+constexpr std::int32_t kTermBytes = 2 * kQuadBytes;  // weights of a quad for two output rows
 
 // Everything that follows from the parameters.
 struct Layout {
@@ -45,18 +45,12 @@ Layout lay_out(const DwConvParams& p) {
   return l;
 }
 
-std::int32_t most_terms(const DwConvParams& p, const Layout& l) { return p.kernel_w * l.groups; }
-
-std::size_t offsets_bytes(const DwConvParams& p, const Layout& l) {
-  return align64(4 * static_cast<std::size_t>(1 + most_terms(p, l)));
-}
-
-std::size_t row_bytes(const DwConvParams& p, const Layout& l) {
-  return offsets_bytes(p, l) + static_cast<std::size_t>(most_terms(p, l)) * kQuadBytes;
+std::size_t pair_bytes(const DwConvParams& p, const Layout& l) {
+  return static_cast<std::size_t>(p.kernel_w * l.groups) * kTermBytes;
 }
 
 std::size_t block_bytes(const DwConvParams& p, const Layout& l) {
-  return kHeader + static_cast<std::size_t>(l.rows) * row_bytes(p, l);
+  return kHeader + static_cast<std::size_t>(ceil_div(l.rows, 2)) * pair_bytes(p, l);
 }
 
 bool accepts(const DwConvParams& p) {
@@ -79,22 +73,16 @@ std::int8_t weight_at(const DwConvParams& p, std::int32_t channel, std::int32_t 
   return p.weights[(channel / 16 * taps + ky * p.kernel_w + kx) * 16 + channel % 16];
 }
 
-// Kernel row that input row `slot` of the quads is for output row r of the group; outside 0 .. kernel_h - 1: none.
-std::int32_t kernel_row(const DwConvParams& p, std::int32_t slot, std::int32_t r) { return slot - r * p.stride_h; }
-
-void pack_terms(const DwConvParams& p, const Layout& l, std::int32_t c, std::int32_t r, std::uint8_t* to) {
-  auto* count = reinterpret_cast<std::int32_t*>(to);
-  auto* weights = reinterpret_cast<std::int8_t*>(to + offsets_bytes(p, l));
-  *count = 0;
-  for (std::int32_t kx = 0; kx < p.kernel_w; ++kx)
-    for (std::int32_t g = 0; g < l.groups; ++g) {
-      if (kernel_row(p, 4 * g + 3, r) < 0 || kernel_row(p, 4 * g, r) >= p.kernel_h) continue;
-      count[1 + (*count)++] = (kx * p.dilation_w * l.groups + g) * kQuadBytes;
-      for (std::int32_t i = 0; i < kQuadBytes; ++i, ++weights) {
-        const std::int32_t channel = c + channel_of(i / 4), ky = kernel_row(p, 4 * g + i % 4, r);
-        *weights = channel < p.out.c && ky >= 0 && ky < p.kernel_h ? weight_at(p, channel, ky, kx) : std::int8_t{0};
+// Input row `slot` of the quads is kernel row slot - r * stride_h of output row r of the group.
+void pack_weights(const DwConvParams& p, const Layout& l, std::int32_t c, std::int8_t* to) {
+  for (std::int32_t pair = 0; pair < l.rows; pair += 2)
+    for (std::int32_t term = 0; term < p.kernel_w * l.groups; ++term)
+      for (std::int32_t i = 0; i < kTermBytes; ++i, ++to) {
+        const std::int32_t slot = term % l.groups * 4 + i % 4, r = pair + i / 64 % 2;
+        const std::int32_t channel = c + channel_of(i / 128 * 16 + i % 64 / 4), ky = slot - r * p.stride_h;
+        const bool used = channel < p.out.c && r < l.rows && ky >= 0 && ky < p.kernel_h;
+        *to = used ? weight_at(p, channel, ky, term / l.groups) : std::int8_t{0};
       }
-    }
 }
 
 void pack_block(const DwConvParams& p, const Layout& l, std::int32_t c, std::uint8_t* to) {
@@ -108,8 +96,7 @@ void pack_block(const DwConvParams& p, const Layout& l, std::int32_t c, std::uin
     if (lane < p.out.c) pack_lane(i, p.rq.B[lane], sum, p.rq.s[lane], p.rq.L, block);
     if (packed < p.out.c) pack_word(i, p.rq.B[packed], p.rq.m[packed], p.rq.s[packed], p.rq.L, block);
   }
-  for (std::int32_t r = 0; r < l.rows; ++r)
-    pack_terms(p, l, c, r, to + kHeader + static_cast<std::size_t>(r) * row_bytes(p, l));
+  pack_weights(p, l, c, reinterpret_cast<std::int8_t*>(to + kHeader));
 }
 
 void pack(const DwConvParams& p, std::uint8_t* packed) {
@@ -165,112 +152,113 @@ void make_quads(const DwConvParams& p, const Layout& l, std::int32_t n, std::int
 
 // ---- pass 2
 
-// Where a row of pixels comes from and goes to.
-struct Row64 {
+// Two output rows of a group: where their pixels come from and go to.
+struct RowPair {
+  const Block& block;
+  const std::int8_t* weights;
+  std::int32_t columns, groups;  // of the kernel, of input rows
+  std::int64_t column_step;      // from one kernel column's quads to the next
   const std::uint8_t* quads;
-  std::int64_t step;
+  std::int64_t pixel_step;  // from one output pixel's quads to the next
   std::uint8_t* out;
-  std::int64_t out_step;
-  std::int32_t pixels;
+  std::int64_t out_row, out_pixel;
+  std::int32_t rows, pixels;  // rows: 1 or 2 are stored
   std::uint64_t mask;
 };
 
-// Three terms, as in a 3 x 3 kernel: their weights stay in registers.
-template <int D>
-void row_of_three(const Block& b, const std::int32_t* offset, const std::int8_t* w, const Clamp& clamp, Row64 r) {
-  const auto e = Epilogue<D>::make(b, clamp);
-  const __m512i w00 = load(w), w01 = load(w + 64), w02 = load(w + 128), w03 = load(w + 192);
-  const __m512i w10 = load(w + 256), w11 = load(w + 320), w12 = load(w + 384), w13 = load(w + 448);
-  const __m512i w20 = load(w + 512), w21 = load(w + 576), w22 = load(w + 640), w23 = load(w + 704);
-  const std::int64_t o0 = offset[0], o1 = offset[1], o2 = offset[2];
-  for (; r.pixels > 0; --r.pixels, r.quads += r.step, r.out += r.out_step) {
-    const std::uint8_t *x0 = r.quads + o0, *x1 = r.quads + o1, *x2 = r.quads + o2;
-#define OPENBPU_VECTOR(v)                                   \
-  Acc a##v = reinterpret_cast<Acc>(load(b.start + 16 * v)); \
-  a##v = dot(a##v, load(x0 + 64 * v), w0##v);               \
-  a##v = dot(a##v, load(x1 + 64 * v), w1##v);               \
-  a##v = dot(a##v, load(x2 + 64 * v), w2##v);
-    OPENBPU_VECTOR(0)
-    OPENBPU_VECTOR(1)
-    OPENBPU_VECTOR(2)
-    OPENBPU_VECTOR(3)
-#undef OPENBPU_VECTOR
-    _mm512_mask_storeu_epi8(r.out, r.mask, requantise64(a0, a1, a2, a3, e));
-  }
-}
+#define OPENBPU_OUTPUTS(X) X(0, 0) X(0, 1) X(0, 2) X(1, 0) X(1, 1) X(1, 2)
 
-// Any number of terms, two pixels at a time so that a term's weights are loaded once for both; the last pixel of an odd
-// row is computed twice.
-template <int D>
-void row_of_many(const Block& b, std::int32_t terms, const std::int32_t* offset, const std::int8_t* w,
-                 const Clamp& clamp, Row64 r) {
-  const auto e = Epilogue<D>::make(b, clamp);
-  while (r.pixels > 0) {
-    const std::int64_t next = r.pixels > 1 ? r.step : 0, next_out = r.pixels > 1 ? r.out_step : 0;
-#define OPENBPU_START(v) reinterpret_cast<Acc>(load(b.start + 16 * v))
-    Acc a0 = OPENBPU_START(0), a1 = OPENBPU_START(1), a2 = OPENBPU_START(2), a3 = OPENBPU_START(3);
-    Acc b0 = a0, b1 = a1, b2 = a2, b3 = a3;
-#undef OPENBPU_START
-    const std::int8_t* weight = w;
-    for (std::int32_t k = 0; k < terms; ++k, weight += kQuadBytes) {
-      const std::uint8_t* x = r.quads + offset[k];
-#define OPENBPU_VECTOR(v)                     \
-  const __m512i w##v = load(weight + 64 * v); \
-  a##v = dot(a##v, load(x + 64 * v), w##v);   \
-  b##v = dot(b##v, load(x + next + 64 * v), w##v);
+// Both rows of `Pixels` pixels from pixel x on.
+template <int Pixels, int D>
+OPENBPU_INLINE void tile(const RowPair& pair, const Epilogue<D>& e, std::int32_t x) {
+  const std::uint8_t* quads = pair.quads + x * pair.pixel_step;
+  const std::int64_t next1 = Pixels > 1 ? pair.pixel_step : 0, next2 = Pixels > 2 ? 2 * pair.pixel_step : 0;
+  const std::int8_t* w = pair.weights;
+  const auto start = [&](int v) { return reinterpret_cast<Acc>(load(e.channels.start + 16 * v)); };
+#define OPENBPU_DECLARE(r, i) \
+  Acc c##r##i##0 = start(0), c##r##i##1 = start(1), c##r##i##2 = start(2), c##r##i##3 = start(3);
+  OPENBPU_OUTPUTS(OPENBPU_DECLARE)
+#undef OPENBPU_DECLARE
+  for (std::int32_t kx = 0; kx < pair.columns; ++kx, quads += pair.column_step)
+    for (std::int32_t g = 0; g < pair.groups; ++g, w += kTermBytes) {
+      const std::uint8_t* q = quads + g * kQuadBytes;
+#define OPENBPU_VECTOR(v)                                                        \
+  {                                                                              \
+    const __m512i w0 = load_once(w + 128 * v), w1 = load_once(w + 128 * v + 64); \
+    const __m512i x0 = load(q + 64 * v);                                         \
+    c00##v = dot(c00##v, x0, w0);                                                \
+    c10##v = dot(c10##v, x0, w1);                                                \
+    if constexpr (Pixels > 1) {                                                  \
+      const __m512i x1 = load(q + next1 + 64 * v);                               \
+      c01##v = dot(c01##v, x1, w0);                                              \
+      c11##v = dot(c11##v, x1, w1);                                              \
+    }                                                                            \
+    if constexpr (Pixels > 2) {                                                  \
+      const __m512i x2 = load(q + next2 + 64 * v);                               \
+      c02##v = dot(c02##v, x2, w0);                                              \
+      c12##v = dot(c12##v, x2, w1);                                              \
+    }                                                                            \
+  }
       OPENBPU_VECTOR(0)
       OPENBPU_VECTOR(1)
       OPENBPU_VECTOR(2)
       OPENBPU_VECTOR(3)
 #undef OPENBPU_VECTOR
     }
-    _mm512_mask_storeu_epi8(r.out, r.mask, requantise64(a0, a1, a2, a3, e));
-    _mm512_mask_storeu_epi8(r.out + next_out, r.mask, requantise64(b0, b1, b2, b3, e));
-    r.pixels -= 2;
-    r.quads += 2 * r.step;
-    r.out += 2 * r.out_step;
-  }
+  std::uint8_t* out = pair.out + x * pair.out_pixel;
+#define OPENBPU_STORE(r, i)                                                         \
+  if (i < Pixels && r < pair.rows)                                                  \
+    _mm512_mask_storeu_epi8(out + r * pair.out_row + i * pair.out_pixel, pair.mask, \
+                            requantise64(c##r##i##0, c##r##i##1, c##r##i##2, c##r##i##3, e));
+  OPENBPU_OUTPUTS(OPENBPU_STORE)
+#undef OPENBPU_STORE
 }
+
+#undef OPENBPU_OUTPUTS
 
 template <int D>
-void run_row(const Block& block, const std::uint8_t* packed_row, std::size_t weights_at, const Clamp& clamp,
-             const Row64& row) {
-  const auto* count = reinterpret_cast<const std::int32_t*>(packed_row);
-  const auto* weights = reinterpret_cast<const std::int8_t*>(packed_row + weights_at);
-  if (*count == 3)
-    row_of_three<D>(block, count + 1, weights, clamp, row);
-  else
-    row_of_many<D>(block, *count, count + 1, weights, clamp, row);
+void run_pair(const RowPair& pair, const Clamp& clamp) {
+  const auto e = Epilogue<D>::make(pair.block, clamp);
+  std::int32_t x = 0;
+  for (; x + 3 <= pair.pixels; x += 3) tile<3>(pair, e, x);
+  if (x + 2 == pair.pixels) tile<2>(pair, e, x);
+  if (x + 1 == pair.pixels) tile<1>(pair, e, x);
 }
 
-using RunRow = void (*)(const Block&, const std::uint8_t*, std::size_t, const Clamp&, const Row64&);
+using RunPair = void (*)(const RowPair&, const Clamp&);
 
 // By doublings().
-constexpr RunRow kRunRow[] = {run_row<0>, run_row<1>, run_row<2>, run_row<3>, run_row<kAny>};
+constexpr RunPair kRunPair[] = {run_pair<0>, run_pair<1>, run_pair<2>, run_pair<3>, run_pair<kAny>};
 
 void run(const DwConvParams& p, const std::uint8_t* packed, std::uint8_t* scratch, std::int32_t begin,
          std::int32_t end) {
   const Layout l = lay_out(p);
   const Clamp clamp = make_clamp(p.rq.L, p.rq.lo, p.rq.hi);
-  const RunRow row_of_l = kRunRow[doublings(p.rq.L)];
+  const std::int64_t column = std::int64_t{l.groups} * kQuadBytes;
   for (std::int32_t unit = begin; unit < end; ++unit) {
     const std::int32_t c = unit % l.blocks * kChannels, oy = unit / l.blocks % l.row_groups * l.rows;
-    const std::int32_t n = unit / l.blocks / l.row_groups;
+    const std::int32_t n = unit / l.blocks / l.row_groups, rows = min(l.rows, p.out.h - oy);
     const std::uint8_t* start = packed + static_cast<std::size_t>(unit % l.blocks) * block_bytes(p, l);
-    const auto& block = *reinterpret_cast<const Block*>(start);
     for (std::int32_t ox = 0; ox < p.out.w; ox += l.segment) {
       const std::int32_t pixels = min(l.segment, p.out.w - ox);
       const std::int32_t columns = (pixels - 1) * p.stride_w + (p.kernel_w - 1) * p.dilation_w + 1;
       make_quads(p, l, n, oy, ox * p.stride_w - p.pad_left, columns, c, scratch);
-      for (std::int32_t r = 0; r < min(l.rows, p.out.h - oy); ++r) {
-        const Row64 row{scratch,
-                        std::int64_t{p.stride_w} * l.groups * kQuadBytes,
-                        p.out.data + n * p.out.sn + (oy + r) * p.out.sh + ox * p.out.sw + c,
-                        p.out.sw,
-                        pixels,
-                        low_lanes(p.out.c - c)};
-        row_of_l(block, start + kHeader + static_cast<std::size_t>(r) * row_bytes(p, l), offsets_bytes(p, l), clamp,
-                 row);
+      for (std::int32_t r = 0; r < rows; r += 2) {
+        const RowPair pair{
+            *reinterpret_cast<const Block*>(start),
+            reinterpret_cast<const std::int8_t*>(start + kHeader) + static_cast<std::size_t>(r / 2) * pair_bytes(p, l),
+            p.kernel_w,
+            l.groups,
+            p.dilation_w * column,
+            scratch,
+            p.stride_w * column,
+            p.out.data + n * p.out.sn + (oy + r) * p.out.sh + ox * p.out.sw + c,
+            p.out.sh,
+            p.out.sw,
+            min(2, rows - r),
+            pixels,
+            low_lanes(p.out.c - c)};
+        kRunPair[doublings(p.rq.L)](pair, clamp);
       }
     }
   }

@@ -17,6 +17,13 @@ using x86::min;
 
 OPENBPU_INLINE __m512i load(const void* p) { return _mm512_loadu_si512(p); }
 
+// The same, kept in a register: gcc 12 would rather load it anew for every use.
+OPENBPU_INLINE __m512i load_once(const void* p) {
+  __m512i v = load(p);
+  asm("" : "+v"(v));
+  return v;
+}
+
 // An accumulator. The intrinsics see it as __m512i, which is 64-bit lanes to gcc 12: a variable of that type is carried
 // through a loop twice, once as either, and spilled in every turn.
 using Acc = std::int32_t __attribute__((vector_size(64)));
