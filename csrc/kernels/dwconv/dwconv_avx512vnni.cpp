@@ -170,11 +170,11 @@ struct RowPair {
 
 // Both rows of `Pixels` pixels from pixel x on.
 template <int Pixels, int D>
-OPENBPU_INLINE void tile(const RowPair& pair, const Epilogue<D>& e, std::int32_t x) {
+OPENBPU_INLINE void tile(const RowPair& pair, const Clamp& clamp, std::int32_t x) {
   const std::uint8_t* quads = pair.quads + x * pair.pixel_step;
   const std::int64_t next1 = Pixels > 1 ? pair.pixel_step : 0, next2 = Pixels > 2 ? 2 * pair.pixel_step : 0;
   const std::int8_t* w = pair.weights;
-  const auto start = [&](int v) { return reinterpret_cast<Acc>(load(e.channels.start + 16 * v)); };
+  const auto start = [&](int v) { return reinterpret_cast<Acc>(load(pair.block.start + 16 * v)); };
 #define OPENBPU_DECLARE(r, i) \
   Acc c##r##i##0 = start(0), c##r##i##1 = start(1), c##r##i##2 = start(2), c##r##i##3 = start(3);
   OPENBPU_OUTPUTS(OPENBPU_DECLARE)
@@ -205,6 +205,7 @@ OPENBPU_INLINE void tile(const RowPair& pair, const Epilogue<D>& e, std::int32_t
       OPENBPU_VECTOR(3)
 #undef OPENBPU_VECTOR
     }
+  const auto e = Epilogue<D>::make(pair.block, clamp);
   std::uint8_t* out = pair.out + x * pair.out_pixel;
 #define OPENBPU_STORE(r, i)                                                         \
   if (i < Pixels && r < pair.rows)                                                  \
@@ -218,11 +219,10 @@ OPENBPU_INLINE void tile(const RowPair& pair, const Epilogue<D>& e, std::int32_t
 
 template <int D>
 void run_pair(const RowPair& pair, const Clamp& clamp) {
-  const auto e = Epilogue<D>::make(pair.block, clamp);
   std::int32_t x = 0;
-  for (; x + 3 <= pair.pixels; x += 3) tile<3>(pair, e, x);
-  if (x + 2 == pair.pixels) tile<2>(pair, e, x);
-  if (x + 1 == pair.pixels) tile<1>(pair, e, x);
+  for (; x + 3 <= pair.pixels; x += 3) tile<3, D>(pair, clamp, x);
+  if (x + 2 == pair.pixels) tile<2, D>(pair, clamp, x);
+  if (x + 1 == pair.pixels) tile<1, D>(pair, clamp, x);
 }
 
 using RunPair = void (*)(const RowPair&, const Clamp&);
