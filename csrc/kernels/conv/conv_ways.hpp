@@ -20,6 +20,9 @@ using x86::ceil_div;
 using x86::max;
 using x86::min;
 
+// Shorter kernel rows are not left out where they lie in the padding: it would not pay.
+constexpr std::int32_t kPartSteps = 16;
+
 // Core is the matrix core of an ISA: kBlock output channels per block, kUnitPixels for which weights are read once,
 // kUnitProducts of work that is worth a unit, kMaxL, and the types and functions of its header.
 template <class Core>
@@ -30,7 +33,7 @@ struct ConvWays {
   struct Layout {
     Way way;
     std::int32_t ci, co, taps, blocks;  // per group; blocks of Core::kBlock output channels
-    std::int32_t steps;                 // per block
+    std::int32_t steps, parts;          // per block; parts are kernel rows where some lie in the padding, else 1
     // The output as lines of pixels (direct: one line per image where rows are dense), cut into units.
     std::int32_t lines, pixels, unit_lines, unit_pixels, unit_blocks;
     std::int32_t line_units, pixel_units, block_units;
@@ -88,6 +91,7 @@ struct ConvWays {
         l.steps = row_steps;
       }
     }
+    l.parts = l.way != Way::Direct && l.steps >= kPartSteps * p.kernel_h && reads_padding(p) ? p.kernel_h : 1;
     const std::int64_t products = std::int64_t{l.unit_lines} * l.unit_pixels * l.steps * 4 * Core::kBlock;
     l.unit_blocks = static_cast<std::int32_t>(Core::kUnitProducts / products);
     l.unit_blocks = max(1, min(l.unit_blocks, p.groups * l.blocks));
@@ -102,6 +106,11 @@ struct ConvWays {
     return align64(static_cast<std::size_t>(l.window_rows) * static_cast<std::size_t>(l.window_columns) *
                        static_cast<std::size_t>(p.in.c) +
                    kSlack);
+  }
+
+  // The zero point as stored.
+  static std::uint8_t padding(const ConvParams& p) {
+    return static_cast<std::uint8_t>(static_cast<std::uint8_t>(p.in_zero) ^ p.flip);
   }
 
   // What the packing callbacks need.
@@ -161,6 +170,8 @@ struct ConvWays {
             context.p.groups * l.blocks,
             l.steps,
             context.p.rq.L,
+            l.parts,
+            padding(context.p),
             l.way == Way::Row ? read_row_step : read_step,
             read_channels};
   }
@@ -181,6 +192,11 @@ struct ConvWays {
     Core::pack(source_of(context), packed);
   }
 
+  struct Range {
+    std::int32_t begin, end;
+    bool operator==(const Range& other) const { return begin == other.begin && end == other.end; }
+  };
+
   // Output pixels of one unit, and its blocks.
   struct Unit {
     std::int32_t n, line, lines, pixel, pixels, block, blocks;
@@ -200,6 +216,30 @@ struct ConvWays {
             min(l.unit_blocks, p.groups * l.blocks - block)};
   }
 
+  // Kernel rows that lie inside the input for an output row; all if none does.
+  static Range rows_inside(const ConvParams& p, std::int32_t oy) {
+    const std::int32_t y = oy * p.stride_h - p.pad_top;  // of kernel row 0
+    const std::int32_t begin = y < 0 ? ceil_div(-y, p.dilation_h) : 0;
+    const std::int32_t end = p.in.h > y ? min(p.kernel_h, ceil_div(p.in.h - y, p.dilation_h)) : 0;
+    return begin < end ? Range{begin, end} : Range{0, p.kernel_h};
+  }
+
+  // One block; output rows with the same kernel rows inside the input go together.
+  static void run_block(const ConvParams& p, const Layout& l, const std::uint8_t* packed, const Unit& unit,
+                        std::int32_t block, typename Core::Lines lines) {
+    if (l.parts == 1) return Core::run(packed, block, lines, p.rq);
+    for (std::int32_t line = 0; line < unit.lines; line += lines.lines) {
+      const Range rows = rows_inside(p, unit.line + line);
+      lines.lines = 1;
+      while (line + lines.lines < unit.lines && rows_inside(p, unit.line + line + lines.lines) == rows) ++lines.lines;
+      lines.first_part = rows.begin;
+      lines.end_part = rows.end;
+      Core::run(packed, block, lines, p.rq);
+      lines.in += lines.lines * lines.in_line;
+      lines.out += lines.lines * lines.out_line;
+    }
+  }
+
   // All blocks of the unit; at.in and at.out point to channel 0.
   static void run_blocks(const ConvParams& p, const Layout& l, const std::uint8_t* packed, const Unit& unit,
                          const typename Core::Lines& at) {
@@ -208,7 +248,7 @@ struct ConvWays {
       typename Core::Lines lines = at;
       lines.in += group * l.ci;
       lines.out += group * l.co + block % l.blocks * Core::kBlock;
-      Core::run(packed, block, lines, p.rq);
+      run_block(p, l, packed, unit, block, lines);
     }
   }
 
@@ -221,13 +261,13 @@ struct ConvWays {
                              (unit.pixel * p.stride_w - p.pad_left) * p.in.sw;
     run_blocks(p, l, packed, unit,
                {in, p.stride_h * p.in.sh, p.stride_w * p.in.sw, output_of(p, unit), p.out.sh, p.out.sw, unit.lines,
-                unit.pixels});
+                unit.pixels, 0, 1});
   }
 
   static void copy_window(const ConvParams& p, const Layout& l, const Unit& unit, std::uint8_t* window) {
     const PaddedWindow what{unit.line * p.stride_h - p.pad_top, l.unit_lines == 1 ? p.dilation_h : 1, l.window_rows,
                             -p.pad_left, l.window_columns};
-    copy_padded(p.in, unit.n, what, static_cast<std::uint8_t>(static_cast<std::uint8_t>(p.in_zero) ^ p.flip), window);
+    copy_padded(p.in, unit.n, what, padding(p), window);
   }
 
   static void run_window(const ConvParams& p, const Layout& l, const std::uint8_t* packed, const Unit& unit,
@@ -235,7 +275,7 @@ struct ConvWays {
     const std::int64_t row = std::int64_t{l.window_columns} * p.in.c;
     run_blocks(p, l, packed, unit,
                {window, p.stride_h * row, std::int64_t{p.stride_w} * p.in.c, output_of(p, unit), p.out.sh, p.out.sw,
-                unit.lines, unit.pixels});
+                unit.lines, unit.pixels, 0, 1});
   }
 
   static void run(const ConvParams& p, const std::uint8_t* packed, std::uint8_t* scratch, std::int32_t begin,

@@ -127,7 +127,7 @@ GemmChannels read_channels(const void* context, std::int32_t block) {
 
 GemmSource source_of(const PackContext& context) {
   const Layout& l = context.layout;
-  return {&context, l.phases * l.blocks, l.taps * ceil_div(l.ci, 4), context.p.rq.L, read_step, read_channels};
+  return {&context, l.phases * l.blocks, l.taps * ceil_div(l.ci, 4), context.p.rq.L, 1, 0, read_step, read_channels};
 }
 
 bool accepts(const TConvParams& p) { return p.flip == 0x80 && p.in.sc == 1 && p.out.sc == 1; }
@@ -163,7 +163,9 @@ void run_phase(const TConvParams& p, const Layout& l, const std::uint8_t* packed
                        p.stride_h * p.out.sh,
                        p.stride_w * p.out.sw,
                        lines,
-                       pixels};
+                       pixels,
+                       0,
+                       1};
     gemm_run(packed, index * l.blocks + block, at, p.rq);
   }
 }

@@ -5,21 +5,35 @@
 namespace openbpu::kernels::avx2 {
 namespace {
 
-// A block as packed; behind it the offsets i32[steps] (rounded up to 64 bytes), then per step its vectors of weights
-// and of masks. One vector holds 8 channels, so a step has one vector of weights if the block has at most 8 channels,
-// else two: channels 0-3, 8-11 and 4-7, 12-15, which vpackssdw brings into order.
+// A block as packed. Behind it its parts, the offsets i32[steps] (rounded up to 64 bytes), then per step its vectors of
+// weights and of masks; steps are ordered by part, then by kind. One vector holds 8 channels, so a step has one vector
+// of weights if the block has at most 8 channels, else two: channels 0-3, 8-11 and 4-7, 12-15, which vpackssdw brings
+// into order.
 struct Block {
   std::int32_t start[16], low[16], shift[16];  // in the order of the vectors
   std::int16_t m[16];                          // in the order of vpackssdw
-  std::int32_t channels;
-  std::int32_t plain, shared, separate;  // numbers of steps, in this order
-  std::int32_t reserved[4];
+  std::int32_t channels, parts, steps;
+  std::int32_t reserved[5];
 };
 static_assert(sizeof(Block) == 256);
+
+struct Part {
+  std::int32_t left_out[16];             // what it adds to the accumulators where it is left out
+  std::int32_t first;                    // step
+  std::int32_t plain, shared, separate;  // steps at which the kinds end
+  std::int64_t weights;                  // offset in bytes of those of the first step from those of the block
+  std::int32_t reserved[10];
+};
+static_assert(sizeof(Part) == 128);
 
 struct StepCount {
   std::int32_t plain, shared, separate;
   std::int32_t all() const { return plain + shared + separate; }
+  void add(const StepCount& other) {
+    plain += other.plain;
+    shared += other.shared;
+    separate += other.separate;
+  }
 };
 
 std::int32_t vectors_of(std::int32_t channels) { return channels > 8 ? 2 : 1; }
@@ -31,11 +45,14 @@ std::int32_t plain_bytes(std::int32_t vectors) { return 32 * vectors; }
 std::int32_t shared_bytes(std::int32_t vectors) { return 32 * vectors + 32; }
 std::int32_t separate_bytes(std::int32_t vectors) { return 64 * vectors; }
 
-std::size_t block_bytes(const StepCount& count, std::int32_t vectors) {
-  return align64(sizeof(Block) + offsets_bytes(count.all()) +
-                 static_cast<std::size_t>(count.plain) * static_cast<std::size_t>(plain_bytes(vectors)) +
-                 static_cast<std::size_t>(count.shared) * static_cast<std::size_t>(shared_bytes(vectors)) +
-                 static_cast<std::size_t>(count.separate) * static_cast<std::size_t>(separate_bytes(vectors)));
+std::int64_t weights_bytes(const StepCount& count, std::int32_t vectors) {
+  return std::int64_t{count.plain} * plain_bytes(vectors) + std::int64_t{count.shared} * shared_bytes(vectors) +
+         std::int64_t{count.separate} * separate_bytes(vectors);
+}
+
+// Bytes before the weights.
+std::size_t head_bytes(std::int32_t parts, std::int32_t steps) {
+  return sizeof(Block) + static_cast<std::size_t>(parts) * sizeof(Part) + offsets_bytes(steps);
 }
 
 bool any(__m256i a, __m256i b) {
@@ -73,25 +90,36 @@ SplitStep split(const Step& step) {
   return {Kind::Separate, step, {a.main, b.main}, {a.mask, b.mask}, {a.rest, b.rest}};
 }
 
-// Calls use(offset, split step) for every step with a non-zero weight.
+// Calls use(offset, split step) for every step of a part with a non-zero weight.
 template <class Use>
-void for_each_step(const GemmSource& source, std::int32_t block, std::int32_t vectors, Use use) {
+void for_each_step(const GemmSource& source, std::int32_t block, std::int32_t part, std::int32_t vectors, Use use) {
   alignas(32) std::int8_t cell[64];
-  for (std::int32_t i = 0; i < source.steps; ++i) {
+  const std::int32_t steps = source.steps / source.parts;
+  for (std::int32_t i = part * steps; i < (part + 1) * steps; ++i) {
     const std::int32_t offset = source.step(source.params, block, i, cell);
     const Step step = arrange(cell, vectors);
     if (!step.empty()) use(offset, split(step));
   }
 }
 
-StepCount count_steps(const GemmSource& source, std::int32_t block, std::int32_t vectors) {
+StepCount count_steps(const GemmSource& source, std::int32_t block, std::int32_t part, std::int32_t vectors) {
   StepCount count{0, 0, 0};
-  for_each_step(source, block, vectors, [&](std::int32_t, const SplitStep& step) {
+  for_each_step(source, block, part, vectors, [&](std::int32_t, const SplitStep& step) {
     count.plain += (step.kind == Kind::Plain) + !step.rest.empty();
     count.shared += step.kind == Kind::Shared;
     count.separate += step.kind == Kind::Separate;
   });
   return count;
+}
+
+StepCount count_block(const GemmSource& source, std::int32_t block, std::int32_t vectors) {
+  StepCount count{0, 0, 0};
+  for (std::int32_t part = 0; part < source.parts; ++part) count.add(count_steps(source, block, part, vectors));
+  return count;
+}
+
+std::size_t block_bytes(const GemmSource& source, const StepCount& count, std::int32_t vectors) {
+  return align64(head_bytes(source.parts, count.all()) + static_cast<std::size_t>(weights_bytes(count, vectors)));
 }
 
 std::size_t directory_bytes(std::int32_t blocks) { return align64(static_cast<std::size_t>(blocks) * 8); }
@@ -132,9 +160,7 @@ struct Writers {
   Writer of[3];
 };
 
-Writers make_writers(const StepCount& count, std::int32_t vectors, std::uint8_t* block) {
-  auto* offset = reinterpret_cast<std::int32_t*>(block + sizeof(Block));
-  auto* weights = reinterpret_cast<std::int8_t*>(block + sizeof(Block) + offsets_bytes(count.all()));
+Writers make_writers(const StepCount& count, std::int32_t vectors, std::int32_t* offset, std::int8_t* weights) {
   std::int8_t* shared = weights + count.plain * plain_bytes(vectors);
   return {{{offset, weights},
            {offset + count.plain, shared},
@@ -155,52 +181,95 @@ void write_step(std::int32_t offset, const SplitStep& step, std::int32_t vectors
   if (vectors == 2) plain.add(step.rest.v1);
 }
 
-void pack_block(const GemmSource& source, std::int32_t index, const GemmChannels& channels, const StepCount& count,
+// Sums over steps: of all weights, of those of complemented activations, and what the steps add where every input is
+// the padding byte.
+struct Sums {
+  Step all, complemented, padded;
+};
+
+void add_step(const SplitStep& step, __m256i pad, Sums* sums) {
+  const __m256i one = _mm256_set1_epi8(1);
+  const auto add = [&](__m256i* all, __m256i* complemented, __m256i* padded, __m256i w, __m256i main, __m256i mask,
+                       __m256i rest) {
+    *all = dot(*all, one, w);
+    *complemented = dot(*complemented, one, _mm256_and_si256(w, mask));
+    *padded = dot(dot(*padded, _mm256_xor_si256(pad, mask), main), pad, rest);
+  };
+  add(&sums->all.v0, &sums->complemented.v0, &sums->padded.v0, step.all.v0, step.main.v0, step.mask.v0, step.rest.v0);
+  add(&sums->all.v1, &sums->complemented.v1, &sums->padded.v1, step.all.v1, step.main.v1, step.mask.v1, step.rest.v1);
+}
+
+void pack_block(const GemmSource& source, std::int32_t index, const GemmChannels& channels, std::int32_t steps,
                 std::uint8_t* to) {
   auto* block = reinterpret_cast<Block*>(to);
   *block = Block{};
   block->channels = channels.count;
-  block->plain = count.plain;
-  block->shared = count.shared;
-  block->separate = count.separate;
+  block->parts = source.parts;
+  block->steps = steps;
+  auto* part = reinterpret_cast<Part*>(block + 1);
+  auto* offsets = reinterpret_cast<std::int32_t*>(part + source.parts);
+  auto* weights = reinterpret_cast<std::int8_t*>(to + head_bytes(source.parts, steps));
   const std::int32_t vectors = vectors_of(channels.count);
-  Writers writers = make_writers(count, vectors, to);
-  const __m256i zero = _mm256_setzero_si256(), one = _mm256_set1_epi8(1);
-  Step sum{zero, zero}, complemented{zero, zero};
-  for_each_step(source, index, vectors, [&](std::int32_t offset, const SplitStep& step) {
-    sum = {dot(sum.v0, one, step.all.v0), dot(sum.v1, one, step.all.v1)};
-    complemented = {dot(complemented.v0, one, _mm256_and_si256(step.all.v0, step.mask.v0)),
-                    dot(complemented.v1, one, _mm256_and_si256(step.all.v1, step.mask.v1))};
-    write_step(offset, step, vectors, &writers);
-  });
-  write_constants(channels, source.L, sum, complemented, block);
+  const __m256i zero = _mm256_setzero_si256(), pad = _mm256_set1_epi8(static_cast<char>(source.pad));
+  Sums sums{{zero, zero}, {zero, zero}, {zero, zero}};
+  std::int32_t first = 0;
+  std::int64_t at = 0;
+  for (std::int32_t i = 0; i < source.parts; ++i, ++part) {
+    const StepCount count = count_steps(source, index, i, vectors);
+    Writers writers = make_writers(count, vectors, offsets + first, weights + at);
+    sums.padded = {zero, zero};
+    for_each_step(source, index, i, vectors, [&](std::int32_t offset, const SplitStep& step) {
+      add_step(step, pad, &sums);
+      write_step(offset, step, vectors, &writers);
+    });
+    *part = {};
+    store(part->left_out, sums.padded.v0);
+    store(part->left_out + 8, sums.padded.v1);
+    part->first = first;
+    part->plain = first + count.plain;
+    part->shared = part->plain + count.shared;
+    part->separate = part->shared + count.separate;
+    part->weights = at;
+    first += count.all();
+    at += weights_bytes(count, vectors);
+  }
+  write_constants(channels, source.L, sums.all, sums.complemented, block);
 }
 
 // A block as the tiles use it. Tiles take it by value, or inlined: stores to the output could alias anything else, and
 // every tile would read it anew.
 struct Job {
   const Block* block;
+  const Part *part, *end;
   const std::int32_t* offset;
   const std::int8_t* weights;
-  std::int32_t plain, shared, all;  // ends of the kinds of steps
   std::int32_t channels;
   std::int64_t in_pixel, out_pixel;
   Clamp clamp;
+  __m256i start0, start1;
 };
 
 Job make_job(const Block& block, const GemmLines& lines, const Rq8& rq) {
-  const std::int32_t shared = block.plain + block.shared, all = shared + block.separate;
-  const auto* end = reinterpret_cast<const std::uint8_t*>(&block + 1);
-  return {&block,
-          reinterpret_cast<const std::int32_t*>(end),
-          reinterpret_cast<const std::int8_t*>(end + offsets_bytes(all)),
-          block.plain,
-          shared,
-          all,
+  const auto* parts = reinterpret_cast<const Part*>(&block + 1);
+  const auto* offsets = reinterpret_cast<const std::int32_t*>(parts + block.parts);
+  const Part* first = parts + lines.first_part;
+  Job job{&block,
+          first,
+          parts + lines.end_part,
+          offsets + first->first,
+          reinterpret_cast<const std::int8_t*>(&block) + head_bytes(block.parts, block.steps) + first->weights,
           block.channels,
           lines.in_pixel,
           lines.out_pixel,
-          make_clamp(rq.L, rq.lo, rq.hi)};
+          make_clamp(rq.L, rq.lo, rq.hi),
+          load(block.start),
+          load(block.start + 8)};
+  for (const Part* part = parts; part < parts + block.parts; ++part) {
+    if (part >= job.part && part < job.end) continue;
+    job.start0 = _mm256_add_epi32(job.start0, load(part->left_out));
+    job.start1 = _mm256_add_epi32(job.start1, load(part->left_out + 8));
+  }
+  return job;
 }
 
 // Accumulators are separate variables: gcc 12 keeps arrays of them in memory.
@@ -210,7 +279,7 @@ Job make_job(const Block& block, const GemmLines& lines, const Rq8& rq) {
 template <int P>
 OPENBPU_INLINE void tile16(const Job& job, const std::uint8_t* in, std::uint8_t* out) {
   const Block& block = *job.block;
-  const __m256i start0 = load(block.start), start1 = load(block.start + 8);
+  const __m256i start0 = job.start0, start1 = job.start1;
 #define OPENBPU_DECLARE(i)                                        \
   const std::uint8_t* a##i = in + (i < P ? i : 0) * job.in_pixel; \
   __m256i c##i##0 = start0, c##i##1 = start1;
@@ -218,42 +287,45 @@ OPENBPU_INLINE void tile16(const Job& job, const std::uint8_t* in, std::uint8_t*
 #undef OPENBPU_DECLARE
 
   const std::int8_t* v = job.weights;
-  std::int32_t k = 0;
-  for (; k < job.plain; ++k, v += 64) {
-    const std::int64_t at = job.offset[k];
-    const __m256i w0 = load(v), w1 = load(v + 32);
+  const std::int32_t* offset = job.offset;
+  for (const Part* part = job.part; part < job.end; ++part) {
+    std::int32_t k = part->first;
+    for (; k < part->plain; ++k, v += 64) {
+      const std::int64_t at = *offset++;
+      const __m256i w0 = load(v), w1 = load(v + 32);
 #define OPENBPU_STEP(i)                      \
   if constexpr (i < P) {                     \
     const __m256i x = broadcast4(a##i + at); \
     c##i##0 = dot(c##i##0, x, w0);           \
     c##i##1 = dot(c##i##1, x, w1);           \
   }
-    OPENBPU_PIXELS(OPENBPU_STEP)
+      OPENBPU_PIXELS(OPENBPU_STEP)
 #undef OPENBPU_STEP
-  }
-  for (; k < job.shared; ++k, v += 96) {
-    const std::int64_t at = job.offset[k];
-    const __m256i w0 = load(v), w1 = load(v + 32), m = load(v + 64);
+    }
+    for (; k < part->shared; ++k, v += 96) {
+      const std::int64_t at = *offset++;
+      const __m256i w0 = load(v), w1 = load(v + 32), m = load(v + 64);
 #define OPENBPU_STEP(i)                                           \
   if constexpr (i < P) {                                          \
     const __m256i x = _mm256_xor_si256(broadcast4(a##i + at), m); \
     c##i##0 = dot(c##i##0, x, w0);                                \
     c##i##1 = dot(c##i##1, x, w1);                                \
   }
-    OPENBPU_PIXELS(OPENBPU_STEP)
+      OPENBPU_PIXELS(OPENBPU_STEP)
 #undef OPENBPU_STEP
-  }
-  for (; k < job.all; ++k, v += 128) {
-    const std::int64_t at = job.offset[k];
-    const __m256i w0 = load(v), w1 = load(v + 32), m0 = load(v + 64), m1 = load(v + 96);
+    }
+    for (; k < part->separate; ++k, v += 128) {
+      const std::int64_t at = *offset++;
+      const __m256i w0 = load(v), w1 = load(v + 32), m0 = load(v + 64), m1 = load(v + 96);
 #define OPENBPU_STEP(i)                                  \
   if constexpr (i < P) {                                 \
     const __m256i x = broadcast4(a##i + at);             \
     c##i##0 = dot(c##i##0, _mm256_xor_si256(x, m0), w0); \
     c##i##1 = dot(c##i##1, _mm256_xor_si256(x, m1), w1); \
   }
-    OPENBPU_PIXELS(OPENBPU_STEP)
+      OPENBPU_PIXELS(OPENBPU_STEP)
 #undef OPENBPU_STEP
+    }
   }
 
   const Constants16 constants{block.low, block.shift, block.m};
@@ -271,7 +343,7 @@ OPENBPU_INLINE void tile16(const Job& job, const std::uint8_t* in, std::uint8_t*
 template <int P>
 OPENBPU_INLINE void tile8(const Job& job, const std::uint8_t* in, std::uint8_t* out) {
   const Block& block = *job.block;
-  const __m256i start = load(block.start);
+  const __m256i start = job.start0;
 #define OPENBPU_DECLARE(i)                                        \
   const std::uint8_t* a##i = in + (i < P ? i : 0) * job.in_pixel; \
   __m256i c##i = start;
@@ -279,23 +351,26 @@ OPENBPU_INLINE void tile8(const Job& job, const std::uint8_t* in, std::uint8_t* 
 #undef OPENBPU_DECLARE
 
   const std::int8_t* v = job.weights;
-  std::int32_t k = 0;
-  for (; k < job.plain; ++k, v += 32) {
-    const std::int64_t at = job.offset[k];
-    const __m256i w0 = load(v);
+  const std::int32_t* offset = job.offset;
+  for (const Part* part = job.part; part < job.end; ++part) {
+    std::int32_t k = part->first;
+    for (; k < part->plain; ++k, v += 32) {
+      const std::int64_t at = *offset++;
+      const __m256i w0 = load(v);
 #define OPENBPU_STEP(i) \
   if constexpr (i < P) c##i = dot(c##i, broadcast4(a##i + at), w0);
-    OPENBPU_PIXELS(OPENBPU_STEP)
+      OPENBPU_PIXELS(OPENBPU_STEP)
 #undef OPENBPU_STEP
-  }
-  // With one vector, separate steps look like shared ones.
-  for (; k < job.all; ++k, v += 64) {
-    const std::int64_t at = job.offset[k];
-    const __m256i w0 = load(v), m0 = load(v + 32);
+    }
+    // With one vector, separate steps look like shared ones.
+    for (; k < part->separate; ++k, v += 64) {
+      const std::int64_t at = *offset++;
+      const __m256i w0 = load(v), m0 = load(v + 32);
 #define OPENBPU_STEP(i) \
   if constexpr (i < P) c##i = dot(c##i, _mm256_xor_si256(broadcast4(a##i + at), m0), w0);
-    OPENBPU_PIXELS(OPENBPU_STEP)
+      OPENBPU_PIXELS(OPENBPU_STEP)
 #undef OPENBPU_STEP
+    }
   }
 
   const __m256i m = load(block.m);
@@ -348,7 +423,7 @@ std::size_t gemm_packed_bytes(const GemmSource& source) {
   std::size_t bytes = directory_bytes(source.blocks);
   for (std::int32_t block = 0; block < source.blocks; ++block) {
     const std::int32_t vectors = vectors_of(source.channels(source.params, block).count);
-    bytes += block_bytes(count_steps(source, block, vectors), vectors);
+    bytes += block_bytes(source, count_block(source, block, vectors), vectors);
   }
   return bytes;
 }
@@ -359,10 +434,10 @@ void gemm_pack(const GemmSource& source, std::uint8_t* packed) {
   for (std::int32_t block = 0; block < source.blocks; ++block) {
     const GemmChannels channels = source.channels(source.params, block);
     const std::int32_t vectors = vectors_of(channels.count);
-    const StepCount count = count_steps(source, block, vectors);
+    const StepCount count = count_block(source, block, vectors);
     directory[block] = static_cast<std::int64_t>(at);
-    pack_block(source, block, channels, count, packed + at);
-    at += block_bytes(count, vectors);
+    pack_block(source, block, channels, count.all(), packed + at);
+    at += block_bytes(source, count, vectors);
   }
 }
 

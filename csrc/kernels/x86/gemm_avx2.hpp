@@ -29,6 +29,8 @@ struct GemmSource {
   const void* params;
   std::int32_t blocks, steps;
   std::int32_t L;
+  std::int32_t parts;  // of equal length, into which steps are cut; gemm_run() may leave out some
+  std::uint8_t pad;    // what all inputs of a part that is left out are taken for
   // Writes the weights i8[16][4] of a step and returns the offset in bytes of its four inputs from the pixel.
   std::int32_t (*step)(const void* params, std::int32_t block, std::int32_t step, std::int8_t* cell);
   GemmChannels (*channels)(const void* params, std::int32_t block);
@@ -42,6 +44,7 @@ struct GemmLines {
   std::uint8_t* out;
   std::int64_t out_line, out_pixel;
   std::int32_t lines, pixels;
+  std::int32_t first_part, end_part;
 };
 
 // Bytes that gemm_pack() writes.

@@ -5,19 +5,25 @@
 namespace openbpu::kernels::avx512 {
 namespace {
 
-// A block as packed: this header, the offsets i32[steps] (rounded up to 64 bytes), then i8[vectors][16][4] per step.
+// A block as packed: this header, what each part adds where it is left out, i32[parts][64] in the order of the lanes,
+// the offsets i32[steps] (rounded up to 64 bytes), then i8[vectors][16][4] per step.
 struct Block {
   Channels64 constants;
-  std::int32_t channels, steps, blocks;
+  std::int32_t channels, steps, blocks, parts;
 };
 
 constexpr std::size_t kHeader = (sizeof(Block) + 63) / 64 * 64;
 
 std::size_t offsets_bytes(std::int32_t steps) { return align64(static_cast<std::size_t>(steps) * 4); }
 
+// Bytes before the weights.
+std::size_t head_bytes(std::int32_t parts, std::int32_t steps) {
+  return kHeader + static_cast<std::size_t>(parts) * 256 + offsets_bytes(steps);
+}
+
 // Every block takes the room of a full one, so that its place is known without a directory.
-std::size_t block_bytes(std::int32_t steps) {
-  return kHeader + offsets_bytes(steps) + static_cast<std::size_t>(steps) * kBlock * 4;
+std::size_t block_bytes(std::int32_t parts, std::int32_t steps) {
+  return head_bytes(parts, steps) + static_cast<std::size_t>(steps) * kBlock * 4;
 }
 
 // Channel of lane i of vector q of a block with that many vectors.
@@ -39,22 +45,29 @@ void pack_block(const GemmSource& source, std::int32_t index, std::uint8_t* to) 
   const GemmChannels channels = source.channels(source.params, index);
   const std::int32_t vectors = ceil_div(channels.count, 16);
   std::int32_t sum[kBlock] = {};
-  auto* offsets = reinterpret_cast<std::int32_t*>(to + kHeader);
-  std::int8_t* weights = reinterpret_cast<std::int8_t*>(to + kHeader + offsets_bytes(source.steps));
+  auto* left_out = reinterpret_cast<std::int32_t*>(to + kHeader);
+  auto* offsets = left_out + source.parts * kBlock;
+  auto* weights = reinterpret_cast<std::int8_t*>(to + head_bytes(source.parts, source.steps));
   alignas(64) std::int8_t cell[kBlock * 4];
+  __builtin_memset(left_out, 0, static_cast<std::size_t>(source.parts) * 256);
   for (std::int32_t step = 0; step < source.steps; ++step) {
     offsets[step] = source.step(source.params, index, step, cell);
+    std::int32_t* part = left_out + step / (source.steps / source.parts) * kBlock;
     for (std::int32_t q = 0; q < vectors; ++q)
       for (std::int32_t i = 0; i < 16; ++i) {
         const std::int32_t c = channel_of(vectors, q, i);
         __builtin_memcpy(weights + i * 4 + q * 64, cell + c * 4, 4);
-        for (std::int32_t j = 0; j < 4; ++j) sum[c] += cell[c * 4 + j];
+        for (std::int32_t j = 0; j < 4; ++j) {
+          sum[c] += cell[c * 4 + j];
+          part[16 * q + i] += source.pad * cell[c * 4 + j];
+        }
       }
     weights += vectors * 64;
   }
   block->channels = channels.count;
   block->steps = source.steps;
   block->blocks = source.blocks;
+  block->parts = source.parts;
   block->constants = {};
   for (std::int32_t q = 0; q < 4; ++q)
     for (std::int32_t i = 0; i < 16; ++i) {
@@ -66,17 +79,20 @@ void pack_block(const GemmSource& source, std::int32_t index, std::uint8_t* to) 
     }
 }
 
-OPENBPU_INLINE Acc start(const std::int32_t* p) { return reinterpret_cast<Acc>(load(p)); }
-
 // One tile's constants.
 struct Context {
   const Block& block;
+  const std::int32_t* start;
   const std::int32_t* offsets;
   const std::int8_t* weights;
   std::int32_t steps;
   Clamp clamp;
   const std::int8_t* next;  // a quarter of the next block's weights
 };
+
+OPENBPU_INLINE Acc start(const Context& k, std::int32_t vector) {
+  return reinterpret_cast<Acc>(load(k.start + 16 * vector));
+}
 
 // One pixel of up to 64 channels.
 template <int D>
@@ -136,8 +152,7 @@ OPENBPU_INLINE void prefetch(const std::int8_t* p) { _mm_prefetch(reinterpret_ca
 template <int P, int D>
 void tile64(const Context& k, const Pixels& pixels) {
   const Block& b = k.block;
-  const Acc s0 = start(b.constants.start), s1 = start(b.constants.start + 16), s2 = start(b.constants.start + 32),
-            s3 = start(b.constants.start + 48);
+  const Acc s0 = start(k, 0), s1 = start(k, 1), s2 = start(k, 2), s3 = start(k, 3);
 #define OPENBPU_DECLARE(i)                               \
   const std::uint8_t* row##i = pixels.in[i < P ? i : 0]; \
   Acc c##i##0 = s0, c##i##1 = s1, c##i##2 = s2, c##i##3 = s3;
@@ -199,7 +214,7 @@ void single64(const Context& k, const Pixels& pixels) {
   for (; step < k.steps; ++step, w += 256) OPENBPU_STEP(0)
 #undef OPENBPU_STEP
   const auto e = Epilogue<D>::make(b.constants, k.clamp);
-#define OPENBPU_SUM(v) start(b.constants.start + 16 * v) + c0##v + c1##v + c2##v
+#define OPENBPU_SUM(v) start(k, v) + c0##v + c1##v + c2##v
   store4(pixels.out[0], OPENBPU_SUM(0), OPENBPU_SUM(1), OPENBPU_SUM(2), OPENBPU_SUM(3), e, low_lanes(b.channels));
 #undef OPENBPU_SUM
 }
@@ -207,7 +222,7 @@ void single64(const Context& k, const Pixels& pixels) {
 template <int P, int D>
 void tile48(const Context& k, const Pixels& pixels) {
   const Block& b = k.block;
-  const Acc s0 = start(b.constants.start), s1 = start(b.constants.start + 16), s2 = start(b.constants.start + 32);
+  const Acc s0 = start(k, 0), s1 = start(k, 1), s2 = start(k, 2);
 #define OPENBPU_DECLARE(i)                               \
   const std::uint8_t* row##i = pixels.in[i < P ? i : 0]; \
   Acc c##i##0 = s0, c##i##1 = s1, c##i##2 = s2;
@@ -254,7 +269,7 @@ OPENBPU_INLINE std::int64_t row_offset(int i, std::int64_t pixel) {
 template <int P, int D>
 void tile32(const Context& k, const std::uint8_t* in, std::int64_t pixel, std::uint8_t* out, std::int64_t out_pixel) {
   const Block& b = k.block;
-  const Acc s0 = start(b.constants.start), s1 = start(b.constants.start + 16);
+  const Acc s0 = start(k, 0), s1 = start(k, 1);
 #define OPENBPU_DECLARE(i)                                   \
   const std::uint8_t* row##i = in + row_offset<P>(i, pixel); \
   Acc c##i##0 = s0, c##i##1 = s1;
@@ -287,7 +302,7 @@ void tile32(const Context& k, const std::uint8_t* in, std::int64_t pixel, std::u
 
 template <int P, int D>
 void tile16(const Context& k, const std::uint8_t* in, std::int64_t pixel, std::uint8_t* out, std::int64_t out_pixel) {
-  const Acc s0 = start(k.block.constants.start);
+  const Acc s0 = start(k, 0);
 #define OPENBPU_DECLARE(i)                                   \
   const std::uint8_t* row##i = in + row_offset<P>(i, pixel); \
   Acc c##i##0 = s0;
@@ -395,24 +410,42 @@ void run_block(const Context& context, const GemmLines& lines, const std::int8_t
 }  // namespace
 
 std::size_t gemm_packed_bytes(const GemmSource& source) {
-  return static_cast<std::size_t>(source.blocks) * block_bytes(source.steps);
+  return static_cast<std::size_t>(source.blocks) * block_bytes(source.parts, source.steps);
 }
 
 void gemm_pack(const GemmSource& source, std::uint8_t* packed) {
+  const std::size_t bytes = block_bytes(source.parts, source.steps);
   for (std::int32_t block = 0; block < source.blocks; ++block)
-    pack_block(source, block, packed + static_cast<std::size_t>(block) * block_bytes(source.steps));
+    pack_block(source, block, packed + static_cast<std::size_t>(block) * bytes);
 }
 
 void gemm_run(const std::uint8_t* packed, std::int32_t block_index, const GemmLines& lines, const Rq8& rq) {
-  const std::int32_t steps = reinterpret_cast<const Block*>(packed)->steps;  // equal in all blocks
-  const std::uint8_t* start = packed + static_cast<std::size_t>(block_index) * block_bytes(steps);
-  const auto& block = *reinterpret_cast<const Block*>(start);
-  const std::size_t header = kHeader + offsets_bytes(steps);
-  const auto* weights = reinterpret_cast<const std::int8_t*>(start + header);
-  const Context context{
-      block,  reinterpret_cast<const std::int32_t*>(start + kHeader), weights, steps, make_clamp(rq.L, rq.lo, rq.hi),
-      weights};
-  const std::int8_t* next = block_index + 1 < block.blocks ? weights + block_bytes(steps) : weights;
+  const auto& first = *reinterpret_cast<const Block*>(packed);  // parts and steps are equal in all blocks
+  const std::size_t bytes = block_bytes(first.parts, first.steps);
+  const std::uint8_t* at = packed + static_cast<std::size_t>(block_index) * bytes;
+  const auto& block = *reinterpret_cast<const Block*>(at);
+  const auto* left_out = reinterpret_cast<const std::int32_t*>(at + kHeader);
+  const auto* weights = reinterpret_cast<const std::int8_t*>(at + head_bytes(block.parts, block.steps));
+
+  alignas(64) std::int32_t start[kBlock];
+  for (std::int32_t q = 0; q < 4; ++q) {
+    __m512i sum = load(block.constants.start + 16 * q);
+    for (std::int32_t part = 0; part < block.parts; ++part)
+      if (part < lines.first_part || part >= lines.end_part)
+        sum = _mm512_add_epi32(sum, load(left_out + part * kBlock + 16 * q));
+    _mm512_store_si512(start + 16 * q, sum);
+  }
+
+  const std::int32_t part_steps = block.steps / block.parts, skipped = lines.first_part * part_steps;
+  const std::int32_t step_bytes = ceil_div(block.channels, 16) * 64;
+  const Context context{block,
+                        start,
+                        left_out + block.parts * kBlock + skipped,
+                        weights + std::int64_t{skipped} * step_bytes,
+                        (lines.end_part - lines.first_part) * part_steps,
+                        make_clamp(rq.L, rq.lo, rq.hi),
+                        weights};
+  const std::int8_t* next = block_index + 1 < block.blocks ? weights + bytes : weights;
   static constexpr void (*kRun[])(const Context&, const GemmLines&, const std::int8_t*) = {
       run_block<0>, run_block<1>, run_block<2>, run_block<3>, run_block<kAny>};
   kRun[doublings(rq.L)](context, lines, next);
