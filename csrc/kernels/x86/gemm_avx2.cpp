@@ -12,8 +12,8 @@ namespace {
 struct Block {
   std::int32_t start[16], low[16], shift[16];  // in the order of the vectors
   std::int16_t m[16];                          // in the order of vpackssdw
-  std::int32_t channels, parts, steps;
-  std::int32_t reserved[5];
+  std::int32_t channels, parts, steps, blocks;
+  std::int32_t reserved[4];
 };
 static_assert(sizeof(Block) == 256);
 
@@ -206,6 +206,7 @@ void pack_block(const GemmSource& source, std::int32_t index, const GemmChannels
   block->channels = channels.count;
   block->parts = source.parts;
   block->steps = steps;
+  block->blocks = source.blocks;
   auto* part = reinterpret_cast<Part*>(block + 1);
   auto* offsets = reinterpret_cast<std::int32_t*>(part + source.parts);
   auto* weights = reinterpret_cast<std::int8_t*>(to + head_bytes(source.parts, steps));
@@ -247,6 +248,7 @@ struct Job {
   std::int64_t in_pixel, out_pixel;
   Clamp clamp;
   __m256i start0, start1;
+  const std::uint8_t* next;  // piece of the next block to be fetched
 };
 
 Job make_job(const Block& block, const GemmLines& lines, const Rq8& rq) {
@@ -263,7 +265,8 @@ Job make_job(const Block& block, const GemmLines& lines, const Rq8& rq) {
           lines.out_pixel,
           make_clamp(rq.L, rq.lo, rq.hi),
           load(block.start),
-          load(block.start + 8)};
+          load(block.start + 8),
+          nullptr};
   for (const Part* part = parts; part < parts + block.parts; ++part) {
     if (part >= job.part && part < job.end) continue;
     job.start0 = _mm256_add_epi32(job.start0, load(part->left_out));
@@ -271,6 +274,9 @@ Job make_job(const Block& block, const GemmLines& lines, const Rq8& rq) {
   }
   return job;
 }
+
+// The next block comes into the second-level cache while this one is computed, a line per step.
+OPENBPU_INLINE void prefetch(const std::uint8_t* p) { _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T1); }
 
 // Accumulators are separate variables: gcc 12 keeps arrays of them in memory.
 #define OPENBPU_PIXELS(X) X(0) X(1) X(2) X(3)
@@ -288,10 +294,13 @@ OPENBPU_INLINE void tile16(const Job& job, const std::uint8_t* in, std::uint8_t*
 
   const std::int8_t* v = job.weights;
   const std::int32_t* offset = job.offset;
+  const std::uint8_t* next = job.next;
   for (const Part* part = job.part; part < job.end; ++part) {
     std::int32_t k = part->first;
     for (; k < part->plain; ++k, v += 64) {
       const std::int64_t at = *offset++;
+      prefetch(next);
+      next += 64;
       const __m256i w0 = load(v), w1 = load(v + 32);
 #define OPENBPU_STEP(i)                      \
   if constexpr (i < P) {                     \
@@ -304,6 +313,8 @@ OPENBPU_INLINE void tile16(const Job& job, const std::uint8_t* in, std::uint8_t*
     }
     for (; k < part->shared; ++k, v += 96) {
       const std::int64_t at = *offset++;
+      prefetch(next);
+      next += 64;
       const __m256i w0 = load(v), w1 = load(v + 32), m = load(v + 64);
 #define OPENBPU_STEP(i)                                           \
   if constexpr (i < P) {                                          \
@@ -405,14 +416,19 @@ void tail(Job job, const std::uint8_t* in, std::uint8_t* out) {
 }
 
 template <int Vectors>
-void run_lines(const Job job, const GemmLines& lines) {
+void run_lines(Job job, const GemmLines& lines, const std::uint8_t* next) {
   static constexpr void (*kTail[4])(Job, const std::uint8_t*, std::uint8_t*) = {nullptr, tail<Vectors, 1>,
                                                                                 tail<Vectors, 2>, tail<Vectors, 3>};
+  std::int32_t index = 0;  // of the tile
+  job.next = next;
   for (std::int32_t line = 0; line < lines.lines; ++line) {
     const std::uint8_t* in = lines.in + line * lines.in_line;
     std::uint8_t* out = lines.out + line * lines.out_line;
     std::int32_t left = lines.pixels;
-    for (; left >= 4; left -= 4, in += 4 * job.in_pixel, out += 4 * job.out_pixel) tile<Vectors, 4>(job, in, out);
+    for (; left >= 4; left -= 4, in += 4 * job.in_pixel, out += 4 * job.out_pixel, ++index) {
+      job.next = next + index % 2 * std::int64_t{job.block->steps} * 64;
+      tile<Vectors, 4>(job, in, out);
+    }
     if (left > 0) kTail[left](job, in, out);
   }
 }
@@ -444,8 +460,9 @@ void gemm_pack(const GemmSource& source, std::uint8_t* packed) {
 void gemm_run(const std::uint8_t* packed, std::int32_t block_index, const GemmLines& lines, const Rq8& rq) {
   const auto* directory = reinterpret_cast<const std::int64_t*>(packed);
   const auto& block = *reinterpret_cast<const Block*>(packed + directory[block_index]);
+  const std::uint8_t* next = packed + directory[block_index + (block_index + 1 < block.blocks)];
   const auto run = block.channels > 8 ? run_lines<2> : run_lines<1>;
-  run(make_job(block, lines, rq), lines);
+  run(make_job(block, lines, rq), lines, next);
 }
 
 }  // namespace openbpu::kernels::avx2
