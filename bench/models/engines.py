@@ -1,7 +1,8 @@
-"""The engines under comparison: each loads the int8 form of the same float model and runs one image at a time.
+"""The engines under comparison: each quantises the same float model to its own int8 file, then loads and runs the file.
 
-openbpu runs the model quantised by openbpu; the peers run the same float model quantised by ONNX Runtime's static
-quantiser in the form that is fastest for them on x86: unsigned activations, signed per-channel weights, QDQ.
+openbpu quantises with openbpu. ONNX Runtime and OpenVINO get the QDQ model of ONNX Runtime's static quantiser in the
+form that is fastest for them on x86: unsigned activations, signed weights per channel. LiteRT gets an int8 .tflite file
+(tflite_writer.py). Float enters and leaves every engine.
 """
 
 from __future__ import annotations
@@ -10,96 +11,176 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import onnx
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """A model ready to run: `run()` computes one image and returns its outputs; load time in milliseconds."""
+    """A model ready to run: `run()` computes one image and returns its outputs."""
 
-    engine: str
     version: str
     run: Callable[[], list[np.ndarray]]
     load_ms: float
 
 
-def samples(model: onnx.ModelProto, count: int, seed: int = 0) -> list[np.ndarray]:
-    """Seeded images, smooth enough to look like photographs to a convolution."""
+@dataclass(frozen=True)
+class Engine:
+    """`prepare(model, folder)` writes the engine's file, `load(path, threads, isa)` makes it ready to run."""
+
+    prepare: Callable[[Any, Path], Path]
+    load: Callable[[Path, int, str], Loaded]
+
+
+def samples(shape: tuple[int, ...], count: int, seed: int = 0) -> list[np.ndarray]:
+    """Seeded normal noise, float32."""
     random = np.random.default_rng(seed)
-    shape = [d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim]
     return [random.standard_normal(shape).astype(np.float32) for _ in range(count)]
 
 
-def openbpu(model: onnx.ModelProto, folder: Path, threads: int) -> Loaded:
-    import openbpu as product
+def _input_shape(model: Any) -> tuple[int, ...]:
+    return tuple(d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim)
 
-    x, *calibration = samples(model, 9)
+
+def _calibration(model: Any) -> list[np.ndarray]:
+    return samples(_input_shape(model), 9)[1:]  # the first is what is run
+
+
+def _timed(make: Callable[[], Any]) -> tuple[Any, float]:
+    start = time.perf_counter()
+    made = make()
+    return made, (time.perf_counter() - start) * 1e3
+
+
+# ---- openbpu
+
+
+def _prepare_openbpu(model: Any, folder: Path) -> Path:
+    import openbpu
+
     path = folder / f"{model.graph.name}.bpux"
-    product.build(model, calibration, calibration="max", refinement=()).save(path)
-    start = time.perf_counter()
-    session = product.Session(path, threads=threads)
-    load_ms = (time.perf_counter() - start) * 1e3
-    return Loaded("openbpu", product.__version__, lambda: list(session.run({"image": x}).values()), load_ms)
+    if not path.exists():
+        openbpu.build(model, _calibration(model), calibration="max", refinement=()).save(path)
+    return path
 
 
-def onnxruntime(model: onnx.ModelProto, folder: Path, threads: int) -> Loaded:
-    import onnxruntime as ort
+def _load_openbpu(path: Path, threads: int, isa: str) -> Loaded:
+    from openbpu import runtime
 
-    x = samples(model, 1)[0]
-    path = _static_qdq(model, folder)
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    start = time.perf_counter()
-    session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    load_ms = (time.perf_counter() - start) * 1e3
-    return Loaded("onnxruntime", ort.__version__, lambda: session.run(None, {"image": x}), load_ms)
+    session, load_ms = _timed(lambda: runtime.Session(path, threads=threads, isa=isa))
+    port = session.inputs[0]
+    feed = {port.name: samples(port.shape, 1)[0]}
+    return Loaded("", lambda: list(session.run(feed).values()), load_ms)
 
 
-def openvino(model: onnx.ModelProto, folder: Path, threads: int) -> Loaded:
-    import openvino as ov
-
-    x = samples(model, 1)[0]
-    path = _static_qdq(model, folder)
-    core = ov.Core()
-    start = time.perf_counter()
-    hints = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1}
-    request = core.compile_model(str(path), "CPU", hints).create_infer_request()
-    load_ms = (time.perf_counter() - start) * 1e3
-    return Loaded("openvino", ov.__version__.split("-")[0], lambda: list(request.infer({"image": x}).values()), load_ms)
+# ---- peers
 
 
-ENGINES: dict[str, Callable[[onnx.ModelProto, Path, int], Loaded]] = {
-    "openbpu": openbpu,
-    "onnxruntime": onnxruntime,
-    "openvino": openvino,
-}
+def _prepare_qdq(model: Any, folder: Path) -> Path:
+    import logging
 
-
-def _static_qdq(model: onnx.ModelProto, folder: Path) -> Path:
+    import onnx
     from onnxruntime import quantization as q
 
     path = folder / f"{model.graph.name}.u8s8.onnx"
-    if not path.exists():
+    if path.exists():
+        return path
+    logging.disable(logging.WARNING)  # advice on pre-processing, which folds nothing here
 
-        class Reader(q.CalibrationDataReader):
-            def __init__(self) -> None:
-                self.rest: Iterator[np.ndarray] = iter(samples(model, 9)[1:])
+    class Reader(q.CalibrationDataReader):
+        def __init__(self) -> None:
+            self.rest: Iterator[np.ndarray] = iter(_calibration(model))
 
-            def get_next(self) -> dict[str, np.ndarray] | None:
-                sample = next(self.rest, None)
-                return None if sample is None else {"image": sample}
+        def get_next(self) -> dict[str, np.ndarray] | None:
+            sample = next(self.rest, None)
+            return None if sample is None else {"image": sample}
 
-        float_path = folder / f"{model.graph.name}.onnx"
-        onnx.save(model, float_path)
-        q.quantize_static(
-            float_path,
-            path,
-            Reader(),
-            quant_format=q.QuantFormat.QDQ,
-            per_channel=True,
-            activation_type=q.QuantType.QUInt8,
-            weight_type=q.QuantType.QInt8,
-        )
+    float_path = folder / f"{model.graph.name}.onnx"
+    onnx.save(model, float_path)
+    q.quantize_static(
+        float_path,
+        path,
+        Reader(),
+        quant_format=q.QuantFormat.QDQ,
+        per_channel=True,
+        activation_type=q.QuantType.QUInt8,
+        weight_type=q.QuantType.QInt8,
+    )
     return path
+
+
+def _load_onnxruntime(path: Path, threads: int, isa: str) -> Loaded:
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    session, load_ms = _timed(lambda: ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"]))
+    feed = {"image": samples(tuple(session.get_inputs()[0].shape), 1)[0]}
+    return Loaded(ort.__version__, lambda: session.run(None, feed), load_ms)
+
+
+def _load_openvino(path: Path, threads: int, isa: str) -> Loaded:
+    import openvino as ov
+
+    core = ov.Core()
+    hints = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1}
+    compiled, load_ms = _timed(lambda: core.compile_model(str(path), "CPU", hints))
+    request = compiled.create_infer_request()
+    feed = {"image": samples(tuple(compiled.inputs[0].shape), 1)[0]}
+    return Loaded(ov.__version__.split("-")[0], lambda: list(request.infer(feed).values()), load_ms)
+
+
+def _ranges(model: Any) -> dict[str, tuple[float, float]]:
+    """Minimum and maximum of every value of the graph over the calibration samples."""
+    import onnx
+    import onnxruntime as ort
+
+    watched = onnx.ModelProto()
+    watched.CopyFrom(model)
+    del watched.graph.output[:]
+    watched.graph.output.extend([*model.graph.value_info, *model.graph.output])
+    names = [value.name for value in watched.graph.output]
+    session = ort.InferenceSession(watched.SerializeToString(), providers=["CPUExecutionProvider"])
+    runs = [{"image": x, **dict(zip(names, session.run(None, {"image": x}), strict=True))} for x in _calibration(model)]
+    return {n: (min(float(r[n].min()) for r in runs), max(float(r[n].max()) for r in runs)) for n in runs[0]}
+
+
+def _prepare_tflite(model: Any, folder: Path) -> Path:
+    from bench.models import tflite_writer
+
+    path = folder / f"{model.graph.name}.tflite"
+    if not path.exists():
+        path.write_bytes(tflite_writer.write(model, _ranges(model))[0])
+    return path
+
+
+def _load_litert(path: Path, threads: int, isa: str) -> Loaded:
+    import ai_edge_litert
+    from ai_edge_litert.interpreter import Interpreter
+
+    def make() -> Interpreter:
+        interpreter = Interpreter(model_path=str(path), num_threads=threads)
+        interpreter.allocate_tensors()
+        return interpreter
+
+    interpreter, load_ms = _timed(make)
+    port = interpreter.get_input_details()[0]
+    n, h, w, c = port["shape"]
+    x = np.ascontiguousarray(samples((n, c, h, w), 1)[0].transpose(0, 2, 3, 1))
+    outputs = [o["index"] for o in interpreter.get_output_details()]
+
+    def run() -> list[np.ndarray]:
+        interpreter.set_tensor(port["index"], x)
+        interpreter.invoke()
+        return [interpreter.get_tensor(index) for index in outputs]
+
+    return Loaded(getattr(ai_edge_litert, "__version__", ""), run, load_ms)
+
+
+ENGINES: dict[str, Engine] = {
+    "openbpu": Engine(_prepare_openbpu, _load_openbpu),
+    "onnxruntime": Engine(_prepare_qdq, _load_onnxruntime),
+    "openvino": Engine(_prepare_qdq, _load_openvino),
+    "litert": Engine(_prepare_tflite, _load_litert),
+}
