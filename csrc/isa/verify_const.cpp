@@ -146,6 +146,11 @@ const std::int8_t* append_magnitudes(const std::int8_t* weights, u64 channels, u
 Facts::Facts(const Sections& sections)
     : sections_(sections), magnitudes_(sections.consts.size()), last_index_(sections.consts.size(), -1) {}
 
+u64 Facts::weights_per_channel(u16 id) const {
+  const Const& item = sections_.consts[id];
+  return static_cast<Format>(item.format) == Format::DW_WEIGHTS ? item.dims[1] : u64{item.dims[2]} * item.dims[3];
+}
+
 const std::vector<u64>& Facts::weight_magnitudes(u16 id) {
   std::vector<u64>& sums = magnitudes_[id];
   if (!sums.empty()) return sums;

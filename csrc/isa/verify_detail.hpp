@@ -61,6 +61,8 @@ class Facts {
  public:
   explicit Facts(const Sections& sections);
 
+  // Weights that an output channel of CONV_WEIGHTS or DW_WEIGHTS has, less than 2^31.
+  u64 weights_per_channel(u16 id) const;
   // Sum of |w| per output channel of CONV_WEIGHTS (group-major) or DW_WEIGHTS.
   const std::vector<u64>& weight_magnitudes(u16 id);
   // Largest source index of a RESIZE table.

@@ -40,43 +40,62 @@ std::int32_t word_of(std::int32_t vectors, std::int32_t i) {
   return i;
 }
 
+// The weights of a step in the order of channel_of(): 128-bit lanes of the cell's four lines of 16 channels.
+OPENBPU_INLINE void arrange(const std::int8_t* cell, std::int32_t vectors, __m512i* out) {
+  const __m512i l0 = load(cell), l1 = load(cell + 64), l2 = load(cell + 128), l3 = load(cell + 192);
+  const __m512i even01 = _mm512_shuffle_i32x4(l0, l1, 0x88), odd01 = _mm512_shuffle_i32x4(l0, l1, 0xdd);
+  const __m512i even23 = _mm512_shuffle_i32x4(l2, l3, 0x88), odd23 = _mm512_shuffle_i32x4(l2, l3, 0xdd);
+  const bool all = vectors == 4;
+  out[0] = all ? _mm512_shuffle_i32x4(even01, even23, 0x88) : vectors == 1 ? l0 : even01;
+  out[1] = all ? _mm512_shuffle_i32x4(odd01, odd23, 0x88) : odd01;
+  out[2] = all ? _mm512_shuffle_i32x4(even01, even23, 0xdd) : l2;
+  out[3] = _mm512_shuffle_i32x4(odd01, odd23, 0xdd);
+}
+
+// Offsets and weights; writes the sum of the weights of each lane, and per part that of weight times padding.
+void pack_steps(const GemmSource& source, std::int32_t index, std::int32_t vectors, std::int32_t* left_out,
+                std::int32_t* offsets, std::int8_t* weights, std::int32_t* sums) {
+  const __m512i one = _mm512_set1_epi8(1), pad = _mm512_set1_epi8(static_cast<char>(source.pad));
+  alignas(64) std::int8_t cell[kBlock * 4];
+  Acc sum[4] = {};
+  for (std::int32_t part = 0, step = 0; part < source.parts; ++part, left_out += kBlock) {
+    Acc padded[4] = {};
+    for (std::int32_t i = 0; i < source.steps / source.parts; ++i, ++step) {
+      offsets[step] = source.step(source.params, index, step, cell);
+      __m512i w[4];
+      arrange(cell, vectors, w);
+      for (std::int32_t q = 0; q < vectors; ++q, weights += 64) {
+        _mm512_storeu_si512(weights, w[q]);
+        sum[q] = dot(sum[q], one, w[q]);
+        padded[q] = dot(padded[q], pad, w[q]);
+      }
+    }
+    for (std::int32_t q = 0; q < 4; ++q) _mm512_storeu_si512(left_out + 16 * q, reinterpret_cast<__m512i>(padded[q]));
+  }
+  for (std::int32_t q = 0; q < 4; ++q) _mm512_storeu_si512(sums + 16 * q, reinterpret_cast<__m512i>(sum[q]));
+}
+
 void pack_block(const GemmSource& source, std::int32_t index, std::uint8_t* to) {
   auto* block = reinterpret_cast<Block*>(to);
   const GemmChannels channels = source.channels(source.params, index);
   const std::int32_t vectors = ceil_div(channels.count, 16);
-  std::int32_t sum[kBlock] = {};
   auto* left_out = reinterpret_cast<std::int32_t*>(to + kHeader);
-  auto* offsets = left_out + source.parts * kBlock;
-  auto* weights = reinterpret_cast<std::int8_t*>(to + head_bytes(source.parts, source.steps));
-  alignas(64) std::int8_t cell[kBlock * 4];
-  __builtin_memset(left_out, 0, static_cast<std::size_t>(source.parts) * 256);
-  for (std::int32_t step = 0; step < source.steps; ++step) {
-    offsets[step] = source.step(source.params, index, step, cell);
-    std::int32_t* part = left_out + step / (source.steps / source.parts) * kBlock;
-    for (std::int32_t q = 0; q < vectors; ++q)
-      for (std::int32_t i = 0; i < 16; ++i) {
-        const std::int32_t c = channel_of(vectors, q, i);
-        __builtin_memcpy(weights + i * 4 + q * 64, cell + c * 4, 4);
-        for (std::int32_t j = 0; j < 4; ++j) {
-          sum[c] += cell[c * 4 + j];
-          part[16 * q + i] += source.pad * cell[c * 4 + j];
-        }
-      }
-    weights += vectors * 64;
-  }
+  std::int32_t sum[kBlock];
+  pack_steps(source, index, vectors, left_out, left_out + source.parts * kBlock,
+             reinterpret_cast<std::int8_t*>(to + head_bytes(source.parts, source.steps)), sum);
   block->channels = channels.count;
   block->steps = source.steps;
   block->blocks = source.blocks;
   block->parts = source.parts;
   block->constants = {};
-  for (std::int32_t q = 0; q < 4; ++q)
-    for (std::int32_t i = 0; i < 16; ++i) {
-      const std::int32_t lane = 16 * q + i, c = q < vectors ? channel_of(vectors, q, i) : kBlock;
-      if (c < channels.count) pack_lane(lane, channels.B[c], sum[c], channels.s[c], source.L, &block->constants);
-      const std::int32_t word = word_of(vectors, lane);
-      if (word < channels.count)
-        pack_word(lane, channels.B[word], channels.m[word], channels.s[word], source.L, &block->constants);
-    }
+  for (std::int32_t lane = 0; lane < 16 * vectors; ++lane) {
+    const std::int32_t c = channel_of(vectors, lane / 16, lane % 16);
+    if (c < channels.count) pack_lane(lane, channels.B[c], sum[lane], channels.s[c], source.L, &block->constants);
+  }
+  for (std::int32_t word = 0; word < kBlock; ++word) {
+    const std::int32_t c = word_of(vectors, word);
+    if (c < channels.count) pack_word(word, channels.B[c], channels.m[c], channels.s[c], source.L, &block->constants);
+  }
 }
 
 // One tile's constants.
