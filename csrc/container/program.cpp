@@ -141,10 +141,11 @@ Result<std::shared_ptr<const Program>> Program::read(Span<const u8> bytes, const
     return Status{Code::BadArgument, "file",
                   "at most " + number(limits.file_bytes) + " bytes; it has " + number(bytes.size())};
   auto program = std::make_shared<Program>();
-  program->file_ = AlignedBytes(bytes.size() + kSlack);
+  program->file_ = AlignedBytes::uninitialised(bytes.size() + kSlack);
   program->size_ = bytes.size();
   if (!program->file_.data()) return Status{Code::NoMemory, "file", number(bytes.size()) + " bytes"};
   if (bytes.size()) std::memcpy(program->file_.data(), bytes.data(), bytes.size());
+  std::memset(program->file_.data() + bytes.size(), 0, kSlack);
 
   SectionReader reader(program->file_.data(), bytes.size());
   if (Status status = reader.read(); !status.ok()) return status;

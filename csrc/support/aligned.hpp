@@ -1,4 +1,4 @@
-// A fixed run of 64-byte aligned, zeroed bytes.
+// A fixed run of 64-byte aligned bytes.
 #pragma once
 
 #include <cstddef>
@@ -12,14 +12,17 @@ namespace openbpu {
 class AlignedBytes {
  public:
   AlignedBytes() = default;
-  // data() is null afterwards if there is no memory.
-  explicit AlignedBytes(std::size_t size) {
+  // Zeroed. data() is null afterwards if there is no memory.
+  explicit AlignedBytes(std::size_t size) : AlignedBytes(uninitialised(size)) {
+    if (data_) std::memset(data_, 0, size);
+  }
+  static AlignedBytes uninitialised(std::size_t size) {
+    AlignedBytes bytes;
     const std::size_t rounded = (size + 63) / 64 * 64;
-    if (rounded < size) return;
-    data_ = static_cast<std::uint8_t*>(std::aligned_alloc(64, rounded ? rounded : 64));
-    if (!data_) return;
-    std::memset(data_, 0, rounded);
-    size_ = size;
+    if (rounded < size) return bytes;
+    bytes.data_ = static_cast<std::uint8_t*>(std::aligned_alloc(64, rounded ? rounded : 64));
+    if (bytes.data_) bytes.size_ = size;
+    return bytes;
   }
   AlignedBytes(AlignedBytes&& other) noexcept
       : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
