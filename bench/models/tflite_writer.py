@@ -1,9 +1,9 @@
 """Writes the float ONNX networks of networks.py as int8 TensorFlow Lite models, for LiteRT (XNNPACK).
 
 Activations are int8 with one scale and zero point per tensor, from the ranges of a float run; weights are int8 per
-output channel; float enters and leaves through QUANTIZE and DEQUANTIZE, so that all engines do the same work. Padding is
-SAME, which costs nothing at run time. Where that puts the padding elsewhere than the network does (stride 2), the shapes
-and the work stay the same but the values do not: `exact_padding` writes a PAD instead, to check the writer.
+output channel; float enters and leaves through QUANTIZE and DEQUANTIZE, so that all engines do the same work. Padding
+is SAME, which costs nothing at run time. Where that puts the padding elsewhere than the network does (stride 2), the
+shapes and the work stay the same but the values do not: `exact_padding` writes a PAD instead, to check the writer.
 """
 
 from __future__ import annotations

@@ -15,10 +15,11 @@ from pathlib import Path
 
 import pytest
 
+from unit.isa_flags import isa_flags
+
 ROOT = Path(__file__).parents[2]
 CSRC = ROOT / "csrc"
 
-_FLAGS = re.compile(r"set\(openbpu_flags_(\w+) ([^)]*)\)")
 _PRODUCT = re.compile(r"\bv(pmaddubsw|pmaddwd|pdpbusd|pdpwssd)\b")
 _STACK = re.compile(r"\(%r[sb]p\b[^)]*\).*%[yz]mm|%[yz]mm\d+.*\(%r[sb]p\b")
 _JUMP = re.compile(r"\sj\w+\s+([0-9a-f]+) <")
@@ -36,7 +37,7 @@ def _tools() -> str:
 
 
 def _mac_files() -> list[tuple[Path, list[str]]]:
-    flags = {isa: value.split() for isa, value in _FLAGS.findall((ROOT / "CMakeLists.txt").read_text())}
+    flags = isa_flags(ROOT)
     folders = ("conv", "dwconv", "tconv", "matmul", "x86")
     return [
         (path, flags[isa])

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from unit.isa_flags import isa_flags
+
 ROOT = Path(__file__).parents[2]
 CSRC = ROOT / "csrc"
 PACKAGE = ROOT / "python" / "openbpu"
@@ -140,11 +142,9 @@ def test_the_runtime_imports_numpy_only() -> None:
 
 # ---- ISA files
 
-_FLAGS = re.compile(r"set\(openbpu_flags_(\w+) ([^)]*)\)")
-
 
 def _isa_files() -> list[tuple[Path, list[str]]]:
-    flags = {isa: value.split() for isa, value in _FLAGS.findall((ROOT / "CMakeLists.txt").read_text())}
+    flags = isa_flags(ROOT)
     return [(path, flags[isa]) for isa in flags for path in sorted(CSRC.rglob(f"*_{isa}.cpp"))]
 
 
