@@ -4,6 +4,7 @@
 #include <chrono>
 
 #include "engine/features.hpp"
+#include "engine/fuse.hpp"
 #include "engine/step.hpp"
 #include "engine/thread_pool.hpp"
 #include "support/aligned.hpp"
@@ -96,9 +97,11 @@ Status Engine::State::bind_steps(std::uint8_t flip) {
     if (!bound.value()) continue;
     bound.value()->info.instruction = k;
     bound.value()->threaded = estimated_nanoseconds(bound.value()->info, *isa) > kThreadedNanoseconds;
+    bound.value()->position = infos.size();
     infos.push_back(bound.value()->info);
     steps.push_back(std::move(bound.value()));
   }
+  fuse(steps, infos);
   return {};
 }
 
@@ -156,7 +159,7 @@ Status Engine::run_steps(Span<const void* const> inputs, Span<void* const> outpu
     Work work{&step, s.scratch.data(), s.scratch_stride};
     parallel_run({run_units, &work, step.plan.units}, step.threaded ? s.threads : 1);
     if (timed)
-      s.infos[k].nanoseconds = static_cast<std::uint64_t>(
+      s.infos[step.position].nanoseconds = static_cast<std::uint64_t>(
           std::chrono::duration_cast<std::chrono::nanoseconds>(clock::now() - start).count());
   }
   return {};

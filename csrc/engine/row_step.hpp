@@ -3,10 +3,35 @@
 
 #include <algorithm>
 #include <new>
+#include <type_traits>
 
 #include "engine/step.hpp"
+#include "kernels/conv/conv.hpp"
+#include "kernels/dwconv/dwconv.hpp"
+#include "kernels/eltwise/eltwise.hpp"
+#include "kernels/lut/lut.hpp"
+#include "kernels/matmul/matmul.hpp"
 
 namespace openbpu::engine {
+
+// The part of a view under a region.
+inline kernels::View part_of(kernels::View v, const kernels::Region& r) {
+  v.data += r.n * v.sn + r.y * v.sh + r.x * v.sw + r.c * v.sc;
+  v.n = 1;
+  v.h = r.rows;
+  v.w = r.columns;
+  v.c = r.channels;
+  return v;
+}
+
+template <class Params>
+constexpr bool kIsUnary = std::is_same_v<Params, kernels::Lut8Params>;
+template <class Params>
+constexpr bool kIsBinary = std::is_same_v<Params, kernels::AddParams> || std::is_same_v<Params, kernels::MulParams>;
+template <class Params>
+constexpr bool kIsFollowed =
+    std::is_same_v<Params, kernels::ConvParams> || std::is_same_v<Params, kernels::DwConvParams> ||
+    std::is_same_v<Params, kernels::MatMulParams>;
 
 template <class Params>
 class RowStep final : public Step {
@@ -27,6 +52,31 @@ class RowStep final : public Step {
 
   void run(std::uint8_t* scratch, std::int32_t begin, std::int32_t end) const override {
     row_.run(params_, packed_.data(), scratch, begin, end);
+  }
+
+  Operands operands() const override {
+    if constexpr (kIsBinary<Params>)
+      return {{params_.a, params_.b}, 2, params_.out};
+    else if constexpr (kIsUnary<Params> || kIsFollowed<Params>)
+      return {{params_.in, {}}, 1, params_.out};
+    else
+      return {};
+  }
+  bool has_regions() const override { return kIsFollowed<Params> && row_.region; }
+  kernels::Region region(std::int32_t unit) const override { return row_.region(params_, unit); }
+  bool is_elementwise() const override { return kIsUnary<Params> || kIsBinary<Params>; }
+  void run_region(const kernels::Region& region) const override {
+    if constexpr (kIsUnary<Params> || kIsBinary<Params>) {
+      Params p = params_;
+      p.out = part_of(p.out, region);
+      if constexpr (kIsBinary<Params>) {
+        p.a = part_of(p.a, region);
+        p.b = part_of(p.b, region);
+      } else {
+        p.in = part_of(p.in, region);
+      }
+      row_.run(p, packed_.data(), nullptr, 0, row_.plan(p).units);
+    }
   }
 
   Params& params() { return params_; }

@@ -20,6 +20,13 @@ struct PortView {
   std::uint64_t offset;  // of the view's first element
 };
 
+// What a step reads and writes, for fuse(). No output: the step takes no part in it.
+struct Operands {
+  kernels::View in[2];
+  int inputs = 0;
+  kernels::View out{};
+};
+
 class Step {
  public:
   virtual ~Step() = default;
@@ -27,9 +34,18 @@ class Step {
   Step& operator=(const Step&) = delete;
   virtual void run(std::uint8_t* scratch, std::int32_t begin, std::int32_t end) const = 0;
 
+  virtual Operands operands() const { return {}; }
+  // Whether region() tells what a unit computes.
+  virtual bool has_regions() const { return false; }
+  virtual kernels::Region region(std::int32_t) const { return {}; }
+  // Whether run_region() can compute any part of the output: element-wise operators without broadcast.
+  virtual bool is_elementwise() const { return false; }
+  virtual void run_region(const kernels::Region&) const {}
+
   kernels::Plan plan{0, 0, 1};
   StepInfo info{};
-  std::string reason;  // what info.reason points at
+  std::size_t position = 0;  // of the instruction among those that do something
+  std::string reason;        // what info.reason points at
   std::vector<PortView> ports;
   std::vector<AlignedBytes> constants;  // operands that lie in the file, stored as kernels expect them
   bool threaded = false;                // worth more than one thread

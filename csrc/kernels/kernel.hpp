@@ -20,7 +20,8 @@ namespace openbpu::kernels {
 
 constexpr std::size_t kSlack = 64;
 
-// Avx512Vbmi is Avx512Vnni plus permutations of bytes: users ask for avx512vnni and get its rows too if the host has it.
+// Avx512Vbmi is Avx512Vnni plus permutations of bytes: users ask for avx512vnni and get its rows too if the host has
+// it.
 enum class Isa : std::uint8_t { Scalar, Avx2, Avx512Vnni, Avx512Vbmi, Neon, NeonDot };
 
 // A tensor as a kernel sees it; strides in bytes. Rows of the MAC and VEC groups may rely on sc == element size
@@ -37,6 +38,13 @@ struct Plan {
   std::int32_t units;         // independent pieces of work, >= 1
 };
 
+// The part of the output that a unit computes, so that element-wise operators can follow it while it is in the cache
+// (engine/fuse.hpp). Where flat, the rows of the output lie end to end, y is 0 and x counts the pixels of the image.
+struct Region {
+  std::int32_t n, y, rows, x, columns, c, channels;
+  bool flat;
+};
+
 // One kernel. Rows of an op stand in a table, best first; the first row that the host can run and whose accepts()
 // says yes is taken. The table feeds selection, explain(), a test per row, a benchmark per row and docs/kernels.md.
 template <class Params>
@@ -47,6 +55,7 @@ struct Row {
   Plan (*plan)(const Params&);
   void (*pack)(const Params&, std::uint8_t* packed);  // null if packed_bytes is always 0
   void (*run)(const Params&, const std::uint8_t* packed, std::uint8_t* scratch, std::int32_t begin, std::int32_t end);
+  Region (*region)(const Params&, std::int32_t unit) = nullptr;  // null if the row does not tell
 };
 
 template <class Params>

@@ -19,6 +19,7 @@ using Ways = ConvWays<Core>;
 
 }  // namespace
 
-const Row<ConvParams> kConvAvx2{"conv_avx2_4x16", Isa::Avx2, Ways::accepts, Ways::plan, Ways::pack, Ways::run};
+const Row<ConvParams> kConvAvx2{"conv_avx2_4x16", Isa::Avx2, Ways::accepts, Ways::plan,
+                                Ways::pack,       Ways::run, Ways::region};
 
 }  // namespace openbpu::kernels

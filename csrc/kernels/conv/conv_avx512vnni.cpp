@@ -21,6 +21,6 @@ using Ways = ConvWays<Core>;
 }  // namespace
 
 const Row<ConvParams> kConvAvx512Vnni{
-    "conv_avx512vnni_6x64", Isa::Avx512Vnni, Ways::accepts, Ways::plan, Ways::pack, Ways::run};
+    "conv_avx512vnni_6x64", Isa::Avx512Vnni, Ways::accepts, Ways::plan, Ways::pack, Ways::run, Ways::region};
 
 }  // namespace openbpu::kernels

@@ -68,7 +68,8 @@ struct ConvWays {
     const bool dense = dense_rows(p);
     l->lines = dense ? 1 : p.out.h;
     l->pixels = dense ? p.out.h * p.out.w : p.out.w;
-    l->unit_pixels = min(l->pixels, Core::kUnitPixels);
+    const std::int32_t units = max(1, (l->pixels + Core::kUnitPixels / 2) / Core::kUnitPixels);
+    l->unit_pixels = ceil_div(l->pixels, units);
     l->unit_lines = min(l->lines, max(1, Core::kUnitPixels / l->pixels));
   }
 
@@ -250,6 +251,16 @@ struct ConvWays {
       lines.out += group * l.co + block % l.blocks * Core::kBlock;
       run_block(p, l, packed, unit, block, lines);
     }
+  }
+
+  static Region region(const ConvParams& p, std::int32_t index) {
+    const Layout l = lay_out(p);
+    const Unit unit = unit_of(p, l, index);
+    const std::int32_t c = unit.block / l.blocks * l.co + unit.block % l.blocks * Core::kBlock;
+    const std::int32_t last = unit.block + unit.blocks - 1;
+    const std::int32_t end = last / l.blocks * l.co + min(l.co, last % l.blocks * Core::kBlock + Core::kBlock);
+    const bool flat = l.way == Way::Direct && dense_rows(p);
+    return {unit.n, unit.line, unit.lines, unit.pixel, unit.pixels, c, end - c, flat};
   }
 
   static std::uint8_t* output_of(const ConvParams& p, const Unit& unit) {

@@ -438,8 +438,13 @@ void run(const DwConvParams& p, const std::uint8_t* packed, std::uint8_t* scratc
   }
 }
 
+Region region(const DwConvParams& p, std::int32_t unit) {
+  const std::int32_t blocks = lay_out(p).blocks, c = unit % blocks * kChannels;
+  return {unit / blocks / p.out.h, unit / blocks % p.out.h, 1, 0, p.out.w, c, min(kChannels, p.out.c - c), false};
+}
+
 }  // namespace
 
-const Row<DwConvParams> kDwConvAvx2{"dwconv_avx2_32", Isa::Avx2, accepts, plan, pack, run};
+const Row<DwConvParams> kDwConvAvx2{"dwconv_avx2_32", Isa::Avx2, accepts, plan, pack, run, region};
 
 }  // namespace openbpu::kernels

@@ -264,8 +264,15 @@ void run(const DwConvParams& p, const std::uint8_t* packed, std::uint8_t* scratc
   }
 }
 
+Region region(const DwConvParams& p, std::int32_t unit) {
+  const Layout l = lay_out(p);
+  const std::int32_t c = unit % l.blocks * kChannels, y = unit / l.blocks % l.row_groups * l.rows;
+  return {unit / l.blocks / l.row_groups, y,    min(l.rows, p.out.h - y), 0, p.out.w, c,
+          min(kChannels, p.out.c - c),    false};
+}
+
 }  // namespace
 
-const Row<DwConvParams> kDwConvAvx512Vnni{"dwconv_avx512vnni_64", Isa::Avx512Vnni, accepts, plan, pack, run};
+const Row<DwConvParams> kDwConvAvx512Vnni{"dwconv_avx512vnni_64", Isa::Avx512Vnni, accepts, plan, pack, run, region};
 
 }  // namespace openbpu::kernels
