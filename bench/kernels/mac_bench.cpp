@@ -15,11 +15,12 @@
 #include <string>
 #include <vector>
 
+#include "engine/features.hpp"
+#include "engine/peak.hpp"
 #include "kernels/conv/conv.hpp"
 #include "kernels/dwconv/dwconv.hpp"
 #include "kernels/matmul/matmul.hpp"
 #include "kernels/tconv/tconv.hpp"
-#include "peak.hpp"
 
 namespace openbpu::bench {
 namespace {
@@ -109,7 +110,7 @@ void measure(benchmark::State& state, const Row<Params>& row, const std::functio
   const Plan plan = row.plan(p);
   const Buffer packed(plan.packed_bytes), scratch(plan.scratch_bytes);
   if (row.pack) row.pack(p, packed.data());
-  const double peak = peak_gmacs(row.isa);
+  const double peak = engine::peak_gmacs(row.isa);
   for (auto _ : state) row.run(p, packed.data(), scratch.data(), 0, plan.units);
   const double total = macs * static_cast<double>(state.iterations());
   state.counters["GMAC/s"] = benchmark::Counter(total / 1e9, benchmark::Counter::kIsRate);
@@ -119,7 +120,7 @@ void measure(benchmark::State& state, const Row<Params>& row, const std::functio
 template <class Params>
 void add(const std::string& shape, Rows<Params> rows, double macs, std::function<Params(Case&)> make) {
   for (const Row<Params>& row : rows) {
-    if (row.isa == Isa::Scalar || !host_runs(row.isa)) continue;
+    if (row.isa == Isa::Scalar || !engine::host_has(row.isa)) continue;
     benchmark::RegisterBenchmark((std::string(row.name) + "/" + shape).c_str(),
                                  [&row, make, macs](benchmark::State& state) { measure(state, row, make, macs); });
   }

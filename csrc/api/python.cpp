@@ -9,6 +9,8 @@
 #include "container/layout.hpp"
 #include "container/program.hpp"
 #include "engine/engine.hpp"
+#include "engine/features.hpp"
+#include "engine/peak.hpp"
 #include "isa/disassemble.hpp"
 #include "isa/reflect.hpp"
 
@@ -371,6 +373,14 @@ PYBIND11_MODULE(_native, module) {
       .def_property_readonly("threads", &PyEngine::threads);
 
   module.def("available_isas", &engine::available_isas);
+  module.def(
+      "peak_gmacs",
+      [](const std::string& isa) {
+        const Result<const engine::IsaInfo*> info = engine::find_isa(isa);
+        require(info.status());
+        return engine::peak_gmacs(info.value()->isa);
+      },
+      "isa"_a);
   module.def("host_features", &engine::host_features);
   module.def("records", &records);
   module.def("instructions", &instructions);

@@ -63,6 +63,15 @@ Span<const IsaInfo> isa_table() {
   return {table, sizeof table / sizeof table[0]};
 }
 
+bool host_has(kernels::Isa isa) {
+#if defined(__x86_64__)
+  if (isa == kernels::Isa::Avx512Vbmi) return host().avx512vbmi;
+#endif
+  for (const IsaInfo& info : isa_table())
+    if (info.isa == isa) return info.available();
+  return false;
+}
+
 Result<const IsaInfo*> find_isa(const std::string& name) {
   std::string names;
   for (const IsaInfo& info : isa_table()) {

@@ -23,6 +23,8 @@ struct IsaInfo {
 // Best first; the last is "scalar".
 Span<const IsaInfo> isa_table();
 
+bool host_has(kernels::Isa isa);
+
 // "auto": the best available. An unknown or unavailable name is an error that lists the available ones.
 Result<const IsaInfo*> find_isa(const std::string& name);
 

@@ -44,6 +44,9 @@ class Engine:
 
 def available_isas() -> list[str]: ...
 def host_features() -> list[str]: ...
+def peak_gmacs(isa: str) -> float:
+    """int8 GMAC/s of one core's dot-product instructions from registers, measured now; 0 for an ISA without them."""
+
 def records() -> dict[str, dict[str, Any]]:
     """Record name -> {size, doc, fields: [{name, format (numpy), offset, count, doc}]}, from csrc/isa/records.def."""
 

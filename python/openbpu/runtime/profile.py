@@ -57,6 +57,7 @@ class Profile(_Report):
     """Median time of each step over some runs. str() is a table; chrome_trace() opens in Perfetto."""
 
     runs: int
+    peak_gmac_per_second: float  # of all threads' dot-product instructions, measured beside the runs; 0: not known
 
     @property
     def total_nanoseconds(self) -> float:
@@ -65,18 +66,36 @@ class Profile(_Report):
 
     def to_dict(self) -> dict[str, Any]:
         total = self.total_nanoseconds
-        steps = [{**asdict(s), "percent": _percent(s, total), "gmac_per_second": s.gmac_per_second} for s in self.steps]
+        steps = [
+            {
+                **asdict(s),
+                "percent": _percent(s, total),
+                "gmac_per_second": s.gmac_per_second,
+                "percent_of_peak": self.percent_of_peak(s),
+            }
+            for s in self.steps
+        ]
         return {**asdict(self), "total_nanoseconds": total, "steps": steps}
 
     def __str__(self) -> str:
         total = self.total_nanoseconds
-        rows: list[tuple[str, ...]] = [("us", "%", "GMAC/s", "#", "instruction", "kernel", "layer")]
+        rows: list[tuple[str, ...]] = [
+            ("us", "%", "GMAC/s", "% peak", "KB", "#", "instruction", "kernel", "layer", "ONNX nodes", "note")
+        ]
         for s in sorted(self.steps, key=lambda step: -step.nanoseconds):
             speed = f"{s.gmac_per_second:.1f}" if s.macs else ""
-            time = f"{s.nanoseconds / 1e3:.1f}"
-            rows.append((time, f"{_percent(s, total):.1f}", speed, str(s.instruction), s.op, s.row, s.layer))
+            share = f"{self.percent_of_peak(s):.0f}" if s.macs and self.peak_gmac_per_second else ""
+            numbers = (f"{s.nanoseconds / 1e3:.1f}", f"{_percent(s, total):.1f}", speed, share, f"{s.bytes / 1e3:.1f}")
+            rows.append((*numbers, str(s.instruction), s.op, s.row, s.layer, _brief(s.nodes, 40), s.reason))
         head = f"{self._head()}, median of {self.runs} runs: {total / 1e6:.3f} ms"
-        return f"{head}\n{_table(rows, right=(0, 1, 2, 3))}"
+        if self.peak_gmac_per_second:
+            head += f"; peak {self.peak_gmac_per_second:.0f} GMAC/s"
+        return f"{head}\n{_table(rows, right=tuple(range(6)))}"
+
+    def percent_of_peak(self, step: Step) -> float:
+        """Share of the instruction peak of all threads that the step reaches; 0 where either is not known."""
+        peak = self.peak_gmac_per_second
+        return 100 * step.gmac_per_second / peak if peak else 0.0
 
     def chrome_trace(self) -> dict[str, Any]:
         """One complete event per step, end to end, in the Trace Event format."""
@@ -91,7 +110,15 @@ class Profile(_Report):
                     "tid": 1,
                     "ts": start / 1e3,
                     "dur": s.nanoseconds / 1e3,
-                    "args": {"kernel": s.row, "macs": s.macs, "bytes": s.bytes, "nodes": list(s.nodes)},
+                    "args": {
+                        "kernel": s.row,
+                        "macs": s.macs,
+                        "gmac_per_second": round(s.gmac_per_second, 3),
+                        "percent_of_peak": round(self.percent_of_peak(s), 2),
+                        "bytes": s.bytes,
+                        "nodes": list(s.nodes),
+                        "note": s.reason,
+                    },
                 }
             )
             start += s.nanoseconds

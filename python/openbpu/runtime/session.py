@@ -77,7 +77,7 @@ class Session:
         return Explanation(self.isa, self.threads, self._steps())
 
     def profile(self, inputs: Mapping[str, Any] | np.ndarray | None = None, runs: int = 20) -> Profile:
-        """Median time per layer over `runs` runs, on `inputs` or on zeros."""
+        """Median time per layer over `runs` runs, on `inputs` or on zeros, beside the instruction peak measured now."""
         from dataclasses import replace
 
         from openbpu.runtime.profile import Profile
@@ -92,7 +92,7 @@ class Session:
             times.append([step["nanoseconds"] for step in self._engine.steps()])
         medians = np.median(np.array(times, np.float64), axis=0)
         steps = tuple(replace(s, nanoseconds=float(t)) for s, t in zip(self._steps(), medians, strict=True))
-        return Profile(self.isa, self.threads, steps, runs)
+        return Profile(self.isa, self.threads, steps, runs, self.threads * _native.peak_gmacs(self.isa))
 
     @staticmethod
     def _call(method: Callable[[list[np.ndarray]], list[np.ndarray]], arrays: list[np.ndarray]) -> list[np.ndarray]:

@@ -1,13 +1,15 @@
-#include "peak.hpp"
+#include "engine/peak.hpp"
 
 #include <algorithm>
 #include <chrono>
+
+#include "engine/features.hpp"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
 
-namespace openbpu::bench {
+namespace openbpu::engine {
 namespace {
 
 constexpr int kRounds = 4000, kRepetitions = 25;
@@ -64,23 +66,12 @@ __attribute__((target("avx512f,avx512vnni"))) void avx512vnni_rounds() {
 
 }  // namespace
 
-bool host_runs(kernels::Isa isa) {
-#if defined(__x86_64__)
-  if (isa == kernels::Isa::Avx2) return __builtin_cpu_supports("avx2") != 0;
-  if (isa == kernels::Isa::Avx512Vnni)
-    return __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bw") &&
-           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
-#endif
-  return isa == kernels::Isa::Scalar;
-}
-
 double peak_gmacs(kernels::Isa isa) {
-  if (!host_runs(isa)) return 0;
 #if defined(__x86_64__)
-  if (isa == kernels::Isa::Avx2) return best_of(12.0 * 32, avx2_rounds);
-  if (isa == kernels::Isa::Avx512Vnni) return best_of(12.0 * 64, avx512vnni_rounds);
+  if (isa == kernels::Isa::Avx2 && host_has(isa)) return best_of(12.0 * 32, avx2_rounds);
+  if (isa == kernels::Isa::Avx512Vnni && host_has(isa)) return best_of(12.0 * 64, avx512vnni_rounds);
 #endif
   return 0;
 }
 
-}  // namespace openbpu::bench
+}  // namespace openbpu::engine
