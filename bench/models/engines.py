@@ -27,10 +27,14 @@ class Loaded:
 
 @dataclass(frozen=True)
 class Engine:
-    """`prepare(model, folder)` writes the engine's file, `load(path, threads, isa)` makes it ready to run."""
+    """`prepare(model, folder)` writes the engine's file, `load(path, threads, isa)` makes it ready to run.
+
+    `faithful` writes the file whose outputs are held against the float model's, where that is not the one that is timed.
+    """
 
     prepare: Callable[[Any, Path], Path]
     load: Callable[[Path, int, str], Loaded]
+    faithful: Callable[[Any, Path], Path] | None = None
 
 
 def samples(shape: tuple[int, ...], count: int, seed: int = 0) -> list[np.ndarray]:
@@ -41,6 +45,11 @@ def samples(shape: tuple[int, ...], count: int, seed: int = 0) -> list[np.ndarra
 
 def _input_shape(model: Any) -> tuple[int, ...]:
     return tuple(d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim)
+
+
+def image(model: Any) -> np.ndarray:
+    """What every engine is run on, NCHW."""
+    return samples(_input_shape(model), 1)[0]
 
 
 def _calibration(model: Any) -> list[np.ndarray]:
@@ -66,12 +75,13 @@ def _prepare_openbpu(model: Any, folder: Path) -> Path:
 
 
 def _load_openbpu(path: Path, threads: int, isa: str) -> Loaded:
+    import openbpu
     from openbpu import runtime
 
     session, load_ms = _timed(lambda: runtime.Session(path, threads=threads, isa=isa))
     port = session.inputs[0]
     feed = {port.name: samples(port.shape, 1)[0]}
-    return Loaded("", lambda: list(session.run(feed).values()), load_ms)
+    return Loaded(openbpu.__version__, lambda: list(session.run(feed).values()), load_ms)
 
 
 # ---- peers
@@ -146,13 +156,20 @@ def _ranges(model: Any) -> dict[str, tuple[float, float]]:
     return {n: (min(float(r[n].min()) for r in runs), max(float(r[n].max()) for r in runs)) for n in runs[0]}
 
 
-def _prepare_tflite(model: Any, folder: Path) -> Path:
-    from bench.models import tflite_writer
+def _prepare_tflite(model: Any, folder: Path, exact_padding: bool = False) -> Path:
+    from bench.models import guards, tflite_writer
 
-    path = folder / f"{model.graph.name}.tflite"
+    path = folder / f"{model.graph.name}{'.exact' if exact_padding else ''}.tflite"
     if not path.exists():
-        path.write_bytes(tflite_writer.write(model, _ranges(model))[0])
+        data, macs = tflite_writer.write(model, _ranges(model), exact_padding)
+        if macs != guards.count_macs(model):
+            raise SystemExit(f"{path.name} holds {macs} products, the float graph {guards.count_macs(model)}")
+        path.write_bytes(data)
     return path
+
+
+def _prepare_faithful_tflite(model: Any, folder: Path) -> Path:
+    return _prepare_tflite(model, folder, exact_padding=True)
 
 
 def _load_litert(path: Path, threads: int, isa: str) -> Loaded:
@@ -182,5 +199,5 @@ ENGINES: dict[str, Engine] = {
     "openbpu": Engine(_prepare_openbpu, _load_openbpu),
     "onnxruntime": Engine(_prepare_qdq, _load_onnxruntime),
     "openvino": Engine(_prepare_qdq, _load_openvino),
-    "litert": Engine(_prepare_tflite, _load_litert),
+    "litert": Engine(_prepare_tflite, _load_litert, _prepare_faithful_tflite),
 }

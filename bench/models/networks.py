@@ -189,6 +189,12 @@ def yolov5s(size: int) -> onnx.ModelProto:
     return net.finish(*(net.conv(out, 255, act=None) for out in (out3, out4, out5)))
 
 
+def one_layer(outputs: int) -> onnx.ModelProto:
+    """Next to nothing, with as many outputs as wanted: what a call costs whatever the model."""
+    net = Network(f"one_layer_{outputs}", (1, 3, 8, 8))
+    return net.finish(*(net.conv("image", 8, act=None) for _ in range(outputs)))
+
+
 NETWORKS: dict[str, Callable[[], onnx.ModelProto]] = {
     "mobilenet_v2": mobilenet_v2,
     "efficientnet_lite0": efficientnet_lite0,
