@@ -29,7 +29,7 @@ class Loaded:
 class Engine:
     """`prepare(model, folder)` writes the engine's file, `load(path, threads, isa)` makes it ready to run.
 
-    `faithful` writes the file whose outputs are held against the float model's, where that is not the one that is timed.
+    `faithful` writes the file whose outputs are held against the float model's, where the timed one will not do.
     """
 
     prepare: Callable[[Any, Path], Path]
