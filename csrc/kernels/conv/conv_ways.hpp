@@ -18,10 +18,15 @@ namespace {
 using x86::align64;
 using x86::ceil_div;
 using x86::max;
+using x86::max64;
 using x86::min;
+using x86::min64;
 
 // Shorter kernel rows are not left out where they lie in the padding: it would not pay.
 constexpr std::int32_t kPartSteps = 16;
+
+// Small layers are cut into this many units if they have as many times kSharedPixels pixels, or as many blocks.
+constexpr std::int32_t kSharedUnits = 4, kSharedPixels = 24;
 
 // Core is the matrix core of an ISA: kBlock output channels per block, kUnitPixels for which weights are read once,
 // kUnitProducts of work that is worth a unit, kMaxL, and the types and functions of its header.
@@ -68,7 +73,11 @@ struct ConvWays {
     const bool dense = dense_rows(p);
     l->lines = dense ? 1 : p.out.h;
     l->pixels = dense ? p.out.h * p.out.w : p.out.w;
-    const std::int32_t units = max(1, (l->pixels + Core::kUnitPixels / 2) / Core::kUnitPixels);
+    std::int32_t units = max(1, (l->pixels + Core::kUnitPixels / 2) / Core::kUnitPixels);
+    // Where there is less of weights than of activations, threads share out pixels: those of a thread then stay in its
+    // cache from one layer to the next. Else they share out channels, and each weight is read once.
+    if (std::int64_t{l->ci} * l->co < std::int64_t{l->pixels} * (l->ci + l->co))
+      units = max(units, min(kSharedUnits, l->pixels / kSharedPixels));
     l->unit_pixels = ceil_div(l->pixels, units);
     l->unit_lines = min(l->lines, max(1, Core::kUnitPixels / l->pixels));
   }
@@ -94,11 +103,13 @@ struct ConvWays {
     }
     l.parts = l.way != Way::Direct && l.steps >= kPartSteps * p.kernel_h && reads_padding(p) ? p.kernel_h : 1;
     const std::int64_t products = std::int64_t{l.unit_lines} * l.unit_pixels * l.steps * 4 * Core::kBlock;
-    l.unit_blocks = static_cast<std::int32_t>(Core::kUnitProducts / products);
-    l.unit_blocks = max(1, min(l.unit_blocks, p.groups * l.blocks));
     l.line_units = ceil_div(l.lines, l.unit_lines);
     l.pixel_units = ceil_div(l.pixels, l.unit_pixels);
-    l.block_units = ceil_div(p.groups * l.blocks, l.unit_blocks);
+    const std::int32_t blocks = p.groups * l.blocks, spatial = p.out.n * l.line_units * l.pixel_units;
+    const std::int64_t fitting = max64(1, min64(blocks, Core::kUnitProducts / products));
+    l.block_units = max(ceil_div(blocks, static_cast<std::int32_t>(fitting)), min(blocks, kSharedUnits / spatial));
+    l.unit_blocks = ceil_div(blocks, l.block_units);
+    l.block_units = ceil_div(blocks, l.unit_blocks);
     return l;
   }
 
