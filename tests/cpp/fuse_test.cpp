@@ -42,6 +42,8 @@ std::shared_ptr<const container::Program> program_of(const Chain& chain) {
   const std::uint8_t x = b.input(kIn), q = b.input(kOut), y = b.output(kOut);
   b.move(Op::COPY, b.surface(Region::Ddr, kIn, kX), b.surface(Region::In, kIn, 0, x));
   b.move(Op::COPY, b.surface(Region::Ddr, kOut, kQ), b.surface(Region::In, kOut, 0, q));
+  // Behind the convolution's results too there are defined values.
+  b.move(Op::COPY, b.surface(Region::Ddr, kOut, kR + 40), b.surface(Region::In, kOut, 0, q));
   isa::ConvAux geometry{};
   geometry.kernel_h = geometry.kernel_w = chain.kernel;
   geometry.stride_h = geometry.stride_w = geometry.dilation_h = geometry.dilation_w = 1;
