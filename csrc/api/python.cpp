@@ -197,17 +197,22 @@ py::bytes write_file(const py::dict& source) {
 
 // ---- programs
 
+template <class Make>
+ProgramPtr make_program(Make make) {
+  Result<ProgramPtr> result = [&] {
+    py::gil_scoped_release release;
+    return make();
+  }();
+  require(result.status());
+  return result.value();
+}
+
 ProgramPtr program_from_bytes(const py::bytes& data) {
   char* start = nullptr;
   Py_ssize_t size = 0;
   if (PyBytes_AsStringAndSize(data.ptr(), &start, &size) != 0) throw py::error_already_set();
   const Span<const std::uint8_t> bytes(reinterpret_cast<const std::uint8_t*>(start), static_cast<std::size_t>(size));
-  Result<ProgramPtr> result = [&] {
-    py::gil_scoped_release release;
-    return container::Program::read(bytes);
-  }();
-  require(result.status());
-  return result.value();
+  return make_program([&] { return container::Program::read(bytes); });
 }
 
 const isa::Entry& find_entry(const container::Program& program, const std::string& name) {
@@ -342,6 +347,13 @@ PYBIND11_MODULE(_native, module) {
           "from_bytes",
           [](const py::bytes& data) { return std::const_pointer_cast<container::Program>(program_from_bytes(data)); },
           "data"_a)
+      .def_static(
+          "load",
+          [](const std::string& path) {
+            return std::const_pointer_cast<container::Program>(
+                make_program([&] { return container::Program::load(path); }));
+          },
+          "path"_a)
       .def("to_bytes",
            [](const container::Program& p) {
              return py::bytes(reinterpret_cast<const char*>(p.file().data()), p.file().size());

@@ -1,5 +1,7 @@
 #include "container/program.hpp"
 
+#include <cerrno>
+#include <cstdio>
 #include <cstring>
 
 #include "container/layout.hpp"
@@ -137,19 +139,43 @@ class SectionReader {
 }  // namespace
 
 Result<std::shared_ptr<const Program>> Program::read(Span<const u8> bytes, const Limits& limits) {
-  if (bytes.size() > limits.file_bytes)
-    return Status{Code::BadArgument, "file",
-                  "at most " + number(limits.file_bytes) + " bytes; it has " + number(bytes.size())};
   auto program = std::make_shared<Program>();
-  program->file_ = AlignedBytes::uninitialised(bytes.size() + kSlack);
-  program->size_ = bytes.size();
-  if (!program->file_.data()) return Status{Code::NoMemory, "file", number(bytes.size()) + " bytes"};
+  if (Status status = program->reserve(bytes.size(), limits); !status.ok()) return status;
   if (bytes.size()) std::memcpy(program->file_.data(), bytes.data(), bytes.size());
-  std::memset(program->file_.data() + bytes.size(), 0, kSlack);
+  if (Status status = program->check(limits); !status.ok()) return status;
+  return std::shared_ptr<const Program>(std::move(program));
+}
 
-  SectionReader reader(program->file_.data(), bytes.size());
+Result<std::shared_ptr<const Program>> Program::load(const std::string& path, const Limits& limits) {
+  const auto refused = [&] { return Status{Code::Io, path, std::strerror(errno)}; };
+  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "rb"), std::fclose);
+  if (!file || std::fseek(file.get(), 0, SEEK_END) != 0) return refused();
+  const long size = std::ftell(file.get());
+  if (size < 0 || std::fseek(file.get(), 0, SEEK_SET) != 0) return refused();
+  auto program = std::make_shared<Program>();
+  if (Status status = program->reserve(static_cast<std::uint64_t>(size), limits); !status.ok()) return status;
+  errno = 0;
+  if (std::fread(program->file_.data(), 1, program->size_, file.get()) != program->size_)
+    return errno ? refused() : Status{Code::Io, path, "became shorter while it was read"};
+  if (Status status = program->check(limits); !status.ok()) return status;
+  return std::shared_ptr<const Program>(std::move(program));
+}
+
+Status Program::reserve(std::uint64_t size, const Limits& limits) {
+  if (size > limits.file_bytes)
+    return {Code::BadArgument, "file", "at most " + number(limits.file_bytes) + " bytes; it has " + number(size)};
+  file_ = AlignedBytes::uninitialised(static_cast<std::size_t>(size) + kSlack);
+  if (!file_.data()) return {Code::NoMemory, "file", number(size) + " bytes"};
+  size_ = static_cast<std::size_t>(size);
+  std::memset(file_.data() + size_, 0, kSlack);
+  return {};
+}
+
+// Structure, then semantics; nothing of the file is used before.
+Status Program::check(const Limits& limits) {
+  SectionReader reader(file_.data(), size_);
   if (Status status = reader.read(); !status.ok()) return status;
-  isa::Sections& s = program->sections_;
+  isa::Sections& s = sections_;
   s.entries = reader.span<isa::Entry>(Section::Entry);
   s.ports = reader.span<isa::Port>(Section::Port);
   s.surfaces = reader.span<isa::Surface>(Section::Surface);
@@ -159,9 +185,8 @@ Result<std::shared_ptr<const Program>> Program::read(Span<const u8> bytes, const
   s.constants = reader.span<u8>(Section::Constants);
   s.strings = reader.span<u8>(Section::Strings);
   const auto meta = reader.span<char>(Section::Meta);
-  program->meta_ = {meta.data(), meta.size()};
-  if (Status status = isa::verify(s, limits.memory_bytes); !status.ok()) return status;
-  return std::shared_ptr<const Program>(std::move(program));
+  meta_ = {meta.data(), meta.size()};
+  return isa::verify(s, limits.memory_bytes);
 }
 
 std::string_view Program::string(std::uint32_t offset) const {

@@ -25,6 +25,8 @@ class Program {
  public:
   // Copies `bytes` into aligned memory and checks structure and semantics; nothing of it is used before.
   static Result<std::shared_ptr<const Program>> read(Span<const std::uint8_t> bytes, const Limits& limits = {});
+  // The same for a file, which is read straight into that memory. Code::Io if the system refuses.
+  static Result<std::shared_ptr<const Program>> load(const std::string& path, const Limits& limits = {});
 
   Span<const std::uint8_t> file() const { return {file_.data(), size_}; }
   Span<const isa::Entry> entries() const { return sections_.entries; }
@@ -47,6 +49,9 @@ class Program {
   }
 
  private:
+  Status reserve(std::uint64_t size, const Limits& limits);
+  Status check(const Limits& limits);
+
   AlignedBytes file_;  // with slack at the end
   std::size_t size_ = 0;
   isa::Sections sections_;

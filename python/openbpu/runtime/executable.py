@@ -25,7 +25,7 @@ class Port:
 class Executable:
     """The contents of a .bpux file. Every instance has passed the verifier."""
 
-    def __init__(self, data: bytes | bytearray | memoryview, where: str = "executable") -> None:
+    def __init__(self, data: bytes | bytearray | memoryview) -> None:
         if not isinstance(data, bytes | bytearray | memoryview):
             raise ConfigError(
                 "an Executable is made from the bytes of a file",
@@ -35,7 +35,7 @@ class Executable:
         try:
             self._program = _native.Program.from_bytes(bytes(data))
         except _native.NativeError as error:
-            raise _executable_error(error, where) from None
+            raise _executable_error(error, "executable") from None
 
     @staticmethod
     def load(path: str | os.PathLike[str]) -> Executable:
@@ -43,12 +43,18 @@ class Executable:
         from pathlib import Path
 
         try:
-            data = Path(path).read_bytes()
+            with Path(path).open("rb") as file:
+                empty = not file.read(1)
         except OSError as error:
             raise ExecutableError("the file must be readable", where=str(path), seen=error.strerror) from error
-        if not data:
+        if empty:
             raise ExecutableError("the file is empty", where=str(path), remedy=_REMEDIES["Corrupt"])
-        return Executable(data, str(path))
+        executable = Executable.__new__(Executable)
+        try:
+            executable._program = _native.Program.load(os.fsdecode(path))
+        except _native.NativeError as error:
+            raise _executable_error(error, str(path)) from None
+        return executable
 
     @staticmethod
     def from_bytes(data: bytes | bytearray | memoryview) -> Executable:
