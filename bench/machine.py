@@ -18,7 +18,11 @@ def processor() -> str:
     return f"{facts.get('model name', platform.machine())} (model {facts.get('model', '?')})"
 
 
+def usable_processors() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def describe() -> str:
-    """Processor, processors that this process may use, load average."""
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{processor()}, {usable} of {os.cpu_count()} processors, load average {os.getloadavg()[0]:.2f}"
+    """Processor, usable processors, load average."""
+    return f"{processor()}, {usable_processors()} of {os.cpu_count()} processors, load average {os.getloadavg()[0]:.2f}"

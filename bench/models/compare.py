@@ -27,6 +27,7 @@ PAUSE, RUNS = 0.005, 3  # seconds before an engine's turn, runs that count in a 
 
 def main() -> None:
     arguments = _arguments()
+    guards.check_threads(arguments.threads, machine.usable_processors())
     if arguments.isa == "avx2":  # read by oneDNN when OpenVINO is loaded; the other peers have no such switch
         os.environ["ONEDNN_MAX_CPU_ISA"] = "AVX2"
     engines = arguments.engines or (["openbpu", "openvino"] if arguments.isa == "avx2" else list(ENGINES))

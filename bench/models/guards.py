@@ -13,6 +13,12 @@ if TYPE_CHECKING:
 LEAST_COSINE = 0.95
 
 
+def check_threads(threads: int, processors: int) -> None:
+    """Threads that share a processor measure the scheduler: engines whose workers spin would lose by it."""
+    if not 1 <= threads <= processors:
+        raise SystemExit(f"{threads} threads need as many processors; this process may use {processors} (taskset)")
+
+
 def count_macs(model: Any) -> int:
     """Products of the convolutions and matrix products of a float graph. Raises SystemExit if weights are zero."""
     from onnx import numpy_helper
