@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 Rows = list[dict[str, Any]]
+DISTURBED = 1.2  # median over minimum above which something else was running
 _COLUMNS = ("model", "engine", "median ms", "min ms", "GMAC/s", "% peak", "x ours")
 _FOOTPRINT = ("load ms", "peak MiB", "allocations", "of one layer", "cosine")
 
@@ -22,12 +23,18 @@ def show(rows: Rows) -> None:
     for name in _COLUMNS + _FOOTPRINT:
         table.add_column(name, justify="left" if name in ("model", "engine") else "right", no_wrap=True)
     for r in rows:
-        times = (f"{r['median_ms']:.3f}", f"{r['min_ms']:.3f}", f"{r['gmacs']:.1f}", f"{100 * r['of_peak']:.0f}")
+        mark = "!" if disturbed(r) else ""
+        times = (f"{mark}{r['median_ms']:.3f}", f"{r['min_ms']:.3f}", f"{r['gmacs']:.1f}", f"{100 * r['of_peak']:.0f}")
         sizes = (f"{r['load_ms']:.1f}", f"{r['peak_mib']:.0f}", f"{r['allocations']:.1f}")
         engine = f"{r['engine']} {r['version']}"
         one_layer, cosine = f"{r['allocations_of_one_layer']:.1f}", f"{r['cosine']:.4f}"
         table.add_row(r["model"], engine, *times, f"{r['ratio']:.2f}", *sizes, one_layer, cosine)
     Console(width=160).print(table)
+
+
+def disturbed(row: dict[str, Any]) -> bool:
+    """The engine's median is so far above its best that its rank is chance."""
+    return bool(row["median_ms"] > DISTURBED * row["min_ms"])
 
 
 def best_ratios(rows: Rows) -> dict[str, float]:
@@ -44,13 +51,19 @@ def summary(rows: Rows) -> str:
     if not ratios:
         return "no peer to compare with"
     parts = [f"{model} {ratio:.2f}" for model, ratio in ratios.items()]
-    return f"best peer / ours: {', '.join(parts)}; geometric mean {statistics.geometric_mean(ratios.values()):.2f}"
+    text = f"best peer / ours: {', '.join(parts)}; geometric mean {statistics.geometric_mean(ratios.values()):.2f}"
+    suspects = [f"{row['engine']} on {row['model']}" for row in rows if disturbed(row)]
+    if suspects:
+        text += f"\n! disturbed, not to be quoted: {', '.join(suspects)} (median above {DISTURBED} x minimum)"
+    return text
 
 
 def write_json(rows: Rows, path: Path) -> None:
     ratios = best_ratios(rows)
     mean = statistics.geometric_mean(ratios.values()) if ratios else None
-    path.write_text(json.dumps({"best_peer_over_ours": ratios, "geometric_mean": mean, "rows": rows}, indent=2) + "\n")
+    rows = [{**row, "disturbed": disturbed(row)} for row in rows]
+    document = {"best_peer_over_ours": ratios, "geometric_mean": mean, "rows": rows}
+    path.write_text(json.dumps(document, indent=2) + "\n")
 
 
 def chart(rows: Rows, path: Path) -> None:
