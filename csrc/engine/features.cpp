@@ -12,7 +12,7 @@ namespace {
 
 #if defined(__x86_64__)
 struct X86 {
-  bool avx2 = false, avx512vnni = false, avx512vbmi = false;
+  bool avx2 = false, avxvnni = false, avx512vnni = false, avx512vbmi = false;
 };
 
 // CPUID says what the core has, XCR0 whether the system saves the registers.
@@ -29,6 +29,9 @@ X86 detect() {
   x86.avx2 = (xcr0 & kYmm) == kYmm && (b & bit_AVX2) != 0 && fma;
   x86.avx512vnni = x86.avx2 && (xcr0 & kZmm) == kZmm && (b & kCore) == kCore && (c & bit_AVX512VNNI) != 0;
   x86.avx512vbmi = x86.avx512vnni && (c & bit_AVX512VBMI) != 0;
+#ifdef OPENBPU_HAS_AVXVNNI
+  if (a >= 1 && __get_cpuid_count(7, 1, &a, &b, &c, &d)) x86.avxvnni = x86.avx2 && (a & bit_AVXVNNI) != 0;
+#endif
   return x86;
 }
 
@@ -45,6 +48,7 @@ Span<const kernels::Isa> under_avx512() {
   const std::size_t skipped = host().avx512vbmi ? 0 : 1;
   return {kUnderAvx512 + skipped, sizeof kUnderAvx512 / sizeof kUnderAvx512[0] - skipped};
 }
+constexpr kernels::Isa kUnderAvxVnni[] = {kernels::Isa::AvxVnni, kernels::Isa::Avx2, kernels::Isa::Scalar};
 constexpr kernels::Isa kUnderAvx2[] = {kernels::Isa::Avx2, kernels::Isa::Scalar};
 #endif
 
@@ -56,6 +60,7 @@ Span<const IsaInfo> isa_table() {
   static const IsaInfo table[] = {
 #if defined(__x86_64__)
       {"avx512vnni", kernels::Isa::Avx512Vnni, [] { return host().avx512vnni; }, 0x80, 120, 12, under_avx512()},
+      {"avxvnni", kernels::Isa::AvxVnni, [] { return host().avxvnni; }, 0x80, 80, 10, kUnderAvxVnni},
       {"avx2", kernels::Isa::Avx2, [] { return host().avx2; }, 0x80, 40, 10, kUnderAvx2},
 #endif
       {"scalar", kernels::Isa::Scalar, [] { return true; }, 0, 0.5, 0.5, kUnderScalar},
@@ -93,6 +98,7 @@ std::vector<std::string> host_features() {
   std::vector<std::string> features;
 #if defined(__x86_64__)
   if (host().avx2) features.emplace_back("avx2");
+  if (host().avxvnni) features.emplace_back("avxvnni");
   if (host().avx512vnni) features.emplace_back("avx512vnni");
   if (host().avx512vbmi) features.emplace_back("avx512vbmi");
 #endif

@@ -48,6 +48,20 @@ __attribute__((target("avx2"))) void avx2_rounds() {
   }
 }
 
+#ifdef OPENBPU_HAS_AVXVNNI
+__attribute__((target("avx2,avxvnni"))) void avxvnni_rounds() {
+  const __m256i x = _mm256_set1_epi8(1), w = _mm256_set1_epi8(2);
+#define OPENBPU_DECLARE(i) __m256i c##i = _mm256_setzero_si256();
+  OPENBPU_TWELVE(OPENBPU_DECLARE)
+#undef OPENBPU_DECLARE
+  for (int round = 0; round < kRounds; ++round) {
+#define OPENBPU_DOT(i) asm volatile("%{vex%} vpdpbusd %2, %1, %0" : "+x"(c##i) : "x"(x), "x"(w));
+    OPENBPU_TWELVE(OPENBPU_DOT)
+#undef OPENBPU_DOT
+  }
+}
+#endif
+
 __attribute__((target("avx512f,avx512vnni"))) void avx512vnni_rounds() {
   const __m512i x = _mm512_set1_epi8(1), w = _mm512_set1_epi8(2);
 #define OPENBPU_DECLARE(i) __m512i c##i = _mm512_setzero_si512();
@@ -69,6 +83,9 @@ __attribute__((target("avx512f,avx512vnni"))) void avx512vnni_rounds() {
 double peak_gmacs(kernels::Isa isa) {
 #if defined(__x86_64__)
   if (isa == kernels::Isa::Avx2 && host_has(isa)) return best_of(12.0 * 32, avx2_rounds);
+#ifdef OPENBPU_HAS_AVXVNNI
+  if (isa == kernels::Isa::AvxVnni && host_has(isa)) return best_of(12.0 * 32, avxvnni_rounds);
+#endif
   if (isa == kernels::Isa::Avx512Vnni && host_has(isa)) return best_of(12.0 * 64, avx512vnni_rounds);
 #endif
   return 0;

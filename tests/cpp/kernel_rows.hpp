@@ -14,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/features.hpp"
 #include "kernels/kernel.hpp"
 
 namespace openbpu::kernels {
@@ -26,6 +27,8 @@ bool host_runs(Isa isa) {
 #if defined(__x86_64__)
     case Isa::Avx2:
       return __builtin_cpu_supports("avx2") != 0;
+    case Isa::AvxVnni:
+      return engine::host_has(isa);
     case Isa::Avx512Vnni:
       return __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bw") &&
              __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");

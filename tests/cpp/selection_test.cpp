@@ -42,6 +42,7 @@ TEST(Selection, FirstRowThatMayRunAndTakesTheParameters) {
   EXPECT_STREQ(choose(32, "avx512vnni").row->name, "op_even");
   EXPECT_STREQ(choose(3, "avx512vnni").row->name, "op_scalar");
   EXPECT_STREQ(choose(64, "avx2").row->name, "op_even");
+  EXPECT_STREQ(choose(64, "avxvnni").row->name, "op_even");
   EXPECT_EQ(choose(64, "avx512vnni").reason, "");
   EXPECT_EQ(choose(32, "avx512vnni").reason, "op_wide does not take these parameters");
   EXPECT_EQ(choose(3, "avx2").reason, "op_even does not take these parameters");
@@ -85,6 +86,9 @@ TEST(Selection, FeaturesAgreeWithTheSystem) {
   };
   std::vector<std::string> expected;
   if (has({"avx2", "fma"})) expected.emplace_back("avx2");
+  const bool built = std::any_of(isa_table().begin(), isa_table().end(),
+                                 [](const IsaInfo& info) { return info.isa == Isa::AvxVnni && info.available(); });
+  if (has({"avx2", "fma", "avx_vnni"}) && built) expected.emplace_back("avxvnni");
   const std::vector<std::string> core = {"avx2", "fma", "avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512_vnni"};
   if (has(core)) expected.emplace_back("avx512vnni");
   if (has(core) && has({"avx512vbmi"})) expected.emplace_back("avx512vbmi");

@@ -7,6 +7,9 @@ Rows<ConvParams> conv_rows() {
 #ifdef OPENBPU_HAS_AVX512VNNI
       kConvAvx512Vnni,
 #endif
+#ifdef OPENBPU_HAS_AVXVNNI
+      kConvAvxVnni,
+#endif
 #ifdef OPENBPU_HAS_AVX2
       kConvAvx2,
 #endif

@@ -6,6 +6,7 @@
 namespace openbpu::kernels {
 
 extern const Row<ConvParams> kConvAvx512Vnni;
+extern const Row<ConvParams> kConvAvxVnni;
 extern const Row<ConvParams> kConvAvx2;
 extern const Row<ConvParams> kConvScalar;
 

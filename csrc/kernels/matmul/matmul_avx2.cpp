@@ -1,27 +1,13 @@
-#include "kernels/conv/conv_rows.hpp"
-#include "kernels/matmul/matmul_rows.hpp"
+#include "kernels/matmul/matmul_as_conv.hpp"
 
 namespace openbpu::kernels {
 namespace {
 
-// A matrix product with constant right operand is a convolution with one tap over a line of pixels.
-ConvParams as_conv(const MatMulParams& p) {
-  return {p.in, p.out, 1, 1, 1, 1, 1, 1, 0, 0, 1, p.weights, p.rq, 0, p.flip};
-}
-
-bool accepts(const MatMulParams& p) { return kConvAvx2.accepts(as_conv(p)); }
-
-Plan plan(const MatMulParams& p) { return kConvAvx2.plan(as_conv(p)); }
-
-void pack(const MatMulParams& p, std::uint8_t* packed) { kConvAvx2.pack(as_conv(p), packed); }
-
-void run(const MatMulParams& p, const std::uint8_t* packed, std::uint8_t* scratch, std::int32_t begin,
-         std::int32_t end) {
-  kConvAvx2.run(as_conv(p), packed, scratch, begin, end);
-}
+using Product = MatMulAsConv<kConvAvx2>;
 
 }  // namespace
 
-const Row<MatMulParams> kMatMulAvx2{"matmul_avx2_4x16", Isa::Avx2, accepts, plan, pack, run};
+const Row<MatMulParams> kMatMulAvx2{"matmul_avx2_4x16", Isa::Avx2,    Product::accepts, Product::plan,
+                                    Product::pack,      Product::run, Product::region};
 
 }  // namespace openbpu::kernels

@@ -7,6 +7,9 @@ Rows<MatMulParams> matmul_rows() {
 #ifdef OPENBPU_HAS_AVX512VNNI
       kMatMulAvx512Vnni,
 #endif
+#ifdef OPENBPU_HAS_AVXVNNI
+      kMatMulAvxVnni,
+#endif
 #ifdef OPENBPU_HAS_AVX2
       kMatMulAvx2,
 #endif

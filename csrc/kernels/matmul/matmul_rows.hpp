@@ -6,6 +6,7 @@
 namespace openbpu::kernels {
 
 extern const Row<MatMulParams> kMatMulAvx512Vnni;
+extern const Row<MatMulParams> kMatMulAvxVnni;
 extern const Row<MatMulParams> kMatMulAvx2;
 extern const Row<MatMulParams> kMatMulScalar;
 extern const Row<MatMulDParams> kMatMulDAvx2;

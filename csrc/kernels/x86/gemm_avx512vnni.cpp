@@ -1,6 +1,7 @@
 #include "kernels/x86/gemm_avx512vnni.hpp"
 
 #include "kernels/x86/avx512.hpp"
+#include "kernels/x86/pixels.hpp"
 
 namespace openbpu::kernels::avx512 {
 namespace {
@@ -159,17 +160,11 @@ OPENBPU_INLINE void store1(std::uint8_t* const* out, Acc a, Acc b, Acc c, Acc d,
 // Rows at and beyond P read row 0 and store nothing: a tail tile is a full one with fewer pixels, so that one tile per
 // width needs no second loop.
 
-// The pixels of a tile of 64 or 48 channels: any, so that a tile may run over the end of a line.
-struct Pixels {
-  const std::uint8_t* in[8];
-  std::uint8_t* out[8];
-};
-
 // The weights of the next block come into the second-level cache while this one is computed, a line per step.
 OPENBPU_INLINE void prefetch(const std::int8_t* p) { _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T1); }
 
 template <int P, int D>
-void tile64(const Context& k, const Pixels& pixels) {
+void tile64(const Context& k, const x86::Pixels<6>& pixels) {
   const Block& b = k.block;
   const Acc s0 = start(k, 0), s1 = start(k, 1), s2 = start(k, 2), s3 = start(k, 3);
 #define OPENBPU_DECLARE(i)                               \
@@ -208,7 +203,7 @@ void tile64(const Context& k, const Pixels& pixels) {
 
 // One pixel and 64 channels: three sums per vector, because four alone would wait for one another.
 template <int D>
-void single64(const Context& k, const Pixels& pixels) {
+void single64(const Context& k, const x86::Pixels<6>& pixels) {
   const Block& b = k.block;
   const std::uint8_t* in = pixels.in[0];
   const std::int8_t* w = k.weights;
@@ -239,7 +234,7 @@ void single64(const Context& k, const Pixels& pixels) {
 }
 
 template <int P, int D>
-void tile48(const Context& k, const Pixels& pixels) {
+void tile48(const Context& k, const x86::Pixels<8>& pixels) {
   const Block& b = k.block;
   const Acc s0 = start(k, 0), s1 = start(k, 1), s2 = start(k, 2);
 #define OPENBPU_DECLARE(i)                               \
@@ -352,16 +347,17 @@ void tile16(const Context& k, const std::uint8_t* in, std::int64_t pixel, std::u
 #undef OPENBPU_STORE
 }
 
-using Tile = void (*)(const Context&, const Pixels&);
+template <int Most>
+using Tile = void (*)(const Context&, const x86::Pixels<Most>&);
 using LineTile = void (*)(const Context&, const std::uint8_t*, std::int64_t, std::uint8_t*, std::int64_t);
 
 // Tiles by number of pixels.
 template <int D>
-constexpr Tile kTile64[7] = {nullptr,      single64<D>,  tile64<2, D>, tile64<3, D>,
-                             tile64<4, D>, tile64<5, D>, tile64<6, D>};
+constexpr Tile<6> kTile64[7] = {nullptr,      single64<D>,  tile64<2, D>, tile64<3, D>,
+                                tile64<4, D>, tile64<5, D>, tile64<6, D>};
 template <int D>
-constexpr Tile kTile48[9] = {nullptr,      tile48<1, D>, tile48<2, D>, tile48<3, D>, tile48<4, D>,
-                             tile48<5, D>, tile48<6, D>, tile48<7, D>, tile48<8, D>};
+constexpr Tile<8> kTile48[9] = {nullptr,      tile48<1, D>, tile48<2, D>, tile48<3, D>, tile48<4, D>,
+                                tile48<5, D>, tile48<6, D>, tile48<7, D>, tile48<8, D>};
 template <int D>
 constexpr LineTile kTile32[13] = {nullptr,       tile32<1, D>,  tile32<2, D>, tile32<3, D>, tile32<4, D>,
                                   tile32<5, D>,  tile32<6, D>,  tile32<7, D>, tile32<8, D>, tile32<9, D>,
@@ -371,45 +367,20 @@ constexpr LineTile kTile16[13] = {nullptr,       tile16<1, D>,  tile16<2, D>, ti
                                   tile16<5, D>,  tile16<6, D>,  tile16<7, D>, tile16<8, D>, tile16<9, D>,
                                   tile16<10, D>, tile16<11, D>, tile16<12, D>};
 
-// Pixels of tile `index` where `all` are cut into `tiles` tiles of nearly equal size: a small last one would leave most
-// of the multipliers idle while its few sums wait for one another.
-OPENBPU_INLINE std::int32_t share(std::int32_t all, std::int32_t tiles, std::int32_t index) {
-  return all / tiles + (index < all % tiles);
-}
-
 // Tiles over all lines as one sequence of pixels. `next` is the next block's weights or, without one, this block's.
-void run_pixels(Context context, const Tile* tile, std::int32_t most, const GemmLines& lines, const std::int8_t* next) {
-  const std::int32_t all = lines.lines * lines.pixels, tiles = ceil_div(all, most);
-  const std::int64_t in_jump = lines.in_line - lines.pixels * lines.in_pixel;
-  const std::int64_t out_jump = lines.out_line - lines.pixels * lines.out_pixel;
-  const std::uint8_t* in = lines.in;
-  std::uint8_t* out = lines.out;
-  std::int32_t left = lines.pixels;  // on the line
-  Pixels pixels;
-  for (std::int32_t index = 0; index < tiles; ++index) {
-    const std::int32_t count = share(all, tiles, index);
-    for (std::int32_t i = 0; i < count; ++i) {
-      if (left == 0) {
-        left = lines.pixels;
-        in += in_jump;
-        out += out_jump;
-      }
-      --left;
-      pixels.in[i] = in;
-      pixels.out[i] = out;
-      in += lines.in_pixel;
-      out += lines.out_pixel;
-    }
+template <int Most>
+void run_pixels(Context context, const Tile<Most>* tile, const GemmLines& lines, const std::int8_t* next) {
+  x86::for_each_tile<Most>(lines, [&](std::int32_t index, std::int32_t count, const x86::Pixels<Most>& pixels) {
     context.next = next + std::int64_t{index % 4} * context.steps * 64;
     tile[count](context, pixels);
-  }
+  });
 }
 
 void run_line(const Context& context, const LineTile* tile, const std::uint8_t* in, std::uint8_t* out,
               const GemmLines& lines) {
   const std::int32_t tiles = ceil_div(lines.pixels, 12);
   for (std::int32_t index = 0; index < tiles; ++index) {
-    const std::int32_t count = share(lines.pixels, tiles, index);
+    const std::int32_t count = x86::share(lines.pixels, tiles, index);
     tile[count](context, in, lines.in_pixel, out, lines.out_pixel);
     in += count * lines.in_pixel;
     out += count * lines.out_pixel;
@@ -419,8 +390,8 @@ void run_line(const Context& context, const LineTile* tile, const std::uint8_t* 
 template <int D>
 void run_block(const Context& context, const GemmLines& lines, const std::int8_t* next) {
   const std::int32_t width = ceil_div(context.block.channels, 16);
-  if (width == 4) return run_pixels(context, kTile64<D>, 6, lines, next);
-  if (width == 3) return run_pixels(context, kTile48<D>, 8, lines, next);
+  if (width == 4) return run_pixels<6>(context, kTile64<D>, lines, next);
+  if (width == 3) return run_pixels<8>(context, kTile48<D>, lines, next);
   for (std::int32_t line = 0; line < lines.lines; ++line)
     run_line(context, width == 2 ? kTile32<D> : kTile16<D>, lines.in + line * lines.in_line,
              lines.out + line * lines.out_line, lines);
