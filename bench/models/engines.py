@@ -110,7 +110,6 @@ def _prepare_qdq(model: Any, folder: Path, whole_activations: bool = False) -> P
     form: dict[str, Any] = {}
     if whole_activations:
         form["op_types_to_quantize"] = sorted({node.op_type for node in model.graph.node} - {"Sigmoid", "Mul"})
-        form["extra_options"] = {"OpTypesToExcludeOutputQuantization": ["Conv"]}
     float_path = folder / f"{model.graph.name}.onnx"
     onnx.save(model, float_path)
     q.quantize_static(
@@ -123,7 +122,29 @@ def _prepare_qdq(model: Any, folder: Path, whole_activations: bool = False) -> P
         weight_type=q.QuantType.QInt8,
         **form,
     )
+    if whole_activations:
+        quantised = onnx.load(path)
+        _unquantise_inputs(quantised.graph, ("Sigmoid", "Mul"))
+        onnx.save(quantised, path)
     return path
+
+
+def _unquantise_inputs(graph: Any, kinds: tuple[str, ...]) -> None:
+    """Takes away the Q/DQ pairs whose result only operators of these kinds read."""
+    producers = {output: node for node in graph.node for output in node.output}
+    readers: dict[str, list[Any]] = {}
+    for node in graph.node:
+        for name in node.input:
+            readers.setdefault(name, []).append(node)
+    for node in [n for n in graph.node if n.op_type == "DequantizeLinear"]:
+        before, after = producers.get(node.input[0]), readers.get(node.output[0], [])
+        if before is None or not after or any(n.op_type not in kinds for n in after):
+            continue
+        for reader in after:
+            reader.input[:] = [before.input[0] if name == node.output[0] else name for name in reader.input]
+        graph.node.remove(node)
+        if readers[before.output[0]] == [node]:
+            graph.node.remove(before)
 
 
 def _prepare_openvino(model: Any, folder: Path) -> Path:
