@@ -116,7 +116,8 @@ const Chain kChains[] = {
     {"second_onto_what_the_first_reads", 1, {{Op::ADD, kR, kQ, kS}, {Op::LUT8, kS, 0, kQ + 40}}, 1},
 };
 
-INSTANTIATE_TEST_SUITE_P(Chains, Fuse, ::testing::ValuesIn(kChains), [](const auto& info) { return info.param.name; });
+INSTANTIATE_TEST_SUITE_P(Chains, Fuse, ::testing::ValuesIn(kChains),
+                         [](const auto& chain) { return chain.param.name; });
 
 }  // namespace
 }  // namespace openbpu::engine

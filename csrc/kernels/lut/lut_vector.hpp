@@ -12,7 +12,8 @@ void pack(const Lut8Params& p, std::uint8_t* packed) {
   for (std::int32_t i = 0; i < 256; ++i) packed[i] = static_cast<std::uint8_t>(p.table[i] ^ 0x80);
 }
 
-void run(const Lut8Params& p, const std::uint8_t* packed, std::uint8_t*, std::int32_t begin, std::int32_t end) {
+[[maybe_unused]] void run(const Lut8Params& p, const std::uint8_t* packed, std::uint8_t*, std::int32_t begin,
+                          std::int32_t end) {
   run_table(p, packed, begin, end);
 }
 
