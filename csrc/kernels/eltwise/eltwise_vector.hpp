@@ -30,8 +30,8 @@ OPENBPU_INLINE void for_each_pair(const Params& p, std::int32_t begin, std::int3
   }
 }
 
-OPENBPU_INLINE Vec::R load_operand(const std::uint8_t* b, std::int32_t step, std::int32_t at) {
-  return step ? Vec::load(b + at) : Vec::set8(*b);
+OPENBPU_INLINE Vec::R load_operand(const std::uint8_t* b, std::int32_t step, std::int32_t at, std::int32_t n) {
+  return step ? load_run(b + at, n - at) : Vec::set8(*b);
 }
 
 // Words of two byte vectors, interleaved: four registers of pairs (a, b) in the order that narrowing restores.
@@ -60,7 +60,7 @@ void run_add(const AddParams& p, const std::uint8_t*, std::uint8_t*, std::int32_
       p, begin, end,
       [&](const std::uint8_t* a, const std::uint8_t* b, std::int32_t step, std::uint8_t* out, std::int32_t n) {
         for (std::int32_t i = 0; i < n; i += Vec::kBytes) {
-          const Pairs w = interleave(Vec::load(a + i), load_operand(b, step, i));
+          const Pairs w = interleave(load_run(a + i, n - i), load_operand(b, step, i, n));
           const Vec::R y = narrow(one(w.p0), one(w.p1), one(w.p2), one(w.p3));
           store_run(out + i, ByteClamp::apply_to(clamp, y), n - i);
         }
@@ -81,7 +81,7 @@ void run_mul(const MulParams& p, const std::uint8_t*, std::uint8_t*, std::int32_
       p, begin, end,
       [&](const std::uint8_t* a, const std::uint8_t* b, std::int32_t step, std::uint8_t* out, std::int32_t n) {
         for (std::int32_t i = 0; i < n; i += Vec::kBytes) {
-          const Vec::R va = Vec::load(a + i), vb = load_operand(b, step, i);
+          const Vec::R va = load_run(a + i, n - i), vb = load_operand(b, step, i, n);
           const Vec::R a0 = Vec::sub16(Vec::low8(va, none), a_zero), a1 = Vec::sub16(Vec::high8(va, none), a_zero);
           const Vec::R b0 = Vec::sub16(Vec::low8(vb, none), b_zero), b1 = Vec::sub16(Vec::high8(vb, none), b_zero);
           const Vec::R y = narrow(product(Vec::low16(a0, none), Vec::low16(b0, none)),

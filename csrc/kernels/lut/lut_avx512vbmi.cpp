@@ -12,7 +12,7 @@ void run_vbmi(const Lut8Params& p, const std::uint8_t* table, std::uint8_t*, std
                 t3 = Vec::load(table + 192);
   for_each_run(p, p.in, begin, end, [&](const std::uint8_t* in, std::uint8_t* out, std::int32_t n) {
     for (std::int32_t i = 0; i < n; i += Vec::kBytes) {
-      const __m512i x = Vec::load(in + i);
+      const __m512i x = load_run(in + i, n - i);
       const __m512i low = _mm512_permutex2var_epi8(t0, x, t1), high = _mm512_permutex2var_epi8(t2, x, t3);
       store_run(out + i, _mm512_mask_blend_epi8(_mm512_movepi8_mask(x), low, high), n - i);
     }

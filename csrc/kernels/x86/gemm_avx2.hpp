@@ -13,39 +13,13 @@
 // that is all 16 registers. 16 channels are one line of the canonical weights.
 #pragma once
 
-#include "kernels/kernel.hpp"
+#include "kernels/x86/gemm.hpp"
 
 namespace openbpu::kernels::avx2 {
 
-struct GemmChannels {
-  std::int32_t count;  // 1..16; the rest of the arrays is unspecified
-  std::int32_t B[16];
-  std::int16_t m[16];
-  std::uint8_t s[16];
-};
-
-// Where the blocks come from.
-struct GemmSource {
-  const void* params;
-  std::int32_t blocks, steps;
-  std::int32_t L;
-  std::int32_t parts;  // of equal length, into which steps are cut; gemm_run() may leave out some
-  std::uint8_t pad;    // what all inputs of a part that is left out are taken for
-  // Writes the weights i8[16][4] of a step and returns the offset in bytes of its four inputs from the pixel.
-  std::int32_t (*step)(const void* params, std::int32_t block, std::int32_t step, std::int8_t* cell);
-  GemmChannels (*channels)(const void* params, std::int32_t block);
-};
-
-// lines * pixels outputs of 16 channels: output pixel x of line l is made of the bytes from
-// in + l * in_line + x * in_pixel.
-struct GemmLines {
-  const std::uint8_t* in;
-  std::int64_t in_line, in_pixel;
-  std::uint8_t* out;
-  std::int64_t out_line, out_pixel;
-  std::int32_t lines, pixels;
-  std::int32_t first_part, end_part;
-};
+using GemmChannels = x86::GemmChannels<16>;
+using GemmSource = x86::GemmSource<16>;
+using x86::GemmLines;
 
 // Bytes that gemm_pack() writes.
 std::size_t gemm_packed_bytes(const GemmSource& source);

@@ -12,41 +12,15 @@
 //   32: channel 8 l + 4 q + j (vpackssdw, vpmovswb); 16: channel = lane (vpmovsdw, vpmovswb); 48 is 32 and 16
 #pragma once
 
-#include "kernels/kernel.hpp"
+#include "kernels/x86/gemm.hpp"
 
 namespace openbpu::kernels::avx512 {
 
 constexpr std::int32_t kBlock = 64;
 
-struct GemmChannels {
-  std::int32_t count;  // 1..64; the rest of the arrays is unspecified
-  std::int32_t B[kBlock];
-  std::int16_t m[kBlock];
-  std::uint8_t s[kBlock];
-};
-
-// Where the blocks come from.
-struct GemmSource {
-  const void* params;
-  std::int32_t blocks, steps;
-  std::int32_t L;
-  std::int32_t parts;  // of equal length, into which steps are cut; gemm_run() may leave out some
-  std::uint8_t pad;    // what all inputs of a part that is left out are taken for
-  // Writes the weights i8[64][4] of a step (zero beyond the block's channels) and returns the offset in bytes of its
-  // four inputs from the pixel.
-  std::int32_t (*step)(const void* params, std::int32_t block, std::int32_t step, std::int8_t* cell);
-  GemmChannels (*channels)(const void* params, std::int32_t block);
-};
-
-// lines * pixels outputs: output pixel x of line l is made of the bytes from in + l * in_line + x * in_pixel.
-struct GemmLines {
-  const std::uint8_t* in;
-  std::int64_t in_line, in_pixel;
-  std::uint8_t* out;
-  std::int64_t out_line, out_pixel;
-  std::int32_t lines, pixels;
-  std::int32_t first_part, end_part;
-};
+using GemmChannels = x86::GemmChannels<kBlock>;
+using GemmSource = x86::GemmSource<kBlock>;
+using x86::GemmLines;
 
 // Bytes of all packed blocks.
 std::size_t gemm_packed_bytes(const GemmSource& source);

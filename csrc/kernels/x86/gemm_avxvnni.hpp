@@ -6,13 +6,13 @@
 // ten accumulators.
 #pragma once
 
-#include "kernels/x86/gemm_avx2.hpp"
+#include "kernels/x86/gemm.hpp"
 
 namespace openbpu::kernels::avxvnni {
 
-using avx2::GemmChannels;
-using avx2::GemmLines;
-using avx2::GemmSource;
+using GemmChannels = x86::GemmChannels<16>;
+using GemmSource = x86::GemmSource<16>;
+using x86::GemmLines;
 
 std::size_t gemm_packed_bytes(const GemmSource& source);
 

@@ -24,7 +24,8 @@ OPENBPU_INLINE void run_table(const Params& p, const std::uint8_t* table, std::i
   Vec::R tables[16];
   for (std::int32_t k = 0; k < 16; ++k) tables[k] = Vec::table16(table + 16 * k);
   for_each_run(p, p.in, begin, end, [&](const std::uint8_t* in, std::uint8_t* out, std::int32_t n) {
-    for (std::int32_t i = 0; i < n; i += Vec::kBytes) store_run(out + i, look_up(Vec::load(in + i), tables), n - i);
+    for (std::int32_t i = 0; i < n; i += Vec::kBytes)
+      store_run(out + i, look_up(load_run(in + i, n - i), tables), n - i);
   });
 }
 

@@ -16,6 +16,17 @@ struct Vec {
 
   OPENBPU_INLINE R load(const void* p) { return _mm256_loadu_si256(static_cast<const R*>(p)); }
   OPENBPU_INLINE void store(void* p, R v) { _mm256_storeu_si256(static_cast<R*>(p), v); }
+  // The first n bytes, 0 < n < kBytes; no other byte of memory is touched, what is not loaded is 0.
+  OPENBPU_INLINE R load_first(const void* p, std::int32_t n) {
+    alignas(32) std::uint8_t bytes[kBytes] = {};
+    __builtin_memcpy(bytes, p, static_cast<std::size_t>(n));
+    return load(bytes);
+  }
+  OPENBPU_INLINE void store_first(void* p, R v, std::int32_t n) {
+    alignas(32) std::uint8_t bytes[kBytes];
+    store(bytes, v);
+    __builtin_memcpy(p, bytes, static_cast<std::size_t>(n));
+  }
   OPENBPU_INLINE R zero() { return _mm256_setzero_si256(); }
   OPENBPU_INLINE R set8(std::int32_t v) { return _mm256_set1_epi8(static_cast<char>(v)); }
   OPENBPU_INLINE R set16(std::int32_t v) { return _mm256_set1_epi16(static_cast<std::int16_t>(v)); }

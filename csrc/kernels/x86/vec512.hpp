@@ -16,6 +16,10 @@ struct Vec {
 
   OPENBPU_INLINE R load(const void* p) { return _mm512_loadu_si512(p); }
   OPENBPU_INLINE void store(void* p, R v) { _mm512_storeu_si512(p, v); }
+  // The first n bytes, 0 < n < kBytes; no other byte of memory is touched, what is not loaded is 0.
+  OPENBPU_INLINE __mmask64 first(std::int32_t n) { return ~std::uint64_t{0} >> (kBytes - n); }
+  OPENBPU_INLINE R load_first(const void* p, std::int32_t n) { return _mm512_maskz_loadu_epi8(first(n), p); }
+  OPENBPU_INLINE void store_first(void* p, R v, std::int32_t n) { _mm512_mask_storeu_epi8(p, first(n), v); }
   OPENBPU_INLINE R zero() { return _mm512_setzero_si512(); }
   OPENBPU_INLINE R set8(std::int32_t v) { return _mm512_set1_epi8(static_cast<char>(v)); }
   OPENBPU_INLINE R set16(std::int32_t v) { return _mm512_set1_epi16(static_cast<std::int16_t>(v)); }

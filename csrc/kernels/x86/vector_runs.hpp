@@ -18,15 +18,18 @@ bool stored_unsigned(const Params& p) {
   return p.flip == 0x80;
 }
 
-// Stores the first n bytes of v, 0 < n <= kBytes.
+// The vector at `in` of which n bytes, n > 0, belong to the run. No byte behind them is read: when operators follow one
+// another unit by unit, another thread may be writing it.
+OPENBPU_INLINE Vec::R load_run(const std::uint8_t* in, std::int32_t n) {
+  return n >= Vec::kBytes ? Vec::load(in) : Vec::load_first(in, n);
+}
+
+// Stores the first n bytes of v, n > 0.
 OPENBPU_INLINE void store_run(std::uint8_t* out, Vec::R v, std::int32_t n) {
-  if (n >= Vec::kBytes) {
+  if (n >= Vec::kBytes)
     Vec::store(out, v);
-    return;
-  }
-  alignas(64) std::uint8_t bytes[Vec::kBytes];
-  Vec::store(bytes, v);
-  __builtin_memcpy(out, bytes, static_cast<std::size_t>(n));
+  else
+    Vec::store_first(out, v, n);
 }
 
 // Clamped int8 values as stored.
