@@ -5,6 +5,9 @@
 #if defined(__x86_64__)
 #include <cpuid.h>
 #include <immintrin.h>
+#elif defined(__aarch64__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
 #endif
 
 namespace openbpu::engine {
@@ -50,6 +53,21 @@ Span<const kernels::Isa> under_avx512() {
 }
 constexpr kernels::Isa kUnderAvxVnni[] = {kernels::Isa::AvxVnni, kernels::Isa::Avx2, kernels::Isa::Scalar};
 constexpr kernels::Isa kUnderAvx2[] = {kernels::Isa::Avx2, kernels::Isa::Scalar};
+#elif defined(__aarch64__)
+// NEON belongs to every processor of 64 bits; the system tells of the rest.
+bool host_has_dot() { return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0; }
+bool host_has_i8mm() {
+#ifdef OPENBPU_HAS_NEONI8MM
+  return host_has_dot() && (getauxval(AT_HWCAP2) & HWCAP2_I8MM) != 0;
+#else
+  return false;
+#endif
+}
+
+constexpr kernels::Isa kUnderNeonI8mm[] = {kernels::Isa::NeonI8mm, kernels::Isa::NeonDot, kernels::Isa::Neon,
+                                           kernels::Isa::Scalar};
+constexpr kernels::Isa kUnderNeonDot[] = {kernels::Isa::NeonDot, kernels::Isa::Neon, kernels::Isa::Scalar};
+constexpr kernels::Isa kUnderNeon[] = {kernels::Isa::Neon, kernels::Isa::Scalar};
 #endif
 
 constexpr kernels::Isa kUnderScalar[] = {kernels::Isa::Scalar};
@@ -62,6 +80,10 @@ Span<const IsaInfo> isa_table() {
       {"avx512vnni", kernels::Isa::Avx512Vnni, [] { return host().avx512vnni; }, 0x80, 120, 12, under_avx512()},
       {"avxvnni", kernels::Isa::AvxVnni, [] { return host().avxvnni; }, 0x80, 80, 10, kUnderAvxVnni},
       {"avx2", kernels::Isa::Avx2, [] { return host().avx2; }, 0x80, 40, 10, kUnderAvx2},
+#elif defined(__aarch64__)
+      {"neoni8mm", kernels::Isa::NeonI8mm, host_has_i8mm, 0, 80, 8, kUnderNeonI8mm},
+      {"neondot", kernels::Isa::NeonDot, host_has_dot, 0, 40, 8, kUnderNeonDot},
+      {"neon", kernels::Isa::Neon, [] { return true; }, 0, 10, 5, kUnderNeon},
 #endif
       {"scalar", kernels::Isa::Scalar, [] { return true; }, 0, 0.5, 0.5, kUnderScalar},
   };
@@ -101,6 +123,10 @@ std::vector<std::string> host_features() {
   if (host().avxvnni) features.emplace_back("avxvnni");
   if (host().avx512vnni) features.emplace_back("avx512vnni");
   if (host().avx512vbmi) features.emplace_back("avx512vbmi");
+#elif defined(__aarch64__)
+  features.emplace_back("neon");
+  if (host_has_dot()) features.emplace_back("neondot");
+  if (host_has_i8mm()) features.emplace_back("neoni8mm");
 #endif
   return features;
 }

@@ -4,18 +4,7 @@
 namespace openbpu::kernels {
 namespace {
 
-struct Core {
-  static constexpr std::int32_t kBlock = 16, kUnitPixels = 64, kMaxL = 15;
-  static constexpr std::int64_t kUnitProducts = 1 << 21;  // about 25 us
-  using Channels = avx2::GemmChannels;
-  using Source = avx2::GemmSource;
-  using Lines = avx2::GemmLines;
-  static constexpr auto packed_bytes = avx2::gemm_packed_bytes;
-  static constexpr auto pack = avx2::gemm_pack;
-  static constexpr auto run = avx2::gemm_run;
-};
-
-using Ways = ConvWays<Core>;
+using Ways = ConvWays<avx2::GemmCore>;
 
 }  // namespace
 

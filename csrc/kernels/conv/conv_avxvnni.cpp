@@ -4,18 +4,7 @@
 namespace openbpu::kernels {
 namespace {
 
-struct Core {
-  static constexpr std::int32_t kBlock = 16, kUnitPixels = 96, kMaxL = 15;
-  static constexpr std::int64_t kUnitProducts = 1 << 21;  // about 12 us
-  using Channels = avxvnni::GemmChannels;
-  using Source = avxvnni::GemmSource;
-  using Lines = avxvnni::GemmLines;
-  static constexpr auto packed_bytes = avxvnni::gemm_packed_bytes;
-  static constexpr auto pack = avxvnni::gemm_pack;
-  static constexpr auto run = avxvnni::gemm_run;
-};
-
-using Ways = ConvWays<Core>;
+using Ways = ConvWays<avxvnni::GemmCore>;
 
 }  // namespace
 

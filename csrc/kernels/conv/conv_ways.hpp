@@ -1,26 +1,17 @@
-// Three ways to the matrix core of an x86 ISA (x86/gemm_*.hpp), none of which materialises im2col:
+// Three ways to the matrix core of an ISA (gemm.hpp), none of which materialises im2col:
 //   direct  one tap, no padding: pixels are read where they lie
 //   window  the input rows of a few output rows are copied with their padding; a tap is an offset in the copy
 //   row     few channels: the same copy, but the kernel columns of a row lie side by side in it and make one run, so
 //           that their bytes are rounded up to 4 once per kernel row instead of once per tap
 #pragma once
 
-#include <immintrin.h>
-
+#include "kernels/arithmetic.hpp"
 #include "kernels/canonical_weights.hpp"
 #include "kernels/conv/conv_rows.hpp"
 #include "kernels/padding.hpp"
-#include "kernels/x86/arithmetic.hpp"
 
 namespace openbpu::kernels {
 namespace {
-
-using x86::align64;
-using x86::ceil_div;
-using x86::max;
-using x86::max64;
-using x86::min;
-using x86::min64;
 
 // Shorter kernel rows are not left out where they lie in the padding: it would not pay.
 constexpr std::int32_t kPartSteps = 16;
@@ -28,7 +19,7 @@ constexpr std::int32_t kPartSteps = 16;
 // Small layers are cut into this many units if they have as many times kSharedPixels pixels, or as many blocks.
 constexpr std::int32_t kSharedUnits = 4, kSharedPixels = 24;
 
-// Core is the matrix core of an ISA: kBlock output channels per block, kUnitPixels for which weights are read once,
+// Core is the GemmCore of an ISA: kFlip, kBlock output channels per block, kUnitPixels for which weights are read once,
 // kUnitProducts of work that is worth a unit, kMaxL, and the types and functions of its header.
 template <class Core>
 struct ConvWays {
@@ -189,7 +180,7 @@ struct ConvWays {
   }
 
   static bool accepts(const ConvParams& p) {
-    return p.flip == 0x80 && p.in.sc == 1 && p.out.sc == 1 && p.rq.L <= Core::kMaxL;
+    return p.flip == Core::kFlip && p.in.sc == 1 && p.out.sc == 1 && p.rq.L <= Core::kMaxL;
   }
 
   static Plan plan(const ConvParams& p) {

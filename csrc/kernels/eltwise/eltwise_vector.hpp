@@ -1,4 +1,4 @@
-// ADD, SUB and MUL on one vector register after another; included by the file of each x86 ISA, which supplies Vec.
+// ADD, SUB and MUL on one vector register after another; included by the file of each ISA, which supplies Vec.
 //
 // Bytes hold value + 128. ADD: both operands as pairs of words, one multiply-add per pair: a * ma + b * mb + C', with
 // C' = C - 128 * (ma + mb). MUL: |p * m| < 2^31 (docs/numerics.md), and the rounding shift is split,
@@ -6,7 +6,7 @@
 #pragma once
 
 #include "kernels/eltwise/eltwise_rows.hpp"
-#include "kernels/x86/vector_runs.hpp"
+#include "kernels/vector_runs.hpp"
 
 namespace openbpu::kernels {
 namespace {

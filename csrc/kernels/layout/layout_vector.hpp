@@ -1,8 +1,8 @@
-// COPY of contiguous channels, with the change of storage for bytes; included by the file of each x86 ISA.
+// COPY of contiguous channels, with the change of storage for bytes; included by the file of each ISA.
 #pragma once
 
 #include "kernels/layout/layout_rows.hpp"
-#include "kernels/x86/vector_runs.hpp"
+#include "kernels/vector_runs.hpp"
 
 namespace openbpu::kernels {
 namespace {

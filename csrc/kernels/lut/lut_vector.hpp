@@ -1,7 +1,7 @@
 #pragma once
 
 #include "kernels/lut/lut_rows.hpp"
-#include "kernels/x86/table_vector.hpp"
+#include "kernels/table_vector.hpp"
 
 namespace openbpu::kernels {
 namespace {

@@ -1,8 +1,8 @@
-// MAXPOOL and AVGPOOL, vectors of channels; included by the file of each x86 ISA, which supplies Vec.
+// MAXPOOL and AVGPOOL, vectors of channels; included by the file of each ISA, which supplies Vec.
 #pragma once
 
 #include "kernels/pool/pool_rows.hpp"
-#include "kernels/x86/vector_runs.hpp"
+#include "kernels/vector_runs.hpp"
 
 namespace openbpu::kernels {
 namespace {
@@ -15,7 +15,7 @@ struct Reach {
 OPENBPU_INLINE Reach reach_of(std::int32_t o, std::int32_t stride, std::int32_t pad, std::int32_t dilation,
                               std::int32_t kernel, std::int32_t extent) {
   const std::int32_t origin = o * stride - pad;
-  const std::int32_t first = origin < 0 ? x86::ceil_div(-origin, dilation) : 0;
+  const std::int32_t first = origin < 0 ? ceil_div(-origin, dilation) : 0;
   const std::int32_t inside = origin < extent ? (extent - 1 - origin) / dilation + 1 : 0;
   return {origin, first, inside < kernel ? inside : kernel};
 }
@@ -37,7 +37,7 @@ OPENBPU_INLINE void for_each_window(const Params& p, std::int32_t begin, std::in
       const Reach x = reach_of(ox, g.stride_w, g.pad_left, g.dilation_w, g.kernel_w, p.in.w);
       const Window window{p.in.data + n * p.in.sn + (y.origin + y.first * g.dilation_h) * p.in.sh +
                               (x.origin + x.first * g.dilation_w) * p.in.sw,
-                          x86::max(y.last - y.first, 0), x86::max(x.last - x.first, 0), g.dilation_h * p.in.sh,
+                          max(y.last - y.first, 0), max(x.last - x.first, 0), g.dilation_h * p.in.sh,
                           g.dilation_w * p.in.sw};
       op(window, p.out.data + n * p.out.sn + oy * p.out.sh + ox * p.out.sw);
     }

@@ -1,11 +1,11 @@
-// QUANTIZE and DEQUANTIZE with the change of layout; included by the file of each x86 ISA, which supplies Vec.
+// QUANTIZE and DEQUANTIZE with the change of layout; included by the file of each ISA, which supplies Vec.
 //
 // Clamping before rounding is the same as after it, because the limits are integers, and keeps the conversion to int32
 // in range. Division is IEEE division; conversion rounds half to even.
 #pragma once
 
 #include "kernels/quantize/quantize_rows.hpp"
-#include "kernels/x86/vector_runs.hpp"
+#include "kernels/vector_runs.hpp"
 
 namespace openbpu::kernels {
 namespace {
@@ -64,7 +64,7 @@ OPENBPU_INLINE void quantise_rgb(const Quantiser& q, const std::uint8_t* in, std
 }
 
 Plan plan_quantize(const QuantizeParams& p) {
-  return {0, x86::align64(static_cast<std::size_t>(p.out.w) + 64), p.out.n * p.out.h};
+  return {0, align64(static_cast<std::size_t>(p.out.w) + 64), p.out.n * p.out.h};
 }
 
 void run_quantize(const QuantizeParams& p, const std::uint8_t*, std::uint8_t* scratch, std::int32_t begin,
@@ -135,9 +135,9 @@ OPENBPU_INLINE void dequantise_planes(const Dequantiser& d, const View& in, cons
                                       std::int32_t planes, std::uint8_t* to, std::int64_t plane) {
   alignas(64) std::uint8_t bytes[256];
   for (std::int32_t x = 0; x < in.w; x += 16) {
-    const std::int32_t pixels = x86::min(16, in.w - x);
+    const std::int32_t pixels = min(16, in.w - x);
     const std::uint8_t* at[16];
-    for (std::int32_t i = 0; i < 16; ++i) at[i] = from + (x + x86::min(i, pixels - 1)) * in.sw;
+    for (std::int32_t i = 0; i < 16; ++i) at[i] = from + (x + min(i, pixels - 1)) * in.sw;
     transpose16(at, bytes);
     for (std::int32_t j = 0; j < planes; ++j)
       for (std::int32_t i = 0; i < pixels; i += Vec::kWords)
@@ -149,7 +149,7 @@ bool to_planes(const QuantizeParams& p) { return p.out.sc != 4; }
 
 // Plane by plane, because planes lie in pages of their own: a unit is a row of one group of planes, or of all channels.
 Plan plan_dequantize(const QuantizeParams& p) {
-  const std::int32_t groups = to_planes(p) ? x86::ceil_div(p.out.c, kPlanes) : 1;
+  const std::int32_t groups = to_planes(p) ? ceil_div(p.out.c, kPlanes) : 1;
   return {0, 0, p.out.n * groups * p.out.h};
 }
 
@@ -163,7 +163,7 @@ void run_dequantize(const QuantizeParams& p, const std::uint8_t*, std::uint8_t*,
     const std::uint8_t* in = p.in.data + n * p.in.sn + y * p.in.sh;
     std::uint8_t* out = p.out.data + n * p.out.sn + y * p.out.sh;
     if (to_planes(p)) {
-      dequantise_planes(d, p.in, in + c, x86::min(kPlanes, p.in.c - c), out + c * p.out.sc, p.out.sc);
+      dequantise_planes(d, p.in, in + c, min(kPlanes, p.in.c - c), out + c * p.out.sc, p.out.sc);
       continue;
     }
     for (std::int32_t x = 0; x < pixels; ++x)

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "kernels/rescale/rescale_rows.hpp"
-#include "kernels/x86/table_vector.hpp"
+#include "kernels/table_vector.hpp"
 
 namespace openbpu::kernels {
 namespace {

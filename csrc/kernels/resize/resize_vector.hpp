@@ -1,8 +1,8 @@
-// RESIZE_NN and RESIZE_BILIN, vectors of channels; included by the file of each x86 ISA, which supplies Vec.
+// RESIZE_NN and RESIZE_BILIN, vectors of channels; included by the file of each ISA, which supplies Vec.
 #pragma once
 
 #include "kernels/resize/resize_rows.hpp"
-#include "kernels/x86/vector_runs.hpp"
+#include "kernels/vector_runs.hpp"
 
 namespace openbpu::kernels {
 namespace {

@@ -1,11 +1,11 @@
-// SOFTMAX with gathered exponentials; included by the file of each x86 ISA, which supplies Vec.
+// SOFTMAX with gathered exponentials; included by the file of each ISA, which supplies Vec.
 //
 // The table is widened to 32 bits when the engine is made, so that a gather reads whole entries. With C < 2^46 the row
 // factor R fits 31 bits, and E * R is one 32 x 32 bit product.
 #pragma once
 
 #include "kernels/softmax/softmax_rows.hpp"
-#include "kernels/x86/vector_runs.hpp"
+#include "kernels/vector_runs.hpp"
 
 namespace openbpu::kernels {
 namespace {
@@ -64,7 +64,7 @@ void run_pixel(const SoftmaxParams& p, const std::uint32_t* table, const std::ui
     y = Vec::add32(Vec::min32(Vec::max32(y, lo), hi), offset);
     std::uint8_t bytes[Vec::kWords];
     Vec::store_low_bytes(bytes, y);
-    __builtin_memcpy(out + i, bytes, static_cast<std::size_t>(x86::min(Vec::kWords, n - i)));
+    __builtin_memcpy(out + i, bytes, static_cast<std::size_t>(min(Vec::kWords, n - i)));
   }
 }
 

@@ -12,14 +12,9 @@
 
 #include <immintrin.h>
 
-#include "kernels/x86/arithmetic.hpp"
+#include "kernels/arithmetic.hpp"
 
 namespace openbpu::kernels::avx2 {
-
-using x86::align64;
-using x86::ceil_div;
-using x86::max;
-using x86::min;
 
 OPENBPU_INLINE __m256i load(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
 OPENBPU_INLINE void store(void* p, __m256i v) { _mm256_storeu_si256(static_cast<__m256i*>(p), v); }

@@ -6,14 +6,9 @@
 
 #include <immintrin.h>
 
-#include "kernels/x86/arithmetic.hpp"
+#include "kernels/arithmetic.hpp"
 
 namespace openbpu::kernels::avx512 {
-
-using x86::align64;
-using x86::ceil_div;
-using x86::max;
-using x86::min;
 
 OPENBPU_INLINE __m512i load(const void* p) { return _mm512_loadu_si512(p); }
 

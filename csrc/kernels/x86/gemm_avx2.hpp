@@ -13,13 +13,13 @@
 // that is all 16 registers. 16 channels are one line of the canonical weights.
 #pragma once
 
-#include "kernels/x86/gemm.hpp"
+#include "kernels/gemm.hpp"
 
 namespace openbpu::kernels::avx2 {
 
-using GemmChannels = x86::GemmChannels<16>;
-using GemmSource = x86::GemmSource<16>;
-using x86::GemmLines;
+using GemmChannels = kernels::GemmChannels<16>;
+using GemmSource = kernels::GemmSource<16>;
+using kernels::GemmLines;
 
 // Bytes that gemm_pack() writes.
 std::size_t gemm_packed_bytes(const GemmSource& source);
@@ -28,5 +28,18 @@ void gemm_pack(const GemmSource& source, std::uint8_t* packed);
 
 // Computes one block for all lines; writes its 1..16 channels from lines.out on.
 void gemm_run(const std::uint8_t* packed, std::int32_t block, const GemmLines& lines, const Rq8& rq);
+
+// The core as conv/conv_ways.hpp takes it.
+struct GemmCore {
+  static constexpr std::uint8_t kFlip = 0x80;
+  static constexpr std::int32_t kBlock = 16, kUnitPixels = 64, kMaxL = 15;
+  static constexpr std::int64_t kUnitProducts = 1 << 21;  // about 25 us
+  using Channels = GemmChannels;
+  using Source = GemmSource;
+  using Lines = GemmLines;
+  static constexpr auto packed_bytes = gemm_packed_bytes;
+  static constexpr auto pack = gemm_pack;
+  static constexpr auto run = gemm_run;
+};
 
 }  // namespace openbpu::kernels::avx2

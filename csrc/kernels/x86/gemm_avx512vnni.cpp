@@ -1,7 +1,7 @@
 #include "kernels/x86/gemm_avx512vnni.hpp"
 
+#include "kernels/pixels.hpp"
 #include "kernels/x86/avx512.hpp"
-#include "kernels/x86/pixels.hpp"
 
 namespace openbpu::kernels::avx512 {
 namespace {
@@ -164,7 +164,7 @@ OPENBPU_INLINE void store1(std::uint8_t* const* out, Acc a, Acc b, Acc c, Acc d,
 OPENBPU_INLINE void prefetch(const std::int8_t* p) { _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T1); }
 
 template <int P, int D>
-void tile64(const Context& k, const x86::Pixels<6>& pixels) {
+void tile64(const Context& k, const kernels::Pixels<6>& pixels) {
   const Block& b = k.block;
   const Acc s0 = start(k, 0), s1 = start(k, 1), s2 = start(k, 2), s3 = start(k, 3);
 #define OPENBPU_DECLARE(i)                               \
@@ -203,7 +203,7 @@ void tile64(const Context& k, const x86::Pixels<6>& pixels) {
 
 // One pixel and 64 channels: three sums per vector, because four alone would wait for one another.
 template <int D>
-void single64(const Context& k, const x86::Pixels<6>& pixels) {
+void single64(const Context& k, const kernels::Pixels<6>& pixels) {
   const Block& b = k.block;
   const std::uint8_t* in = pixels.in[0];
   const std::int8_t* w = k.weights;
@@ -234,7 +234,7 @@ void single64(const Context& k, const x86::Pixels<6>& pixels) {
 }
 
 template <int P, int D>
-void tile48(const Context& k, const x86::Pixels<8>& pixels) {
+void tile48(const Context& k, const kernels::Pixels<8>& pixels) {
   const Block& b = k.block;
   const Acc s0 = start(k, 0), s1 = start(k, 1), s2 = start(k, 2);
 #define OPENBPU_DECLARE(i)                               \
@@ -348,7 +348,7 @@ void tile16(const Context& k, const std::uint8_t* in, std::int64_t pixel, std::u
 }
 
 template <int Most>
-using Tile = void (*)(const Context&, const x86::Pixels<Most>&);
+using Tile = void (*)(const Context&, const kernels::Pixels<Most>&);
 using LineTile = void (*)(const Context&, const std::uint8_t*, std::int64_t, std::uint8_t*, std::int64_t);
 
 // Tiles by number of pixels.
@@ -370,7 +370,7 @@ constexpr LineTile kTile16[13] = {nullptr,       tile16<1, D>,  tile16<2, D>, ti
 // Tiles over all lines as one sequence of pixels. `next` is the next block's weights or, without one, this block's.
 template <int Most>
 void run_pixels(Context context, const Tile<Most>* tile, const GemmLines& lines, const std::int8_t* next) {
-  x86::for_each_tile<Most>(lines, [&](std::int32_t index, std::int32_t count, const x86::Pixels<Most>& pixels) {
+  for_each_tile<Most>(lines, [&](std::int32_t index, std::int32_t count, const kernels::Pixels<Most>& pixels) {
     context.next = next + std::int64_t{index % 4} * context.steps * 64;
     tile[count](context, pixels);
   });
@@ -380,7 +380,7 @@ void run_line(const Context& context, const LineTile* tile, const std::uint8_t* 
               const GemmLines& lines) {
   const std::int32_t tiles = ceil_div(lines.pixels, 12);
   for (std::int32_t index = 0; index < tiles; ++index) {
-    const std::int32_t count = x86::share(lines.pixels, tiles, index);
+    const std::int32_t count = share(lines.pixels, tiles, index);
     tile[count](context, in, lines.in_pixel, out, lines.out_pixel);
     in += count * lines.in_pixel;
     out += count * lines.out_pixel;

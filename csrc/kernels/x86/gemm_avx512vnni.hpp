@@ -12,15 +12,16 @@
 //   32: channel 8 l + 4 q + j (vpackssdw, vpmovswb); 16: channel = lane (vpmovsdw, vpmovswb); 48 is 32 and 16
 #pragma once
 
-#include "kernels/x86/gemm.hpp"
+#include "kernels/gemm.hpp"
+#include "kernels/x86/avx512.hpp"
 
 namespace openbpu::kernels::avx512 {
 
 constexpr std::int32_t kBlock = 64;
 
-using GemmChannels = x86::GemmChannels<kBlock>;
-using GemmSource = x86::GemmSource<kBlock>;
-using x86::GemmLines;
+using GemmChannels = kernels::GemmChannels<kBlock>;
+using GemmSource = kernels::GemmSource<kBlock>;
+using kernels::GemmLines;
 
 // Bytes of all packed blocks.
 std::size_t gemm_packed_bytes(const GemmSource& source);
@@ -29,5 +30,18 @@ void gemm_pack(const GemmSource& source, std::uint8_t* packed);
 
 // Computes one block for all lines; writes its 1..64 channels from lines.out on.
 void gemm_run(const std::uint8_t* packed, std::int32_t block, const GemmLines& lines, const Rq8& rq);
+
+// The core as conv/conv_ways.hpp takes it.
+struct GemmCore {
+  static constexpr std::uint8_t kFlip = 0x80;
+  static constexpr std::int32_t kBlock = avx512::kBlock, kUnitPixels = 192, kMaxL = kMaxDoublings;
+  static constexpr std::int64_t kUnitProducts = 1 << 22;  // about 15 us
+  using Channels = GemmChannels;
+  using Source = GemmSource;
+  using Lines = GemmLines;
+  static constexpr auto packed_bytes = gemm_packed_bytes;
+  static constexpr auto pack = gemm_pack;
+  static constexpr auto run = gemm_run;
+};
 
 }  // namespace openbpu::kernels::avx512

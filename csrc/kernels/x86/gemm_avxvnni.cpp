@@ -1,7 +1,7 @@
 #include "kernels/x86/gemm_avxvnni.hpp"
 
+#include "kernels/pixels.hpp"
 #include "kernels/x86/avx2.hpp"
-#include "kernels/x86/pixels.hpp"
 
 namespace openbpu::kernels::avxvnni {
 namespace {
@@ -9,7 +9,7 @@ namespace {
 using namespace avx2;
 
 constexpr std::int32_t kChannels = 16, kMostPixels = 6, kStepBytes = 64;
-using Pixels = x86::Pixels<kMostPixels>;
+using Pixels = kernels::Pixels<kMostPixels>;
 
 // A block as packed; behind it what each part adds where it is left out, i32[parts][16], the offsets i32[steps]
 // (rounded up to 64 bytes), then i8[2][8][4] per step. Vectors hold channels 0-3, 8-11 and 4-7, 12-15, which vpackssdw
@@ -199,7 +199,7 @@ void gemm_pack(const GemmSource& source, std::uint8_t* packed) {
 
 void gemm_run(const std::uint8_t* packed, std::int32_t block, const GemmLines& lines, const Rq8& rq) {
   const Job job = make_job(packed, block, lines, rq);
-  x86::for_each_tile<kMostPixels>(
+  for_each_tile<kMostPixels>(
       lines, [&](std::int32_t, std::int32_t count, const Pixels& pixels) { kTile[count](job, pixels); });
 }
 

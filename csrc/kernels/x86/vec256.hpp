@@ -3,7 +3,7 @@
 
 #include <immintrin.h>
 
-#include "kernels/x86/arithmetic.hpp"
+#include "kernels/arithmetic.hpp"
 
 namespace openbpu::kernels {
 namespace {

@@ -1,9 +1,9 @@
 // Lines of pixels cut into tiles of nearly equal size, which may run over the end of a line.
 #pragma once
 
-#include "kernels/x86/arithmetic.hpp"
+#include "kernels/arithmetic.hpp"
 
-namespace openbpu::kernels::x86 {
+namespace openbpu::kernels {
 
 template <int Most>
 struct Pixels {
@@ -17,7 +17,7 @@ OPENBPU_INLINE std::int32_t share(std::int32_t all, std::int32_t tiles, std::int
   return all / tiles + (index < all % tiles);
 }
 
-// Calls tile(index, count, pixels) over all lines as one sequence of pixels. Lines are those of x86/gemm_*.hpp.
+// Calls tile(index, count, pixels) over all lines as one sequence of pixels. Lines are those of gemm.hpp.
 template <int Most, class Lines, class Tile>
 OPENBPU_INLINE void for_each_tile(const Lines& lines, Tile tile) {
   const std::int32_t all = lines.lines * lines.pixels, tiles = ceil_div(all, Most);
@@ -45,4 +45,4 @@ OPENBPU_INLINE void for_each_tile(const Lines& lines, Tile tile) {
   }
 }
 
-}  // namespace openbpu::kernels::x86
+}  // namespace openbpu::kernels

@@ -2,7 +2,7 @@
 // range to 0x80 and above, where the shuffle gives zero.
 #pragma once
 
-#include "kernels/x86/vector_runs.hpp"
+#include "kernels/vector_runs.hpp"
 
 namespace openbpu::kernels {
 namespace {

@@ -1,11 +1,11 @@
-// What the x86 matrix cores are given: blocks of output channels, each a list of steps, and lines of pixels.
+// What the matrix cores are given: blocks of output channels, each a list of steps, and lines of pixels.
 //
 // A step is four input bytes at a fixed offset from the pixel, times i8[channels][4] weights.
 #pragma once
 
 #include "kernels/kernel.hpp"
 
-namespace openbpu::kernels::x86 {
+namespace openbpu::kernels {
 
 // Channels of a block.
 template <std::int32_t Most>
@@ -40,4 +40,4 @@ struct GemmLines {
   std::int32_t first_part, end_part;
 };
 
-}  // namespace openbpu::kernels::x86
+}  // namespace openbpu::kernels
