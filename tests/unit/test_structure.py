@@ -43,7 +43,8 @@ PYTHON_FLOORS = {
     "lower": _STAGE,
     "schedule": {*_STAGE, "target"},  # it emits through target
     "target": {*_STAGE, "_native"},
-    "runtime": {*_BASE, "_native"},
+    "runtime": {*_BASE, "_native", "__init__"},  # it tells the version
+    "hbm_runtime": {"runtime"},
     "zoo": {*_BASE, "samples"},
     "pipeline": {*_STAGE, "frontend", "ptq", "lower", "schedule", "target", "runtime"},
     "demo": {*_STAGE, "samples", "zoo", "pipeline", "runtime", "_native"},

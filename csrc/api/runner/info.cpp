@@ -1,0 +1,51 @@
+#include <cinttypes>
+#include <cstdio>
+
+#include "api/runner/model.hpp"
+#include "api/runner/perf.hpp"
+#include "api/runner/text.hpp"
+
+namespace openbpu::runner {
+namespace {
+
+std::string strides_text(const Tensor& tensor) {
+  std::uint64_t stride = isa::element_size(tensor.dtype);
+  std::string text;
+  for (std::size_t k = tensor.shape.size(); k-- > 0; stride *= tensor.shape[k])
+    text = std::to_string(stride) + (text.empty() ? "" : ",") + text;
+  return "(" + text + ")";
+}
+
+void print_tensor(const char* direction, std::size_t index, const Tensor& tensor) {
+  std::string extents;
+  for (const std::uint64_t extent : tensor.shape) extents += (extents.empty() ? "" : ",") + std::to_string(extent);
+  std::printf("%s[%zu]\n", direction, index);
+  std::printf("  name               %s\n", tensor.name.c_str());
+  std::printf("  valid shape        (%s)\n", extents.c_str());
+  std::printf("  aligned byte size  %" PRIu64 "\n", tensor.bytes());
+  std::printf("  stride             %s\n", strides_text(tensor).c_str());
+  std::printf("  tensor type        %s\n", dtype_name(tensor.dtype));
+  if (tensor.scale != 0)
+    std::printf("  quantisation       SCALE, scale %.9g, zero point %" PRId32 "\n", tensor.scale, tensor.zero_point);
+  else
+    std::printf("  quantisation       NONE\n");
+}
+
+}  // namespace
+
+Status model_info(const Options& options) {
+  const Result<std::vector<Model>> models = load_models(options);
+  if (!models.ok()) return models.status();
+  for (const Model& model : models.value()) {
+    std::printf("model              %s (%s)\n", model.name.c_str(), model.file.c_str());
+    std::printf("instructions       %" PRIu32 "\n", model.entry->instructions);
+    std::printf("MAC per frame      %" PRIu64 "\n", model.entry->macs);
+    std::printf("memory             DDR %" PRIu64 ", SRAM %" PRIu64 ", constants %zu bytes\n", model.entry->ddr_bytes,
+                model.entry->sram_bytes, model.program->constants().size());
+    for (std::size_t k = 0; k < model.inputs.size(); ++k) print_tensor("input", k, model.inputs[k]);
+    for (std::size_t k = 0; k < model.outputs.size(); ++k) print_tensor("output", k, model.outputs[k]);
+  }
+  return {};
+}
+
+}  // namespace openbpu::runner
