@@ -1,5 +1,5 @@
 // Walks element-wise operators as runs of contiguous bytes: whole rows where pixels lie dense, else pixel by pixel.
-// Needs Vec of vec256.hpp or vec512.hpp.
+// Needs Vec of x86/vec256.hpp, x86/vec512.hpp or arm/vec128.hpp.
 #pragma once
 
 #include "kernels/kernel.hpp"
@@ -14,8 +14,8 @@ Plan plan_rows(const Params& p) {
 }
 
 template <class Params>
-bool stored_unsigned(const Params& p) {
-  return p.flip == 0x80;
+bool stored_for_vec(const Params& p) {
+  return p.flip == Vec::kFlip;
 }
 
 // The vector at `in` of which n bytes, n > 0, belong to the run. No byte behind them is read: when operators follow one
@@ -32,12 +32,22 @@ OPENBPU_INLINE void store_run(std::uint8_t* out, Vec::R v, std::int32_t n) {
     Vec::store_first(out, v, n);
 }
 
+// Bytes of value + 128, or of the value, as stored.
+OPENBPU_INLINE Vec::R from_unsigned(Vec::R v) {
+  if constexpr (Vec::kFlip == 0x80) return v;
+  return Vec::xor_(v, Vec::set8(-128));
+}
+OPENBPU_INLINE Vec::R from_signed(Vec::R v) {
+  if constexpr (Vec::kFlip == 0) return v;
+  return Vec::xor_(v, Vec::set8(-128));
+}
+
 // Clamped int8 values as stored.
 struct ByteClamp {
   Vec::R lo, hi;
   ByteClamp(std::int32_t low, std::int32_t high) : lo(Vec::set8(low)), hi(Vec::set8(high)) {}
   OPENBPU_INLINE Vec::R apply_to(const ByteClamp& c, Vec::R v) {
-    return Vec::xor_(Vec::min8(Vec::max8(v, c.lo), c.hi), Vec::set8(-128));
+    return from_signed(Vec::min8(Vec::max8(v, c.lo), c.hi));
   }
 };
 

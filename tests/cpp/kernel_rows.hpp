@@ -34,11 +34,19 @@ bool host_runs(Isa isa) {
              __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
     case Isa::Avx512Vbmi:
       return host_runs(Isa::Avx512Vnni) && __builtin_cpu_supports("avx512vbmi");
+#elif defined(__aarch64__)
+    case Isa::Neon:
+    case Isa::NeonDot:
+    case Isa::NeonI8mm:
+      return engine::host_has(isa);
 #endif
     default:
       return false;
   }
 }
+
+// How the vector rows of this host hold int8.
+std::uint8_t host_flip() { return engine::isa_table()[0].flip; }
 
 class Random {
  public:

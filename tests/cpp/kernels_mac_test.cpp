@@ -130,7 +130,7 @@ void run_conv_case(Random& random, Rows<Params> rows, const Axis& y, const Axis&
   const Weights weights = Weights::conv(random, groups, co, y.kernel * x.kernel, ci);
   const Tables tables(random, groups * co, weights.bound);
   Params p{};
-  fill(random, memory, any_values(random), 0x80);
+  fill(random, memory, any_values(random), host_flip());
   in.view.data = memory.data();
   p.in = in.view;
   p.out = out.view;
@@ -139,7 +139,7 @@ void run_conv_case(Random& random, Rows<Params> rows, const Axis& y, const Axis&
   p.weights = weights.data.data();
   p.rq = tables.rq;
   p.in_zero = random.within(-128, 127);
-  p.flip = 0x80;
+  p.flip = host_flip();
   compare(rows, p, out.bytes, random);
 }
 
@@ -204,7 +204,7 @@ TEST_P(MacRows, DepthwiseConv) {
     const Bytes memory(in.bytes + kSlack);
     const Weights weights = Weights::depthwise(random, c, y.kernel * x.kernel);
     const Tables tables(random, c, weights.bound);
-    fill(random, memory, any_values(random), 0x80);
+    fill(random, memory, any_values(random), host_flip());
     in.view.data = memory.data();
     DwConvParams p{};
     p.in = in.view;
@@ -213,7 +213,7 @@ TEST_P(MacRows, DepthwiseConv) {
     p.weights = weights.data.data();
     p.rq = tables.rq;
     p.in_zero = random.within(-128, 127);
-    p.flip = 0x80;
+    p.flip = host_flip();
     compare(dwconv_rows(), p, out.bytes, random);
   }
 }
@@ -228,9 +228,9 @@ TEST_P(MacRows, MatMul) {
     const Bytes memory(in.bytes + kSlack);
     const Weights weights = Weights::conv(random, 1, columns, 1, k);
     const Tables tables(random, columns, weights.bound);
-    fill(random, memory, any_values(random), 0x80);
+    fill(random, memory, any_values(random), host_flip());
     in.view.data = memory.data();
-    compare(matmul_rows(), {in.view, out.view, weights.data.data(), tables.rq, 0x80}, out.bytes, random);
+    compare(matmul_rows(), {in.view, out.view, weights.data.data(), tables.rq, host_flip()}, out.bytes, random);
   }
 }
 
@@ -245,12 +245,12 @@ TEST_P(MacRows, DynamicMatMul) {
     Tensor b(random, n, 1, transpose_b ? columns : k, transpose_b ? k : columns);
     const Bytes a_memory(a.bytes + kSlack), b_memory(b.bytes + kSlack);
     const Tables tables(random, 1, std::int64_t{k} * 255 * 255);
-    fill(random, a_memory, any_values(random), 0x80);
-    fill(random, b_memory, any_values(random), 0x80);
+    fill(random, a_memory, any_values(random), host_flip());
+    fill(random, b_memory, any_values(random), host_flip());
     a.view.data = a_memory.data();
     b.view.data = b_memory.data();
     const int a_zero = random.within(-128, 127), b_zero = random.within(-128, 127);
-    compare(matmuld_rows(), {a.view, b.view, out.view, transpose_b, a_zero, b_zero, tables.rq, 0x80}, out.bytes,
+    compare(matmuld_rows(), {a.view, b.view, out.view, transpose_b, a_zero, b_zero, tables.rq, host_flip()}, out.bytes,
             random);
   }
 }

@@ -13,7 +13,7 @@
 namespace openbpu::kernels {
 namespace {
 
-constexpr std::uint8_t kFlip = 0x80;
+const std::uint8_t kFlip = host_flip();
 
 int channels(Random& random) { return random.pick({1, 2, 3, 7, 8, 15, 16, 17, 31, 32, 33, 48, 63, 64, 65, 100, 130}); }
 
@@ -178,7 +178,8 @@ TEST_P(VecRows, Copy) {
   const Bytes memory(in.bytes * static_cast<std::size_t>(size));  // no slack: the caller's memory
   fill(random, memory, Values::Any, 0);
   in.view.data = memory.data();
-  const CopyParams p{in.view, out.view, size, size == 1 ? random.one_in(2) ? kFlip : std::uint8_t{0} : std::uint8_t{0}};
+  const CopyParams p{in.view, out.view, size,
+                     size == 1 ? random.one_in(2) ? std::uint8_t{0x80} : std::uint8_t{0} : std::uint8_t{0}};
   compare(copy_rows(), p, out.bytes * static_cast<std::size_t>(size), random);
 }
 

@@ -24,15 +24,14 @@ bool wide(const Params& p) { return p.width >= 64; }
 bool even(const Params& p) { return p.width % 2 == 0; }
 
 constexpr kernels::Row<Params> kTable[] = {
-    {"op_wide", Isa::Avx512Vnni, wide, plan, nullptr, run},
-    {"op_neon", Isa::Neon, any, plan, nullptr, run},
-    {"op_even", Isa::Avx2, even, plan, nullptr, run},
+    {"op_wide", Isa::Avx512Vnni, wide, plan, nullptr, run}, {"op_dot", Isa::NeonDot, wide, plan, nullptr, run},
+    {"op_neon", Isa::Neon, even, plan, nullptr, run},       {"op_even", Isa::Avx2, even, plan, nullptr, run},
     {"op_scalar", Isa::Scalar, any, plan, nullptr, run},
 };
 
 Choice<Params> choose(int width, const char* isa_name) {
   for (const IsaInfo& isa : isa_table())
-    if (std::string(isa.name) == isa_name) return choose_row(Params{width}, kernels::Rows<Params>{kTable, 4}, isa);
+    if (std::string(isa.name) == isa_name) return choose_row(Params{width}, kernels::Rows<Params>{kTable, 5}, isa);
   return {nullptr, "no such ISA"};
 }
 
@@ -46,18 +45,24 @@ TEST(Selection, FirstRowThatMayRunAndTakesTheParameters) {
   EXPECT_EQ(choose(64, "avx512vnni").reason, "");
   EXPECT_EQ(choose(32, "avx512vnni").reason, "op_wide does not take these parameters");
   EXPECT_EQ(choose(3, "avx2").reason, "op_even does not take these parameters");
+#elif defined(__aarch64__)
+  EXPECT_STREQ(choose(64, "neondot").row->name, "op_dot");
+  EXPECT_STREQ(choose(64, "neoni8mm").row->name, "op_dot");
+  EXPECT_STREQ(choose(64, "neon").row->name, "op_neon");
+  EXPECT_STREQ(choose(32, "neondot").row->name, "op_neon");
+  EXPECT_STREQ(choose(3, "neondot").row->name, "op_scalar");
+  EXPECT_EQ(choose(32, "neondot").reason, "op_dot does not take these parameters");
+  EXPECT_EQ(choose(64, "neoni8mm").reason, "no row for neoni8mm");
 #endif
   EXPECT_STREQ(choose(64, "scalar").row->name, "op_scalar");
   EXPECT_EQ(choose(64, "scalar").reason, "");
 }
 
 TEST(Selection, ATableWithoutTheIsaSaysSo) {
-#if defined(__x86_64__)
   const IsaInfo& best = isa_table()[0];
-  const auto choice = choose_row(Params{1}, kernels::Rows<Params>{kTable + 3, 1}, best);
+  const auto choice = choose_row(Params{1}, kernels::Rows<Params>{kTable + 4, 1}, best);
   EXPECT_STREQ(choice.row->name, "op_scalar");
-  EXPECT_EQ(choice.reason, std::string("no row for ") + best.name);
-#endif
+  EXPECT_EQ(choice.reason, best.isa == Isa::Scalar ? "" : std::string("no row for ") + best.name);
   const IsaInfo& scalar = isa_table()[isa_table().size() - 1];
   EXPECT_EQ(choose_row(Params{1}, kernels::Rows<Params>{kTable, 1}, scalar).row, nullptr);
 }
@@ -92,6 +97,16 @@ TEST(Selection, FeaturesAgreeWithTheSystem) {
   const std::vector<std::string> core = {"avx2", "fma", "avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512_vnni"};
   if (has(core)) expected.emplace_back("avx512vnni");
   if (has(core) && has({"avx512vbmi"})) expected.emplace_back("avx512vbmi");
+  EXPECT_EQ(host_features(), expected);
+#elif defined(__aarch64__) && defined(__linux__)
+  // Linux lets programs read what it knows of the processor from the registers themselves.
+  std::uint64_t isar0, isar1;
+  __asm__("mrs %0, ID_AA64ISAR0_EL1" : "=r"(isar0));
+  __asm__("mrs %0, ID_AA64ISAR1_EL1" : "=r"(isar1));
+  std::vector<std::string> expected = {"neon"};
+  const bool dot = (isar0 >> 44 & 15) != 0;
+  if (dot) expected.emplace_back("neondot");
+  if (dot && (isar1 >> 52 & 15) != 0) expected.emplace_back("neoni8mm");
   EXPECT_EQ(host_features(), expected);
 #endif
 }

@@ -13,6 +13,15 @@ Rows<ConvParams> conv_rows() {
 #ifdef OPENBPU_HAS_AVX2
       kConvAvx2,
 #endif
+#ifdef OPENBPU_HAS_NEONI8MM
+      kConvNeonI8mm,
+#endif
+#ifdef OPENBPU_HAS_NEONDOT
+      kConvNeonDot,
+#endif
+#ifdef OPENBPU_HAS_NEON
+      kConvNeon,
+#endif
       kConvScalar,
   };
   return {rows, sizeof rows / sizeof rows[0]};

@@ -8,6 +8,9 @@ namespace openbpu::kernels {
 extern const Row<ConvParams> kConvAvx512Vnni;
 extern const Row<ConvParams> kConvAvxVnni;
 extern const Row<ConvParams> kConvAvx2;
+extern const Row<ConvParams> kConvNeonI8mm;
+extern const Row<ConvParams> kConvNeonDot;
+extern const Row<ConvParams> kConvNeon;
 extern const Row<ConvParams> kConvScalar;
 
 }  // namespace openbpu::kernels

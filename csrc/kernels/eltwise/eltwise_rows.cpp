@@ -10,6 +10,9 @@ Rows<AddParams> add_rows() {
 #ifdef OPENBPU_HAS_AVX2
       kAddAvx2,
 #endif
+#ifdef OPENBPU_HAS_NEON
+      kAddNeon,
+#endif
       kAddScalar,
   };
   return {rows, sizeof rows / sizeof rows[0]};
@@ -22,6 +25,9 @@ Rows<MulParams> mul_rows() {
 #endif
 #ifdef OPENBPU_HAS_AVX2
       kMulAvx2,
+#endif
+#ifdef OPENBPU_HAS_NEON
+      kMulNeon,
 #endif
       kMulScalar,
   };

@@ -10,6 +10,9 @@ Rows<CopyParams> copy_rows() {
 #ifdef OPENBPU_HAS_AVX2
       kCopyAvx2,
 #endif
+#ifdef OPENBPU_HAS_NEON
+      kCopyNeon,
+#endif
       kCopyScalar,
   };
   return {rows, sizeof rows / sizeof rows[0]};

@@ -7,6 +7,7 @@ namespace openbpu::kernels {
 
 extern const Row<CopyParams> kCopyAvx512Vnni;
 extern const Row<CopyParams> kCopyAvx2;
+extern const Row<CopyParams> kCopyNeon;
 extern const Row<CopyParams> kCopyScalar;
 extern const Row<FillParams> kFillScalar;
 

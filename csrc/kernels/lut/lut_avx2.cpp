@@ -5,6 +5,6 @@
 
 namespace openbpu::kernels {
 
-const Row<Lut8Params> kLut8Avx2{"lut8_avx2", Vec::kIsa, stored_unsigned, plan, pack, run};
+const Row<Lut8Params> kLut8Avx2{"lut8_avx2", Vec::kIsa, stored_for_vec, plan, pack, run};
 
 }  // namespace openbpu::kernels

@@ -21,6 +21,6 @@ void run_vbmi(const Lut8Params& p, const std::uint8_t* table, std::uint8_t*, std
 
 }  // namespace
 
-const Row<Lut8Params> kLut8Avx512Vbmi{"lut8_avx512vbmi", Isa::Avx512Vbmi, stored_unsigned, plan, pack, run_vbmi};
+const Row<Lut8Params> kLut8Avx512Vbmi{"lut8_avx512vbmi", Isa::Avx512Vbmi, stored_for_vec, plan, pack, run_vbmi};
 
 }  // namespace openbpu::kernels

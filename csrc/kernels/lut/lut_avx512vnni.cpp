@@ -5,6 +5,6 @@
 
 namespace openbpu::kernels {
 
-const Row<Lut8Params> kLut8Avx512Vnni{"lut8_avx512vnni", Vec::kIsa, stored_unsigned, plan, pack, run};
+const Row<Lut8Params> kLut8Avx512Vnni{"lut8_avx512vnni", Vec::kIsa, stored_for_vec, plan, pack, run};
 
 }  // namespace openbpu::kernels

@@ -13,6 +13,9 @@ Rows<Lut8Params> lut8_rows() {
 #ifdef OPENBPU_HAS_AVX2
       kLut8Avx2,
 #endif
+#ifdef OPENBPU_HAS_NEON
+      kLut8Neon,
+#endif
       kLut8Scalar,
   };
   return {rows, sizeof rows / sizeof rows[0]};

@@ -8,6 +8,7 @@ namespace openbpu::kernels {
 extern const Row<Lut8Params> kLut8Avx512Vbmi;
 extern const Row<Lut8Params> kLut8Avx512Vnni;
 extern const Row<Lut8Params> kLut8Avx2;
+extern const Row<Lut8Params> kLut8Neon;
 extern const Row<Lut8Params> kLut8Scalar;
 
 }  // namespace openbpu::kernels

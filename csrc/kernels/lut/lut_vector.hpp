@@ -9,7 +9,8 @@ namespace {
 Plan plan(const Lut8Params& p) { return {256, 0, p.out.n * p.out.h}; }
 
 void pack(const Lut8Params& p, std::uint8_t* packed) {
-  for (std::int32_t i = 0; i < 256; ++i) packed[i] = static_cast<std::uint8_t>(p.table[i] ^ 0x80);
+  for (std::int32_t i = 0; i < 256; ++i)
+    packed[i ^ 0x80 ^ Vec::kFlip] = static_cast<std::uint8_t>(static_cast<std::uint8_t>(p.table[i]) ^ Vec::kFlip);
 }
 
 [[maybe_unused]] void run(const Lut8Params& p, const std::uint8_t* packed, std::uint8_t*, std::int32_t begin,

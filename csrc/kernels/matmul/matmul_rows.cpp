@@ -13,6 +13,15 @@ Rows<MatMulParams> matmul_rows() {
 #ifdef OPENBPU_HAS_AVX2
       kMatMulAvx2,
 #endif
+#ifdef OPENBPU_HAS_NEONI8MM
+      kMatMulNeonI8mm,
+#endif
+#ifdef OPENBPU_HAS_NEONDOT
+      kMatMulNeonDot,
+#endif
+#ifdef OPENBPU_HAS_NEON
+      kMatMulNeon,
+#endif
       kMatMulScalar,
   };
   return {rows, sizeof rows / sizeof rows[0]};

@@ -8,6 +8,9 @@ namespace openbpu::kernels {
 extern const Row<MatMulParams> kMatMulAvx512Vnni;
 extern const Row<MatMulParams> kMatMulAvxVnni;
 extern const Row<MatMulParams> kMatMulAvx2;
+extern const Row<MatMulParams> kMatMulNeonI8mm;
+extern const Row<MatMulParams> kMatMulNeonDot;
+extern const Row<MatMulParams> kMatMulNeon;
 extern const Row<MatMulParams> kMatMulScalar;
 extern const Row<MatMulDParams> kMatMulDAvx2;
 extern const Row<MatMulDParams> kMatMulDScalar;

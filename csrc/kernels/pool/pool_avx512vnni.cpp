@@ -6,7 +6,7 @@
 namespace openbpu::kernels {
 
 const Row<MaxPoolParams> kMaxPoolAvx512Vnni{
-    "maxpool_avx512vnni", Vec::kIsa, stored_unsigned, plan_rows, nullptr, run_max};
+    "maxpool_avx512vnni", Vec::kIsa, stored_for_vec, plan_rows, nullptr, run_max};
 const Row<AvgPoolParams> kAvgPoolAvx512Vnni{"avgpool_avx512vnni", Vec::kIsa, small_window, plan_rows, nullptr,
                                             run_average};
 

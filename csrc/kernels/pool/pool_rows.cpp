@@ -10,6 +10,9 @@ Rows<MaxPoolParams> maxpool_rows() {
 #ifdef OPENBPU_HAS_AVX2
       kMaxPoolAvx2,
 #endif
+#ifdef OPENBPU_HAS_NEON
+      kMaxPoolNeon,
+#endif
       kMaxPoolScalar,
   };
   return {rows, sizeof rows / sizeof rows[0]};
@@ -22,6 +25,9 @@ Rows<AvgPoolParams> avgpool_rows() {
 #endif
 #ifdef OPENBPU_HAS_AVX2
       kAvgPoolAvx2,
+#endif
+#ifdef OPENBPU_HAS_NEON
+      kAvgPoolNeon,
 #endif
       kAvgPoolScalar,
   };

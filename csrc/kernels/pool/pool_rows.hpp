@@ -7,9 +7,11 @@ namespace openbpu::kernels {
 
 extern const Row<MaxPoolParams> kMaxPoolAvx512Vnni;
 extern const Row<MaxPoolParams> kMaxPoolAvx2;
+extern const Row<MaxPoolParams> kMaxPoolNeon;
 extern const Row<MaxPoolParams> kMaxPoolScalar;
 extern const Row<AvgPoolParams> kAvgPoolAvx512Vnni;
 extern const Row<AvgPoolParams> kAvgPoolAvx2;
+extern const Row<AvgPoolParams> kAvgPoolNeon;
 extern const Row<AvgPoolParams> kAvgPoolScalar;
 
 }  // namespace openbpu::kernels

@@ -47,31 +47,33 @@ OPENBPU_INLINE void for_each_window(const Params& p, std::int32_t begin, std::in
 void run_max(const MaxPoolParams& p, const std::uint8_t*, std::uint8_t*, std::int32_t begin, std::int32_t end) {
   for_each_window(p, begin, end, [&](const Window& w, std::uint8_t* out) {
     for (std::int32_t c = 0; c < p.out.c; c += Vec::kBytes) {
-      Vec::R best = Vec::zero();
+      Vec::R best = Vec::set8(Vec::kOffset - 128);
       for (std::int32_t ky = 0; ky < w.rows; ++ky)
         for (std::int32_t kx = 0; kx < w.columns; ++kx)
-          best = Vec::max_u8(best, Vec::load(w.start + ky * w.row_step + kx * w.column_step + c));
+          best = Vec::max_stored(best, Vec::load(w.start + ky * w.row_step + kx * w.column_step + c));
       store_run(out + c, best, p.out.c - c);
     }
   });
 }
 
 // Windows of at most 256 taps: |S * m| < 2^31, and the rounding shift is split as in eltwise_vector.hpp.
-bool small_window(const AvgPoolParams& p) { return p.flip == 0x80 && p.window.kernel_h * p.window.kernel_w <= 256; }
+bool small_window(const AvgPoolParams& p) {
+  return p.flip == Vec::kFlip && p.window.kernel_h * p.window.kernel_w <= 256;
+}
 
 void run_average(const AvgPoolParams& p, const std::uint8_t*, std::uint8_t*, std::int32_t begin, std::int32_t end) {
   const Vec::R lo = Vec::set32(p.lo), hi = Vec::set32(p.hi), unit = Vec::set32(1), zero_point = Vec::set32(p.zero);
-  const Vec::R offset = Vec::set32(128);
+  const Vec::R offset = Vec::set32(Vec::kOffset);
   for_each_window(p, begin, end, [&](const Window& w, std::uint8_t* out) {
     const std::int32_t taps = w.rows * w.columns;
     const PoolScale& scale = p.scales[p.scale_count == 1 || taps == 0 ? 0 : taps - 1];
-    const Vec::R m = Vec::set32(scale.m), start = Vec::set32(-taps * (p.in_zero + 128));
+    const Vec::R m = Vec::set32(scale.m), start = Vec::set32(-taps * (p.in_zero + Vec::kOffset));
     const std::int32_t shift = static_cast<std::int32_t>(scale.sh) - 1, first = shift < 31 ? shift : 31;
     for (std::int32_t c = 0; c < p.out.c; c += Vec::kWords) {
       Vec::R sum = start;
       for (std::int32_t ky = 0; ky < w.rows; ++ky)
         for (std::int32_t kx = 0; kx < w.columns; ++kx)
-          sum = Vec::add32(sum, Vec::widen_u8(w.start + ky * w.row_step + kx * w.column_step + c));
+          sum = Vec::add32(sum, Vec::widen(w.start + ky * w.row_step + kx * w.column_step + c));
       const Vec::R v = Vec::shift_right32(Vec::mul32(sum, m), first);
       Vec::R y = Vec::add32(Vec::shift_right32(Vec::add32(v, unit), 1), zero_point);
       y = Vec::add32(Vec::min32(Vec::max32(y, lo), hi), offset);

@@ -10,6 +10,9 @@ Rows<QuantizeParams> quantize_rows() {
 #ifdef OPENBPU_HAS_AVX2
       kQuantizeAvx2,
 #endif
+#ifdef OPENBPU_HAS_NEON
+      kQuantizeNeon,
+#endif
       kQuantizeScalar,
   };
   return {rows, sizeof rows / sizeof rows[0]};
@@ -22,6 +25,9 @@ Rows<QuantizeParams> dequantize_rows() {
 #endif
 #ifdef OPENBPU_HAS_AVX2
       kDequantizeAvx2,
+#endif
+#ifdef OPENBPU_HAS_NEON
+      kDequantizeNeon,
 #endif
       kDequantizeScalar,
   };

@@ -7,9 +7,11 @@ namespace openbpu::kernels {
 
 extern const Row<QuantizeParams> kQuantizeAvx512Vnni;
 extern const Row<QuantizeParams> kQuantizeAvx2;
+extern const Row<QuantizeParams> kQuantizeNeon;
 extern const Row<QuantizeParams> kQuantizeScalar;
 extern const Row<QuantizeParams> kDequantizeAvx512Vnni;
 extern const Row<QuantizeParams> kDequantizeAvx2;
+extern const Row<QuantizeParams> kDequantizeNeon;
 extern const Row<QuantizeParams> kDequantizeScalar;
 
 }  // namespace openbpu::kernels

@@ -10,8 +10,6 @@
 namespace openbpu::kernels {
 namespace {
 
-bool unsigned_side(const QuantizeParams& p) { return p.flip == 0x80; }
-
 // ---- quantise
 
 struct Quantiser {
@@ -25,7 +23,7 @@ struct Quantiser {
         offset(Vec::set32(p.zero + 128)) {}
 };
 
-// Stored bytes of kWords floats, one per 32-bit lane.
+// kWords floats to value + 128, one per 32-bit lane.
 OPENBPU_INLINE Vec::R quantise(const Quantiser& q, const std::uint8_t* in) {
   const Vec::F x = Vec::clean(Vec::divide(Vec::load_float(in), q.scale));
   return Vec::add32(Vec::to_int(Vec::clamp(x, q.lo, q.hi)), q.offset);
@@ -34,11 +32,11 @@ OPENBPU_INLINE Vec::R quantise(const Quantiser& q, const std::uint8_t* in) {
 // n contiguous floats to contiguous bytes.
 OPENBPU_INLINE void quantise_run(const Quantiser& q, const std::uint8_t* in, std::uint8_t* out, std::int32_t n) {
   std::int32_t i = 0;
-  for (; i + Vec::kWords <= n; i += Vec::kWords) Vec::store_low_bytes(out + i, quantise(q, in + i * 4));
+  for (; i + Vec::kWords <= n; i += Vec::kWords) Vec::store_low_bytes(out + i, from_unsigned(quantise(q, in + i * 4)));
   if (i == n) return;
   alignas(64) std::uint8_t floats[Vec::kWords * 4] = {}, bytes[Vec::kWords];
   __builtin_memcpy(floats, in + i * 4, static_cast<std::size_t>(n - i) * 4);
-  Vec::store_low_bytes(bytes, quantise(q, floats));
+  Vec::store_low_bytes(bytes, from_unsigned(quantise(q, floats)));
   __builtin_memcpy(out + i, bytes, static_cast<std::size_t>(n - i));
 }
 
@@ -53,7 +51,7 @@ OPENBPU_INLINE void quantise_rgb(const Quantiser& q, const std::uint8_t* in, std
                  b = quantise(q, in + 2 * plane + x * 4);
     const Vec::R rgb = Vec::or_(r, Vec::or_(Vec::shift_left32(g, 8), Vec::shift_left32(b, 16)));
     alignas(64) std::uint8_t lanes[Vec::kBytes];
-    Vec::store(lanes, Vec::shuffle(rgb, pick));
+    Vec::store(lanes, from_unsigned(Vec::shuffle(rgb, pick)));
     for (std::int32_t lane = 0; lane < Vec::kBytes / 16; ++lane)
       __builtin_memcpy(out + 3 * x + 12 * lane, lanes + 16 * lane, 12);
   }
@@ -91,41 +89,42 @@ void run_quantize(const QuantizeParams& p, const std::uint8_t*, std::uint8_t* sc
 }
 
 // Rows of floats, or floats channel by channel within a pixel.
-bool quantises(const QuantizeParams& p) { return unsigned_side(p) && (p.in.sw == 4 || p.in.sc == 4); }
+bool quantises(const QuantizeParams& p) { return stored_for_vec(p) && (p.in.sw == 4 || p.in.sc == 4); }
 
 // ---- dequantise
 
 struct Dequantiser {
   Vec::F scale;
-  Vec::R offset;  // -(zero point + 128)
+  Vec::R offset;  // less the zero point, as stored
 
-  explicit Dequantiser(const QuantizeParams& p) : scale(Vec::set_float(p.scale)), offset(Vec::set32(-p.zero - 128)) {}
+  explicit Dequantiser(const QuantizeParams& p)
+      : scale(Vec::set_float(p.scale)), offset(Vec::set32(-p.zero - Vec::kOffset)) {}
 };
 
 OPENBPU_INLINE Vec::F dequantise(const Dequantiser& d, Vec::R bytes) {
   return Vec::multiply(Vec::to_float(Vec::add32(bytes, d.offset)), d.scale);
 }
 
-OPENBPU_INLINE void interleave_halves(const __m128i* in, __m128i* out) {
+OPENBPU_INLINE void interleave_halves(const Bytes16::R* in, Bytes16::R* out) {
 #pragma GCC unroll 8
   for (int i = 0; i < 8; ++i) {
-    out[2 * i] = _mm_unpacklo_epi8(in[i], in[i + 8]);
-    out[2 * i + 1] = _mm_unpackhi_epi8(in[i], in[i + 8]);
+    out[2 * i] = Bytes16::low8(in[i], in[i + 8]);
+    out[2 * i + 1] = Bytes16::high8(in[i], in[i + 8]);
   }
 }
 
 // Sixteen bytes of each of 16 pixels to 16 bytes of each of 16 channels: interleaving the halves of the table rotates
 // the 8 bits of a byte's index by one, so that four rounds exchange row and column.
 OPENBPU_INLINE void transpose16(const std::uint8_t* const* pixels, std::uint8_t* to) {
-  __m128i a[16], b[16];
+  Bytes16::R a[16], b[16];
 #pragma GCC unroll 16
-  for (int i = 0; i < 16; ++i) a[i] = _mm_loadu_si128(reinterpret_cast<const __m128i*>(pixels[i]));
+  for (int i = 0; i < 16; ++i) a[i] = Bytes16::load(pixels[i]);
   interleave_halves(a, b);
   interleave_halves(b, a);
   interleave_halves(a, b);
   interleave_halves(b, a);
 #pragma GCC unroll 16
-  for (int i = 0; i < 16; ++i) _mm_store_si128(reinterpret_cast<__m128i*>(to) + i, a[i]);
+  for (int i = 0; i < 16; ++i) Bytes16::store(to + 16 * i, a[i]);
 }
 
 constexpr std::int32_t kPlanes = 16;  // written together
@@ -141,7 +140,7 @@ OPENBPU_INLINE void dequantise_planes(const Dequantiser& d, const View& in, cons
     transpose16(at, bytes);
     for (std::int32_t j = 0; j < planes; ++j)
       for (std::int32_t i = 0; i < pixels; i += Vec::kWords)
-        Vec::store_floats(to + j * plane + (x + i) * 4, dequantise(d, Vec::widen_u8(bytes + 16 * j + i)), pixels - i);
+        Vec::store_floats(to + j * plane + (x + i) * 4, dequantise(d, Vec::widen(bytes + 16 * j + i)), pixels - i);
   }
 }
 
@@ -168,11 +167,11 @@ void run_dequantize(const QuantizeParams& p, const std::uint8_t*, std::uint8_t*,
     }
     for (std::int32_t x = 0; x < pixels; ++x)
       for (std::int32_t i = 0; i < run; i += Vec::kWords)
-        Vec::store_floats(out + x * p.out.sw + i * 4, dequantise(d, Vec::widen_u8(in + x * p.in.sw + i)), run - i);
+        Vec::store_floats(out + x * p.out.sw + i * 4, dequantise(d, Vec::widen(in + x * p.in.sw + i)), run - i);
   }
 }
 
-bool dequantises(const QuantizeParams& p) { return unsigned_side(p) && (p.out.sc == 4 || p.out.sw == 4); }
+bool dequantises(const QuantizeParams& p) { return stored_for_vec(p) && (p.out.sc == 4 || p.out.sw == 4); }
 
 }  // namespace
 }  // namespace openbpu::kernels

@@ -10,6 +10,9 @@ Rows<RescaleParams> rescale_rows() {
 #ifdef OPENBPU_HAS_AVX2
       kRescaleAvx2,
 #endif
+#ifdef OPENBPU_HAS_NEON
+      kRescaleNeon,
+#endif
       kRescaleScalar,
   };
   return {rows, sizeof rows / sizeof rows[0]};

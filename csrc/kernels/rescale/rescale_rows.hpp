@@ -7,6 +7,7 @@ namespace openbpu::kernels {
 
 extern const Row<RescaleParams> kRescaleAvx512Vnni;
 extern const Row<RescaleParams> kRescaleAvx2;
+extern const Row<RescaleParams> kRescaleNeon;
 extern const Row<RescaleParams> kRescaleScalar;
 
 }  // namespace openbpu::kernels

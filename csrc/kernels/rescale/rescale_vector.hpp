@@ -7,7 +7,7 @@
 namespace openbpu::kernels {
 namespace {
 
-bool per_tensor(const RescaleParams& p) { return p.flip == 0x80 && p.entry_count == 1; }
+bool per_tensor(const RescaleParams& p) { return p.flip == Vec::kFlip && p.entry_count == 1; }
 
 Plan plan(const RescaleParams& p) { return {256, 0, p.out.n * p.out.h}; }
 
@@ -15,7 +15,7 @@ void pack(const RescaleParams& p, std::uint8_t* packed) {
   const RescaleEntry& e = *p.entries;
   for (std::int32_t i = 0; i < 256; ++i) {
     const std::int64_t y = (std::int64_t{i - 128} * e.m + e.bias) >> e.sh;
-    packed[i] = static_cast<std::uint8_t>((y < p.lo ? p.lo : y > p.hi ? p.hi : y) + 128);
+    packed[i ^ 0x80 ^ Vec::kFlip] = static_cast<std::uint8_t>((y < p.lo ? p.lo : y > p.hi ? p.hi : y) + Vec::kOffset);
   }
 }
 

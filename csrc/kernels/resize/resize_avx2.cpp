@@ -6,8 +6,8 @@
 namespace openbpu::kernels {
 
 const Row<ResizeParams> kResizeNearestAvx2{
-    "resize_nearest_avx2", Vec::kIsa, stored_unsigned, plan_rows, nullptr, run_nearest};
+    "resize_nearest_avx2", Vec::kIsa, stored_for_vec, plan_rows, nullptr, run_nearest};
 const Row<ResizeParams> kResizeBilinearAvx2{
-    "resize_bilinear_avx2", Vec::kIsa, stored_unsigned, plan_rows, nullptr, run_bilinear};
+    "resize_bilinear_avx2", Vec::kIsa, stored_for_vec, plan_rows, nullptr, run_bilinear};
 
 }  // namespace openbpu::kernels

@@ -6,8 +6,8 @@
 namespace openbpu::kernels {
 
 const Row<ResizeParams> kResizeNearestAvx512Vnni{
-    "resize_nearest_avx512vnni", Vec::kIsa, stored_unsigned, plan_rows, nullptr, run_nearest};
+    "resize_nearest_avx512vnni", Vec::kIsa, stored_for_vec, plan_rows, nullptr, run_nearest};
 const Row<ResizeParams> kResizeBilinearAvx512Vnni{
-    "resize_bilinear_avx512vnni", Vec::kIsa, stored_unsigned, plan_rows, nullptr, run_bilinear};
+    "resize_bilinear_avx512vnni", Vec::kIsa, stored_for_vec, plan_rows, nullptr, run_bilinear};
 
 }  // namespace openbpu::kernels

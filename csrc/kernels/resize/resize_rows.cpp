@@ -10,6 +10,9 @@ Rows<ResizeParams> resize_nearest_rows() {
 #ifdef OPENBPU_HAS_AVX2
       kResizeNearestAvx2,
 #endif
+#ifdef OPENBPU_HAS_NEON
+      kResizeNearestNeon,
+#endif
       kResizeNearestScalar,
   };
   return {rows, sizeof rows / sizeof rows[0]};
@@ -22,6 +25,9 @@ Rows<ResizeParams> resize_bilinear_rows() {
 #endif
 #ifdef OPENBPU_HAS_AVX2
       kResizeBilinearAvx2,
+#endif
+#ifdef OPENBPU_HAS_NEON
+      kResizeBilinearNeon,
 #endif
       kResizeBilinearScalar,
   };

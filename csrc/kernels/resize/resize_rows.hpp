@@ -7,9 +7,11 @@ namespace openbpu::kernels {
 
 extern const Row<ResizeParams> kResizeNearestAvx512Vnni;
 extern const Row<ResizeParams> kResizeNearestAvx2;
+extern const Row<ResizeParams> kResizeNearestNeon;
 extern const Row<ResizeParams> kResizeNearestScalar;
 extern const Row<ResizeParams> kResizeBilinearAvx512Vnni;
 extern const Row<ResizeParams> kResizeBilinearAvx2;
+extern const Row<ResizeParams> kResizeBilinearNeon;
 extern const Row<ResizeParams> kResizeBilinearScalar;
 
 }  // namespace openbpu::kernels

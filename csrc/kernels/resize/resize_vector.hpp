@@ -19,9 +19,10 @@ void run_nearest(const ResizeParams& p, const std::uint8_t*, std::uint8_t*, std:
   }
 }
 
-// Weights of an axis sum to 2048, so a stored byte is the value plus 128 after both passes too.
+// Weights of an axis sum to 2048, so a stored byte is the value plus the same offset after both passes.
 void run_bilinear(const ResizeParams& p, const std::uint8_t*, std::uint8_t*, std::int32_t begin, std::int32_t end) {
-  const Vec::R half = Vec::set32(1 << 21), top = Vec::set32(255), none = Vec::zero();
+  const Vec::R half = Vec::set32(1 << 21), lowest = Vec::set32(Vec::kOffset - 128),
+               highest = Vec::set32(Vec::kOffset + 127);
   for (std::int32_t unit = begin; unit < end; ++unit) {
     const std::int32_t n = unit / p.out.h, y = unit % p.out.h;
     const ResizeTap& r = p.rows[y];
@@ -34,11 +35,11 @@ void run_bilinear(const ResizeParams& p, const std::uint8_t*, std::uint8_t*, std
       const Vec::R wx0 = Vec::set32(q.w0), wx1 = Vec::set32(q.w1);
       const std::int64_t at0 = q.i0 * p.in.sw, at1 = q.i1 * p.in.sw;
       const auto across = [&](const std::uint8_t* row, std::int32_t c) {
-        return Vec::add32(Vec::mul32(Vec::widen_u8(row + at0 + c), wx0), Vec::mul32(Vec::widen_u8(row + at1 + c), wx1));
+        return Vec::add32(Vec::mul32(Vec::widen(row + at0 + c), wx0), Vec::mul32(Vec::widen(row + at1 + c), wx1));
       };
       for (std::int32_t c = 0; c < p.out.c; c += Vec::kWords) {
         Vec::R v = Vec::add32(Vec::mul32(across(row0, c), wy0), Vec::mul32(across(row1, c), wy1));
-        v = Vec::min32(Vec::max32(Vec::shift_right32(Vec::add32(v, half), 22), none), top);
+        v = Vec::min32(Vec::max32(Vec::shift_right32(Vec::add32(v, half), 22), lowest), highest);
         const std::int32_t left = p.out.c - c;
         if (left >= Vec::kWords) {
           Vec::store_low_bytes(out + c, v);

@@ -10,6 +10,9 @@ Rows<SoftmaxParams> softmax_rows() {
 #ifdef OPENBPU_HAS_AVX2
       kSoftmaxAvx2,
 #endif
+#ifdef OPENBPU_HAS_NEON
+      kSoftmaxNeon,
+#endif
       kSoftmaxScalar,
   };
   return {rows, sizeof rows / sizeof rows[0]};

@@ -7,6 +7,7 @@ namespace openbpu::kernels {
 
 extern const Row<SoftmaxParams> kSoftmaxAvx512Vnni;
 extern const Row<SoftmaxParams> kSoftmaxAvx2;
+extern const Row<SoftmaxParams> kSoftmaxNeon;
 extern const Row<SoftmaxParams> kSoftmaxScalar;
 
 }  // namespace openbpu::kernels

@@ -10,7 +10,7 @@
 namespace openbpu::kernels {
 namespace {
 
-bool narrow_factor(const SoftmaxParams& p) { return p.flip == 0x80 && p.C < std::uint64_t{1} << 46; }
+bool narrow_factor(const SoftmaxParams& p) { return p.flip == Vec::kFlip && p.C < std::uint64_t{1} << 46; }
 
 Plan plan(const SoftmaxParams& p) { return {256 * 4, 0, p.out.n * p.out.h}; }
 
@@ -19,17 +19,16 @@ void pack(const SoftmaxParams& p, std::uint8_t* packed) {
   for (std::int32_t i = 0; i < 256; ++i) table[i] = p.exp[i];
 }
 
-OPENBPU_INLINE std::uint8_t highest(const std::uint8_t* in, std::int32_t n) {
-  std::uint8_t top = 0;
-  std::int32_t i = 0;
+OPENBPU_INLINE std::int32_t highest(const std::uint8_t* in, std::int32_t n) {
+  std::int32_t top = Vec::kOffset - 128, i = 0;
   if (n >= Vec::kBytes) {
-    Vec::R best = Vec::zero();
-    for (; i + Vec::kBytes <= n; i += Vec::kBytes) best = Vec::max_u8(best, Vec::load(in + i));
-    alignas(64) std::uint8_t bytes[Vec::kBytes];
+    Vec::R best = Vec::load(in);
+    for (; i + Vec::kBytes <= n; i += Vec::kBytes) best = Vec::max_stored(best, Vec::load(in + i));
+    alignas(64) Vec::Byte bytes[Vec::kBytes];
     Vec::store(bytes, best);
-    for (const std::uint8_t byte : bytes) top = byte > top ? byte : top;
+    for (const Vec::Byte byte : bytes) top = max(top, byte);
   }
-  for (; i < n; ++i) top = in[i] > top ? in[i] : top;
+  for (; i < n; ++i) top = max(top, static_cast<Vec::Byte>(in[i]));
   return top;
 }
 
@@ -40,12 +39,12 @@ OPENBPU_INLINE std::uint64_t total(const std::uint8_t* in, std::int32_t n, std::
   Vec::R sum = Vec::zero();
   std::int32_t i = 0;
   for (; i + Vec::kWords <= n; i += Vec::kWords)
-    sum = Vec::add32(sum, Vec::gather32(table, Vec::sub32(tops, Vec::widen_u8(in + i))));
+    sum = Vec::add32(sum, Vec::gather32(table, Vec::sub32(tops, Vec::widen(in + i))));
   alignas(64) std::uint32_t lanes[Vec::kWords];
   Vec::store(lanes, sum);
   std::uint64_t result = 0;
   for (const std::uint32_t lane : lanes) result += lane;
-  for (; i < n; ++i) result += table[top - in[i]];
+  for (; i < n; ++i) result += table[top - static_cast<Vec::Byte>(in[i])];
   return result;
 }
 
@@ -53,11 +52,12 @@ void run_pixel(const SoftmaxParams& p, const std::uint32_t* table, const std::ui
   const std::int32_t n = p.in.c, top = highest(in, n);
   const std::uint64_t sum = total(in, n, top, table), R = (p.C + sum / 2) / sum;
   const Vec::R tops = Vec::set32(top), factor = Vec::set64(R), half = Vec::set64(std::uint64_t{1} << 37);
-  const Vec::R zero_point = Vec::set32(p.zero), lo = Vec::set32(p.lo), hi = Vec::set32(p.hi), offset = Vec::set32(128);
+  const Vec::R zero_point = Vec::set32(p.zero), lo = Vec::set32(p.lo), hi = Vec::set32(p.hi),
+               offset = Vec::set32(Vec::kOffset);
   const auto scaled = [&](Vec::R e) { return Vec::shift_right_u64<38>(Vec::add64(Vec::mul_u32_64(e, factor), half)); };
   for (std::int32_t i = 0; i < n; i += Vec::kWords) {
     // Bytes behind the row may exceed the maximum: their index is kept inside the table.
-    const Vec::R index = Vec::max32(Vec::sub32(tops, Vec::widen_u8(in + i)), Vec::zero());
+    const Vec::R index = Vec::max32(Vec::sub32(tops, Vec::widen(in + i)), Vec::zero());
     const Vec::R e = Vec::gather32(table, index);
     const Vec::R odd = Vec::shift_left_64_by_32(scaled(Vec::shift_right_u64<32>(e)));
     Vec::R y = Vec::add32(Vec::or_(scaled(e), odd), zero_point);

@@ -7,6 +7,15 @@ Rows<TConvParams> tconv_rows() {
 #ifdef OPENBPU_HAS_AVX2
       kTConvAvx2,
 #endif
+#ifdef OPENBPU_HAS_NEONI8MM
+      kTConvNeonI8mm,
+#endif
+#ifdef OPENBPU_HAS_NEONDOT
+      kTConvNeonDot,
+#endif
+#ifdef OPENBPU_HAS_NEON
+      kTConvNeon,
+#endif
       kTConvScalar,
   };
   return {rows, sizeof rows / sizeof rows[0]};

@@ -6,6 +6,9 @@
 namespace openbpu::kernels {
 
 extern const Row<TConvParams> kTConvAvx2;
+extern const Row<TConvParams> kTConvNeonI8mm;
+extern const Row<TConvParams> kTConvNeonDot;
+extern const Row<TConvParams> kTConvNeon;
 extern const Row<TConvParams> kTConvScalar;
 
 }  // namespace openbpu::kernels

@@ -11,7 +11,9 @@ namespace {
 struct Vec {
   using R = __m256i;
   using F = __m256;
-  static constexpr std::int32_t kBytes = 32, kWords = 8;
+  using Byte = std::uint8_t;  // a stored byte as a number: value + kOffset
+  static constexpr std::uint8_t kFlip = 0x80;
+  static constexpr std::int32_t kBytes = 32, kWords = 8, kOffset = 128;
   static constexpr Isa kIsa = Isa::Avx2;
 
   OPENBPU_INLINE R load(const void* p) { return _mm256_loadu_si256(static_cast<const R*>(p)); }
@@ -67,7 +69,7 @@ struct Vec {
   OPENBPU_INLINE R xor_(R a, R b) { return _mm256_xor_si256(a, b); }
   OPENBPU_INLINE R min8(R a, R b) { return _mm256_min_epi8(a, b); }
   OPENBPU_INLINE R max8(R a, R b) { return _mm256_max_epi8(a, b); }
-  OPENBPU_INLINE R max_u8(R a, R b) { return _mm256_max_epu8(a, b); }
+  OPENBPU_INLINE R max_stored(R a, R b) { return _mm256_max_epu8(a, b); }
   OPENBPU_INLINE R min32(R a, R b) { return _mm256_min_epi32(a, b); }
   OPENBPU_INLINE R max32(R a, R b) { return _mm256_max_epi32(a, b); }
   OPENBPU_INLINE R shuffle(R table, R index) { return _mm256_shuffle_epi8(table, index); }
@@ -75,8 +77,8 @@ struct Vec {
     return _mm256_i32gather_epi32(reinterpret_cast<const int*>(base), index, 4);
   }
 
-  // kWords bytes to int32 and back (low bytes of every word).
-  OPENBPU_INLINE R widen_u8(const std::uint8_t* p) {
+  // kWords stored bytes to int32 and back (low bytes of every word).
+  OPENBPU_INLINE R widen(const std::uint8_t* p) {
     return _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
   }
   OPENBPU_INLINE void store_low_bytes(std::uint8_t* p, R v) {
@@ -105,3 +107,5 @@ struct Vec {
 
 }  // namespace
 }  // namespace openbpu::kernels
+
+#include "kernels/x86/vec_lanes.hpp"  // needs Vec

@@ -11,7 +11,9 @@ namespace {
 struct Vec {
   using R = __m512i;
   using F = __m512;
-  static constexpr std::int32_t kBytes = 64, kWords = 16;
+  using Byte = std::uint8_t;  // a stored byte as a number: value + kOffset
+  static constexpr std::uint8_t kFlip = 0x80;
+  static constexpr std::int32_t kBytes = 64, kWords = 16, kOffset = 128;
   static constexpr Isa kIsa = Isa::Avx512Vnni;
 
   OPENBPU_INLINE R load(const void* p) { return _mm512_loadu_si512(p); }
@@ -60,14 +62,14 @@ struct Vec {
   OPENBPU_INLINE R xor_(R a, R b) { return _mm512_xor_si512(a, b); }
   OPENBPU_INLINE R min8(R a, R b) { return _mm512_min_epi8(a, b); }
   OPENBPU_INLINE R max8(R a, R b) { return _mm512_max_epi8(a, b); }
-  OPENBPU_INLINE R max_u8(R a, R b) { return _mm512_max_epu8(a, b); }
+  OPENBPU_INLINE R max_stored(R a, R b) { return _mm512_max_epu8(a, b); }
   OPENBPU_INLINE R min32(R a, R b) { return _mm512_min_epi32(a, b); }
   OPENBPU_INLINE R max32(R a, R b) { return _mm512_max_epi32(a, b); }
   OPENBPU_INLINE R shuffle(R table, R index) { return _mm512_shuffle_epi8(table, index); }
   OPENBPU_INLINE R gather32(const std::uint32_t* base, R index) { return _mm512_i32gather_epi32(index, base, 4); }
 
-  // kWords bytes to int32 and back (low bytes of every word).
-  OPENBPU_INLINE R widen_u8(const std::uint8_t* p) {
+  // kWords stored bytes to int32 and back (low bytes of every word).
+  OPENBPU_INLINE R widen(const std::uint8_t* p) {
     return _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
   }
   OPENBPU_INLINE void store_low_bytes(std::uint8_t* p, R v) {
@@ -91,3 +93,5 @@ struct Vec {
 
 }  // namespace
 }  // namespace openbpu::kernels
+
+#include "kernels/x86/vec_lanes.hpp"  // needs Vec

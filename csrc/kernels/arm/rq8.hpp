@@ -1,0 +1,68 @@
+// The RQ8 epilogue in NEON registers (docs/numerics.md): acc << L and >> s are one shift by L - s, to either side;
+// (t * m) >> 22 is sqdmulh, which shifts by 15, then sqshrn by 7. m <= 32767, so that sqdmulh never saturates.
+#pragma once
+
+#include <arm_neon.h>
+
+#include "kernels/arithmetic.hpp"
+#include "kernels/kernel.hpp"
+
+namespace openbpu::kernels {
+namespace {
+
+// Constants of 16 channels. The accumulators begin at `start`, B >> L plus what the operator adds; `rest` is what the
+// bits of B below L, which the start drops, are worth after the shift: nothing where s >= L.
+struct Rq8Block {
+  std::int32_t start[16], shift[16], rest[16];
+  std::int16_t m[16];
+};
+
+OPENBPU_INLINE void set_channel(Rq8Block* block, std::int32_t i, std::int32_t B, std::int16_t m, std::int32_t s,
+                                std::int32_t L) {
+  block->start[i] = B >> L;
+  block->shift[i] = L - s;
+  block->rest[i] = s < L ? (B & ((1 << L) - 1)) >> s : 0;
+  block->m[i] = m;
+}
+
+struct Rq8Clamp {
+  int8x16_t lo, hi;
+  bool rest;  // whether a channel may have one
+};
+
+OPENBPU_INLINE Rq8Clamp make_clamp(const Rq8& rq) {
+  return {vdupq_n_s8(static_cast<std::int8_t>(rq.lo)), vdupq_n_s8(static_cast<std::int8_t>(rq.hi)), rq.L > 0};
+}
+
+OPENBPU_INLINE int32x4_t scale(int32x4_t acc, const Rq8Block& block, std::int32_t first, bool rest) {
+  const int32x4_t a = vshlq_s32(acc, vld1q_s32(block.shift + first));
+  return rest ? vaddq_s32(a, vld1q_s32(block.rest + first)) : a;
+}
+
+// Sixteen accumulators to bytes, in the order of the channels.
+OPENBPU_INLINE int8x16_t requantise(int32x4_t c0, int32x4_t c1, int32x4_t c2, int32x4_t c3, const Rq8Block& block,
+                                    const Rq8Clamp& clamp) {
+  const int16x8_t t0 = vqmovn_high_s32(vqmovn_s32(scale(c0, block, 0, clamp.rest)), scale(c1, block, 4, clamp.rest));
+  const int16x8_t t1 = vqmovn_high_s32(vqmovn_s32(scale(c2, block, 8, clamp.rest)), scale(c3, block, 12, clamp.rest));
+  const int16x8_t y0 = vqdmulhq_s16(t0, vld1q_s16(block.m)), y1 = vqdmulhq_s16(t1, vld1q_s16(block.m + 8));
+  const int8x16_t y = vqshrn_high_n_s16(vqshrn_n_s16(y0, 7), y1, 7);
+  return vminq_s8(vmaxq_s8(y, clamp.lo), clamp.hi);
+}
+
+// The first n < 16 bytes of v. Out of line: channel tails are rare.
+[[maybe_unused]] static __attribute__((noinline)) void store_tail(std::uint8_t* p, int8x16_t v, std::int32_t n) {
+  std::uint8_t bytes[16];
+  vst1q_u8(bytes, vreinterpretq_u8_s8(v));
+  for (std::int32_t i = 0; i < n; ++i) p[i] = bytes[i];
+}
+
+// The first n <= 16 bytes of v.
+OPENBPU_INLINE void store_channels(std::uint8_t* p, int8x16_t v, std::int32_t n) {
+  if (n == 16)
+    vst1q_u8(p, vreinterpretq_u8_s8(v));
+  else
+    store_tail(p, v, n);
+}
+
+}  // namespace
+}  // namespace openbpu::kernels

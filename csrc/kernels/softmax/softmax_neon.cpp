@@ -1,0 +1,9 @@
+#include "kernels/arm/vec128.hpp"
+// Vec comes first.
+#include "kernels/softmax/softmax_vector.hpp"
+
+namespace openbpu::kernels {
+
+const Row<SoftmaxParams> kSoftmaxNeon{"softmax_neon", Vec::kIsa, narrow_factor, plan, pack, run};
+
+}  // namespace openbpu::kernels
