@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import os
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from unit.isa_flags import isa_flags
+from unit.isa_flags import MACHINES, Tools, architecture, isa_flags, tools_for
 
 ROOT = Path(__file__).parents[2]
 CSRC = ROOT / "csrc"
@@ -144,43 +143,41 @@ def test_the_runtime_imports_numpy_only() -> None:
 # ---- ISA files
 
 
-def _isa_files() -> list[tuple[Path, list[str]]]:
+def _isa_files(machine: str) -> list[tuple[Path, list[str]]]:
     flags = isa_flags(ROOT)
-    return [(path, flags[isa]) for isa in flags for path in sorted(CSRC.rglob(f"*_{isa}.cpp"))]
+    return [
+        (path, flags[isa])
+        for isa in flags
+        if architecture(isa) == machine
+        for path in sorted(CSRC.rglob(f"*_{isa}.cpp"))
+    ]
 
 
-def _weak_symbols(compiler: str, source: Path, flags: list[str], folder: Path) -> list[str]:
+def _weak_symbols(tools: Tools, source: Path, flags: list[str], folder: Path) -> list[str]:
     """Definitions that the linker may choose for the whole program, as the plainest compilation shows them.
 
     DW.ref.* is no code: a pointer to the runtime's unwinder, the same from every file.
     """
     target = folder / f"{source.stem}.o"
-    command = [compiler, "-std=c++17", "-O0", f"-I{CSRC}", *flags, "-c", str(source), "-o", str(target)]
+    command = [tools.compiler, "-std=c++17", "-O0", f"-I{CSRC}", *flags, "-c", str(source), "-o", str(target)]
     subprocess.run(command, check=True, capture_output=True, text=True, timeout=300)
-    listing = subprocess.run(["nm", "-C", str(target)], check=True, capture_output=True, text=True).stdout
+    listing = subprocess.run([tools.nm, "-C", str(target)], check=True, capture_output=True, text=True).stdout
     return [line for line in listing.splitlines() if re.search(r" [WVu] (?!DW\.ref\.)", line)]
 
 
-def test_isa_objects_define_no_weak_symbols(tmp_path: Path) -> None:
+@pytest.mark.parametrize("machine", MACHINES)
+def test_isa_objects_define_no_weak_symbols(machine: str, tmp_path: Path) -> None:
     """A weak symbol of a file with AVX-512 flags may replace the same inline function everywhere."""
-    compiler = shutil.which(os.environ.get("CXX", "c++"))
-    machine = os.uname().machine
-    if compiler is None or shutil.which("nm") is None or machine not in ("x86_64", "AMD64"):
-        if "OPENBPU_REQUIRE_ALL" in os.environ and machine in ("x86_64", "AMD64"):
-            pytest.fail("needs a C++ compiler and nm (binutils)")
-        pytest.skip("needs x86, a C++ compiler and nm")
-    files = _isa_files()
+    tools = tools_for(machine)
+    files = _isa_files(machine)
     assert files, "CMakeLists.txt names the ISAs as openbpu_flags_<isa>"
     with ThreadPoolExecutor(2) as pool:
-        found = pool.map(lambda item: (item[0], _weak_symbols(compiler, *item, tmp_path)), files)
+        found = pool.map(lambda item: (item[0], _weak_symbols(tools, *item, tmp_path)), files)
         weak = [f"{path.relative_to(ROOT)}: {line}" for path, lines in found for line in lines]
     assert not weak, "\n".join(weak)
 
 
 def test_the_reader_of_symbols_sees_weak_ones(tmp_path: Path) -> None:
-    compiler = shutil.which(os.environ.get("CXX", "c++"))
-    if compiler is None or shutil.which("nm") is None:
-        pytest.skip("needs a C++ compiler and nm")
     source = tmp_path / "weak.cpp"
     source.write_text("inline int f() { return 1; }\nint g() { return f(); }\n")
-    assert len(_weak_symbols(compiler, source, [], tmp_path)) == 1
+    assert len(_weak_symbols(tools_for(os.uname().machine), source, [], tmp_path)) == 1
