@@ -51,6 +51,25 @@ def test_batch_norm_is_folded() -> None:
     assert kinds(check_same(net.model("y"))) == ["Conv", "ConvTranspose", "GlobalAveragePool", "Reshape", "Gemm"]
 
 
+def test_folded_nodes_keep_the_names_of_the_user() -> None:
+    net = nets.Net(1)
+    x = net.norm(net.conv("x", 3, 8), 8)
+    x = net.op("Flatten", net.op("GlobalAveragePool", net.norm(net.conv(net.op("Relu", x), 8, 8), 8)))
+    net.op("Add", net.op("MatMul", x, net.normal(8, 5)), net.normal(5), out="y")
+    model = net.model("y")
+    for index, node in enumerate(model.graph.node):
+        node.name = f"block.{index}.{node.op_type}"
+    clean = frontend.prepare(frontend.load(model))
+    assert [(node.op_type, node.name) for node in clean.graph.node] == [
+        ("Conv", "block.0.Conv"),
+        ("Relu", "block.2.Relu"),
+        ("Conv", "block.3.Conv"),
+        ("GlobalAveragePool", "block.5.GlobalAveragePool"),
+        ("Reshape", "block.6.Flatten"),
+        ("Gemm", "block.7.MatMul"),
+    ]
+
+
 def test_arithmetic_with_constants_per_channel_is_folded() -> None:
     net = nets.Net(2)
     x = net.op("Add", net.op("Conv", "x", net.normal(8, 3, 3, 3)), net.normal(1, 8, 1, 1))

@@ -66,8 +66,8 @@ def command(
         click.echo(json.dumps({**result, **({"profile": profile.to_dict()} if profile else {})}, indent=2))
         return
     options.console.print(
-        f"{session.isa}, {session.threads} threads: median {result['median_ms']:.3f} ms, min {result['min_ms']:.3f}, "
-        f"90 % {result['p90_ms']:.3f}; {result['gmac_per_second']:.1f} GMAC/s",
+        f"{session.isa}, {options.counted(session.threads, 'thread')}: median {result['median_ms']:.3f} ms, "
+        f"min {result['min_ms']:.3f}, 90 % {result['p90_ms']:.3f}; {result['gmac_per_second']:.1f} GMAC/s",
         highlight=False,
     )
     if profiled and profile is not None:
@@ -75,13 +75,18 @@ def command(
 
 
 def random_inputs(session: object, seed: int = 0) -> dict[str, np.ndarray]:
-    """Seeded inputs for every input port: standard normal for floats, the whole range for integers."""
+    """Seeded inputs for every input port: standard normal for floats, the whole range for integers.
+
+    bool, and int64, which mostly indexes, are 0 or 1.
+    """
     random = np.random.default_rng(seed)
     inputs = {}
     for port in session.inputs:  # type: ignore[attr-defined]
         dtype = np.dtype(port.dtype)
         if dtype.kind == "f":
             inputs[port.name] = random.standard_normal(port.shape).astype(dtype)
+        elif dtype in (np.bool_, np.int64):
+            inputs[port.name] = random.integers(0, 2, port.shape).astype(dtype)
         else:
             limits = np.iinfo(dtype)
             inputs[port.name] = random.integers(limits.min, limits.max, port.shape, dtype, endpoint=True)

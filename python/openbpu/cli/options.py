@@ -67,6 +67,11 @@ def progress() -> Iterator[Callable[[str, int, int], None]]:
         yield report
 
 
+def counted(count: int, noun: str) -> str:
+    """ "1 thread", "2 threads"."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def table(title: str, *columns: str) -> Table:
     """An empty table; columns whose name starts with '>' are right aligned."""
     result = Table(title=title, title_justify="left")

@@ -31,6 +31,7 @@ _RULES = [
     fuse_batchnorm_into_gemm_rule,
     matmul_add_to_gemm_rule,
 ]
+_PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 _REDUCED = (TensorProto.FLOAT16, TensorProto.BFLOAT16)
 
 
@@ -162,14 +163,35 @@ def _upgraded(model: onnx.ModelProto) -> onnx.ModelProto:
 
 def _simplified(model: onnx.ModelProto) -> onnx.ModelProto:
     """Constant folding, dead code, batch normalisation into its convolution, padding into its convolution."""
+    given = list(model.graph.node)
     try:
         graph = ir.from_proto(model)
         optimizer.optimize_ir(graph)
         graph = rewriter.rewrite(graph, pattern_rewrite_rules=_RULES)
         optimizer.optimize_ir(graph)
-        return ir.to_proto(graph)
+        simple = ir.to_proto(graph)
     except Exception as error:  # the passes raise what they please on models that break their assumptions
         raise ModelError("the model cannot be simplified", where=model.graph.name, seen=_first_line(error)) from error
+    _restore_names(simple, given)
+    return simple
+
+
+def _restore_names(model: onnx.ModelProto, given: list[onnx.NodeProto]) -> None:
+    """Nodes that a rule made take the name of the given node that they stand for; the rules keep tensor names only.
+
+    That is the nearest product at or before the node with that output, for batch normalisation and bias follow it, or
+    else the node with that output.
+    """
+    names = {node.name for node in given if node.name}
+    producers = {output: node for node in given if node.op_type != "Constant" for output in node.output}
+    for node in model.graph.node:
+        if node.name in names:
+            continue
+        replaced = source = producers.get(node.output[0])
+        while source is not None and source.op_type not in _PRODUCTS and node.op_type in _PRODUCTS:
+            source = next((producers[name] for name in source.input if name in producers), None)
+        source = source or replaced
+        node.name = source.name if source else ""
 
 
 def _without_dead_code(model: onnx.ModelProto) -> onnx.ModelProto:

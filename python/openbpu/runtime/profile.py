@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from itertools import takewhile
 from typing import Any
+
+from openbpu import _native
+
+_JOINED = "runs with the instruction before it"  # the engine's words
 
 
 @dataclass(frozen=True)
@@ -20,6 +25,11 @@ class Step:
     macs: int
     bytes: int
     nanoseconds: float = 0.0
+
+    @property
+    def joined(self) -> bool:
+        """Whether it runs unit by unit with the step before it, whose time includes it."""
+        return self.reason == _JOINED
 
     @property
     def gmac_per_second(self) -> float:
@@ -86,11 +96,18 @@ class Profile(_Report):
             speed = f"{s.gmac_per_second:.1f}" if s.macs else ""
             share = f"{self.percent_of_peak(s):.0f}" if s.macs and self.peak_gmac_per_second else ""
             numbers = (f"{s.nanoseconds / 1e3:.1f}", f"{_percent(s, total):.1f}", speed, share, f"{s.bytes / 1e3:.1f}")
-            rows.append((*numbers, str(s.instruction), s.op, s.row, s.layer, _brief(s.nodes, 40), s.reason))
+            note = s.reason or self._note(s)
+            rows.append((*numbers, str(s.instruction), s.op, s.row, s.layer, _brief(s.nodes, 40), note))
         head = f"{self._head()}, median of {self.runs} runs: {total / 1e6:.3f} ms"
         if self.peak_gmac_per_second:
             head += f"; peak {self.peak_gmac_per_second:.0f} GMAC/s"
         return f"{head}\n{_table(rows, right=tuple(range(6)))}"
+
+    def _note(self, step: Step) -> str:
+        """Which steps the time of a step includes."""
+        followers = takewhile(lambda s: s.joined, self.steps[self.steps.index(step) + 1 :])
+        numbers = ", ".join(str(s.instruction) for s in followers)
+        return f"the time includes {numbers}" if numbers else ""
 
     def percent_of_peak(self, step: Step) -> float:
         """Share of the instruction peak of all threads that the step reaches; 0 where either is not known."""
@@ -98,31 +115,37 @@ class Profile(_Report):
         return 100 * step.gmac_per_second / peak if peak else 0.0
 
     def chrome_trace(self) -> dict[str, Any]:
-        """One complete event per step, end to end, in the Trace Event format."""
-        events, start = [], 0.0
-        for s in self.steps:
-            events.append(
-                {
-                    "name": s.layer or s.op,
-                    "cat": s.op,
-                    "ph": "X",
-                    "pid": 1,
-                    "tid": 1,
-                    "ts": start / 1e3,
-                    "dur": s.nanoseconds / 1e3,
-                    "args": {
-                        "kernel": s.row,
-                        "macs": s.macs,
-                        "gmac_per_second": round(s.gmac_per_second, 3),
-                        "percent_of_peak": round(self.percent_of_peak(s), 2),
-                        "bytes": s.bytes,
-                        "nodes": list(s.nodes),
-                        "note": s.reason,
-                    },
-                }
-            )
-            start += s.nanoseconds
+        """Events of the Trace Event format, which Perfetto opens: the steps end to end, BPU and CPU in two lanes.
+
+        A step that runs joined with the one before it has no time of its own: it stands among the arguments of that.
+        """
+        events = [_metadata("process_name", 0, f"openbpu {self._head()}")]
+        events += [_metadata("thread_name", tid, lane) for lane, tid in _LANES.items()]
+        queues = {instruction["name"]: instruction["queue"] for instruction in _native.instructions()}
+        start = 0.0
+        for step in self.steps:
+            if step.joined:
+                events[-1]["args"]["joined"].append({"op": step.op, "layer": step.layer, **_arguments(step)})
+                continue
+            speed = {"gmac_per_second": step.gmac_per_second, "percent_of_peak": self.percent_of_peak(step)}
+            event = {"name": step.layer or step.op, "cat": step.op, "ph": "X", "pid": 1}
+            event |= {"tid": _LANES["CPU" if queues[step.op] == "CPU" else "BPU"]}
+            event |= {"ts": start / 1e3, "dur": step.nanoseconds / 1e3}
+            events.append({**event, "args": {**_arguments(step), **speed, "joined": []}})
+            start += step.nanoseconds
         return {"traceEvents": events, "displayTimeUnit": "ms"}
+
+
+_LANES = {"BPU": 1, "CPU": 2}
+
+
+def _metadata(kind: str, tid: int, name: str) -> dict[str, Any]:
+    return {"name": kind, "ph": "M", "pid": 1, "tid": tid, "args": {"name": name}}
+
+
+def _arguments(step: Step) -> dict[str, Any]:
+    facts = {"instruction": step.instruction, "kernel": step.row, "macs": step.macs, "bytes": step.bytes}
+    return {**facts, "nodes": list(step.nodes), "note": step.reason}
 
 
 def _percent(step: Step, total: float) -> float:
