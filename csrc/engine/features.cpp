@@ -5,6 +5,10 @@
 #if defined(__x86_64__)
 #include <cpuid.h>
 #include <immintrin.h>
+#ifdef __linux__
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 #elif defined(__aarch64__)
 #include <asm/hwcap.h>
 #include <sys/auxv.h>
@@ -15,8 +19,20 @@ namespace {
 
 #if defined(__x86_64__)
 struct X86 {
-  bool avx2 = false, avxvnni = false, avx512vnni = false, avx512vbmi = false;
+  bool avx2 = false, avxvnni = false, avx512vnni = false, avx512vbmi = false, amx = false;
 };
+
+#ifdef OPENBPU_HAS_AMX
+// Whether the system lets the process use tile registers, which Linux wants to be asked for.
+bool permits_tiles() {
+#if defined(__linux__)
+  constexpr long kRequestPermission = 0x1023, kTileData = 18;
+  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+#else
+  return false;
+#endif
+}
+#endif
 
 // CPUID says what the core has, XCR0 whether the system saves the registers.
 X86 detect() {
@@ -28,10 +44,14 @@ X86 detect() {
   __asm__("xgetbv" : "=a"(xcr0), "=d"(high) : "c"(0));
   if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return x86;
   constexpr unsigned kYmm = 0x06, kZmm = 0xE6;
+  [[maybe_unused]] constexpr unsigned kTiles = 0x60000, kAmx = 1u << 24 | 1u << 25;
   constexpr unsigned kCore = bit_AVX512F | bit_AVX512BW | bit_AVX512VL | bit_AVX512DQ;
   x86.avx2 = (xcr0 & kYmm) == kYmm && (b & bit_AVX2) != 0 && fma;
   x86.avx512vnni = x86.avx2 && (xcr0 & kZmm) == kZmm && (b & kCore) == kCore && (c & bit_AVX512VNNI) != 0;
   x86.avx512vbmi = x86.avx512vnni && (c & bit_AVX512VBMI) != 0;
+#ifdef OPENBPU_HAS_AMX
+  x86.amx = x86.avx512vbmi && (xcr0 & kTiles) == kTiles && (d & kAmx) == kAmx && permits_tiles();
+#endif
 #ifdef OPENBPU_HAS_AVXVNNI
   if (a >= 1 && __get_cpuid_count(7, 1, &a, &b, &c, &d)) x86.avxvnni = x86.avx2 && (a & bit_AVXVNNI) != 0;
 #endif
@@ -43,6 +63,8 @@ const X86& host() {
   return x86;
 }
 
+constexpr kernels::Isa kUnderAmx[] = {kernels::Isa::Amx, kernels::Isa::Avx512Vbmi, kernels::Isa::Avx512Vnni,
+                                      kernels::Isa::Avx2, kernels::Isa::Scalar};
 constexpr kernels::Isa kUnderAvx512[] = {kernels::Isa::Avx512Vbmi, kernels::Isa::Avx512Vnni, kernels::Isa::Avx2,
                                          kernels::Isa::Scalar};
 
@@ -77,6 +99,7 @@ constexpr kernels::Isa kUnderScalar[] = {kernels::Isa::Scalar};
 Span<const IsaInfo> isa_table() {
   static const IsaInfo table[] = {
 #if defined(__x86_64__)
+      {"amx", kernels::Isa::Amx, [] { return host().amx; }, 0x80, 500, 12, kUnderAmx},
       {"avx512vnni", kernels::Isa::Avx512Vnni, [] { return host().avx512vnni; }, 0x80, 120, 12, under_avx512()},
       {"avxvnni", kernels::Isa::AvxVnni, [] { return host().avxvnni; }, 0x80, 80, 10, kUnderAvxVnni},
       {"avx2", kernels::Isa::Avx2, [] { return host().avx2; }, 0x80, 40, 10, kUnderAvx2},
@@ -123,6 +146,7 @@ std::vector<std::string> host_features() {
   if (host().avxvnni) features.emplace_back("avxvnni");
   if (host().avx512vnni) features.emplace_back("avx512vnni");
   if (host().avx512vbmi) features.emplace_back("avx512vbmi");
+  if (host().amx) features.emplace_back("amx");
 #elif defined(__aarch64__)
   features.emplace_back("neon");
   if (host_has_dot()) features.emplace_back("neondot");

@@ -97,6 +97,23 @@ OPENBPU_ROUNDS(neondot_rounds, "armv8.2-a+dotprod", OPENBPU_SDOT)
 OPENBPU_ROUNDS(neoni8mm_rounds, "armv8.2-a+i8mm", OPENBPU_SMMLA)
 #endif
 
+#ifdef OPENBPU_HAS_AMX
+// Four sums, which hide the latency of a product; its sixteen rows take sixteen cycles.
+void amx_rounds() {
+  struct alignas(64) {
+    std::uint8_t palette = 1, reserved[15] = {};
+    std::uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+    std::uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+  } config;
+  asm volatile("ldtilecfg %0" : : "m"(config));
+  for (int round = 0; round < kRounds; ++round)
+    asm volatile(
+        "tdpbusd %tmm6, %tmm4, %tmm0\n\ttdpbusd %tmm7, %tmm4, %tmm1\n\t"
+        "tdpbusd %tmm6, %tmm5, %tmm2\n\ttdpbusd %tmm7, %tmm5, %tmm3");
+  asm volatile("tilerelease");
+}
+#endif
+
 #endif
 
 #undef OPENBPU_TWELVE
@@ -108,6 +125,9 @@ double peak_gmacs([[maybe_unused]] kernels::Isa isa) {
   if (isa == kernels::Isa::Avx2 && host_has(isa)) return best_of(12.0 * 32, avx2_rounds);
 #ifdef OPENBPU_HAS_AVXVNNI
   if (isa == kernels::Isa::AvxVnni && host_has(isa)) return best_of(12.0 * 32, avxvnni_rounds);
+#endif
+#ifdef OPENBPU_HAS_AMX
+  if (isa == kernels::Isa::Amx && host_has(isa)) return best_of(4.0 * 16 * 16 * 64, amx_rounds);
 #endif
   if (isa == kernels::Isa::Avx512Vnni && host_has(isa)) return best_of(12.0 * 64, avx512vnni_rounds);
 #elif defined(__aarch64__)

@@ -30,6 +30,14 @@ struct GemmSource {
   GemmChannels<Most> (*channels)(const void* params, std::int32_t block);
 };
 
+// What a GemmCore may say otherwise: steps of a run come in groups of kStepGroup, pixels of a unit in groups of
+// kPixelGroup, and it takes images of kLeastPixels and outputs of kLeastInputs or more. A core with a Session of its
+// own gets one for as long as conv/conv_ways.hpp works on a range of units, as the last argument of run.
+struct GemmCoreDefaults {
+  static constexpr std::int32_t kStepGroup = 1, kPixelGroup = 1, kLeastPixels = 1, kLeastInputs = 1;
+  struct Session {};
+};
+
 // lines * pixels outputs: output pixel x of line l is made of the bytes from in + l * in_line + x * in_pixel.
 struct GemmLines {
   const std::uint8_t* in;

@@ -22,7 +22,7 @@ constexpr std::size_t kSlack = 64;
 
 // Avx512Vbmi is Avx512Vnni plus permutations of bytes: users ask for avx512vnni and get its rows too if the host has
 // it.
-enum class Isa : std::uint8_t { Scalar, Avx2, AvxVnni, Avx512Vnni, Avx512Vbmi, Neon, NeonDot, NeonI8mm };
+enum class Isa : std::uint8_t { Scalar, Avx2, AvxVnni, Avx512Vnni, Avx512Vbmi, Amx, Neon, NeonDot, NeonI8mm };
 
 // A tensor as a kernel sees it; strides in bytes. Rows of the MAC and VEC groups may rely on sc == element size
 // unless the op's contract says otherwise.

@@ -28,6 +28,7 @@ bool host_runs(Isa isa) {
     case Isa::Avx2:
       return __builtin_cpu_supports("avx2") != 0;
     case Isa::AvxVnni:
+    case Isa::Amx:
       return engine::host_has(isa);
     case Isa::Avx512Vnni:
       return __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bw") &&

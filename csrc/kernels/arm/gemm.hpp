@@ -14,7 +14,7 @@ namespace openbpu::kernels {
 
 // What conv/conv_ways.hpp and tconv/tconv_ways.hpp ask of a core, but for its functions: packed_bytes() are those of
 // all blocks; run() computes one block for all lines and writes its 1..16 channels from lines.out on.
-struct ArmGemm {
+struct ArmGemm : GemmCoreDefaults {
   static constexpr std::uint8_t kFlip = 0;
   static constexpr std::int32_t kBlock = 16, kUnitPixels = 90, kMaxL = 15;
   static constexpr std::int64_t kUnitProducts = 1 << 21;

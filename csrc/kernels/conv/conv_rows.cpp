@@ -4,6 +4,9 @@ namespace openbpu::kernels {
 
 Rows<ConvParams> conv_rows() {
   static const Row<ConvParams> rows[] = {
+#ifdef OPENBPU_HAS_AMX
+      kConvAmx,
+#endif
 #ifdef OPENBPU_HAS_AVX512VNNI
       kConvAvx512Vnni,
 #endif

@@ -5,6 +5,7 @@
 
 namespace openbpu::kernels {
 
+extern const Row<ConvParams> kConvAmx;
 extern const Row<ConvParams> kConvAvx512Vnni;
 extern const Row<ConvParams> kConvAvxVnni;
 extern const Row<ConvParams> kConvAvx2;

@@ -5,6 +5,8 @@
 //           that their bytes are rounded up to 4 once per kernel row instead of once per tap
 #pragma once
 
+#include <type_traits>
+
 #include "kernels/arithmetic.hpp"
 #include "kernels/canonical_weights.hpp"
 #include "kernels/conv/conv_rows.hpp"
@@ -20,7 +22,8 @@ constexpr std::int32_t kPartSteps = 16;
 constexpr std::int32_t kSharedUnits = 4, kSharedPixels = 24;
 
 // Core is the GemmCore of an ISA: kFlip, kBlock output channels per block, kUnitPixels for which weights are read once,
-// kUnitProducts of work that is worth a unit, kMaxL, and the types and functions of its header.
+// kUnitProducts of work that is worth a unit, kMaxL, what GemmCoreDefaults names, and the types and functions of its
+// header.
 template <class Core>
 struct ConvWays {
   enum class Way { Direct, Window, Row };
@@ -29,6 +32,7 @@ struct ConvWays {
   struct Layout {
     Way way;
     std::int32_t ci, co, taps, blocks;  // per group; blocks of Core::kBlock output channels
+    std::int32_t run_steps;             // inputs that lie side by side: a tap or (row) a row of the kernel
     std::int32_t steps, parts;          // per block; parts are kernel rows where some lie in the padding, else 1
     // The output as lines of pixels (direct: one line per image where rows are dense), cut into units.
     std::int32_t lines, pixels, unit_lines, unit_pixels, unit_blocks;
@@ -69,9 +73,11 @@ struct ConvWays {
     // cache from one layer to the next. Else they share out channels, and each weight is read once.
     if (std::int64_t{l->ci} * l->co < std::int64_t{l->pixels} * (l->ci + l->co))
       units = max(units, min(kSharedUnits, l->pixels / kSharedPixels));
-    l->unit_pixels = ceil_div(l->pixels, units);
+    l->unit_pixels = min(l->pixels, ceil_div(l->pixels, units * Core::kPixelGroup) * Core::kPixelGroup);
     l->unit_lines = min(l->lines, max(1, Core::kUnitPixels / l->pixels));
   }
+
+  static std::int32_t run_steps(std::int32_t bytes) { return ceil_div(bytes, 4 * Core::kStepGroup) * Core::kStepGroup; }
 
   static Layout lay_out(const ConvParams& p) {
     Layout l{};
@@ -79,17 +85,19 @@ struct ConvWays {
     l.co = p.out.c / p.groups;
     l.taps = p.kernel_h * p.kernel_w;
     l.blocks = ceil_div(l.co, Core::kBlock);
-    l.steps = l.taps * ceil_div(l.ci, 4);
+    l.run_steps = run_steps(l.ci);
+    l.steps = l.taps * l.run_steps;
     if (l.taps == 1 && !reads_padding(p)) {
       l.way = Way::Direct;
       lay_direct(p, &l);
     } else {
       l.way = Way::Window;
       lay_window(p, &l);
-      const std::int32_t row_steps = p.kernel_h * ceil_div(p.kernel_w * l.ci, 4);
-      if (p.groups == 1 && p.dilation_w == 1 && row_steps < l.steps) {
+      const std::int32_t row_steps = run_steps(p.kernel_w * l.ci);
+      if (p.groups == 1 && p.dilation_w == 1 && p.kernel_h * row_steps < l.steps) {
         l.way = Way::Row;
-        l.steps = row_steps;
+        l.run_steps = row_steps;
+        l.steps = p.kernel_h * row_steps;
       }
     }
     l.parts = l.way != Way::Direct && l.steps >= kPartSteps * p.kernel_h && reads_padding(p) ? p.kernel_h : 1;
@@ -131,27 +139,28 @@ struct ConvWays {
     const auto& [p, l] = *static_cast<const PackContext*>(context);
     const std::int32_t ci4 = ceil_div(l.ci, 4), co16 = ceil_div(l.co, 16),
                        first = block % l.blocks * (Core::kBlock / 16);
+    const std::int32_t tap = step / l.run_steps, inputs = step % l.run_steps;
     for (std::int32_t i = 0; i < Core::kBlock / 16; ++i) {
-      if (first + i < co16) {
+      if (first + i < co16 && inputs < ci4) {
         const std::int64_t line = std::int64_t{block / l.blocks} * co16 + first + i;
-        __builtin_memcpy(cell + i * 64, p.weights + (line * l.taps * ci4 + step) * 64, 64);
+        __builtin_memcpy(cell + i * 64, p.weights + ((line * l.taps + tap) * ci4 + inputs) * 64, 64);
       } else {
         __builtin_memset(cell + i * 64, 0, 64);
       }
     }
-    return tap_offset(p, l, step / ci4) + step % ci4 * 4;
+    return tap_offset(p, l, tap) + inputs * 4;
   }
 
   static std::int32_t read_row_step(const void* context, std::int32_t block, std::int32_t step, std::int8_t* cell) {
     const auto& [p, l] = *static_cast<const PackContext*>(context);
     const CanonicalWeights weights{p.weights, l.co, l.taps, l.ci};
-    const std::int32_t run = p.kernel_w * l.ci, row_steps = ceil_div(run, 4);
+    const std::int32_t run = p.kernel_w * l.ci;
     for (std::int32_t i = 0; i < 4 * Core::kBlock; ++i) {
-      const std::int32_t k = step % row_steps * 4 + i % 4, o = block * Core::kBlock + i / 4;
-      const std::int32_t tap = step / row_steps * p.kernel_w + k / l.ci;
+      const std::int32_t k = step % l.run_steps * 4 + i % 4, o = block * Core::kBlock + i / 4;
+      const std::int32_t tap = step / l.run_steps * p.kernel_w + k / l.ci;
       cell[i] = k < run && o < l.co ? weights.at(0, o, tap, k % l.ci) : std::int8_t{0};
     }
-    return step / row_steps * l.window_columns * l.ci + step % row_steps * 4;
+    return step / l.run_steps * l.window_columns * l.ci + step % l.run_steps * 4;
   }
 
   static typename Core::Channels read_channels(const void* context, std::int32_t block) {
@@ -180,7 +189,9 @@ struct ConvWays {
   }
 
   static bool accepts(const ConvParams& p) {
-    return p.flip == Core::kFlip && p.in.sc == 1 && p.out.sc == 1 && p.rq.L <= Core::kMaxL;
+    return p.flip == Core::kFlip && p.in.sc == 1 && p.out.sc == 1 && p.rq.L <= Core::kMaxL &&
+           p.out.h * p.out.w >= Core::kLeastPixels &&
+           p.kernel_h * p.kernel_w * (p.in.c / p.groups) >= Core::kLeastInputs;
   }
 
   static Plan plan(const ConvParams& p) {
@@ -227,17 +238,27 @@ struct ConvWays {
     return begin < end ? Range{begin, end} : Range{0, p.kernel_h};
   }
 
+  using Session = typename Core::Session;
+
+  static void run_core(const ConvParams& p, const std::uint8_t* packed, std::int32_t block,
+                       const typename Core::Lines& lines, [[maybe_unused]] Session* session) {
+    if constexpr (std::is_empty_v<Session>)
+      Core::run(packed, block, lines, p.rq);
+    else
+      Core::run(packed, block, lines, p.rq, session);
+  }
+
   // One block; output rows with the same kernel rows inside the input go together.
   static void run_block(const ConvParams& p, const Layout& l, const std::uint8_t* packed, const Unit& unit,
-                        std::int32_t block, typename Core::Lines lines) {
-    if (l.parts == 1) return Core::run(packed, block, lines, p.rq);
+                        std::int32_t block, typename Core::Lines lines, Session* session) {
+    if (l.parts == 1) return run_core(p, packed, block, lines, session);
     for (std::int32_t line = 0; line < unit.lines; line += lines.lines) {
       const Range rows = rows_inside(p, unit.line + line);
       lines.lines = 1;
       while (line + lines.lines < unit.lines && rows_inside(p, unit.line + line + lines.lines) == rows) ++lines.lines;
       lines.first_part = rows.begin;
       lines.end_part = rows.end;
-      Core::run(packed, block, lines, p.rq);
+      run_core(p, packed, block, lines, session);
       lines.in += lines.lines * lines.in_line;
       lines.out += lines.lines * lines.out_line;
     }
@@ -245,13 +266,13 @@ struct ConvWays {
 
   // All blocks of the unit; at.in and at.out point to channel 0.
   static void run_blocks(const ConvParams& p, const Layout& l, const std::uint8_t* packed, const Unit& unit,
-                         const typename Core::Lines& at) {
+                         const typename Core::Lines& at, Session* session) {
     for (std::int32_t block = unit.block; block < unit.block + unit.blocks; ++block) {
       const std::int32_t group = block / l.blocks;
       typename Core::Lines lines = at;
       lines.in += group * l.ci;
       lines.out += group * l.co + block % l.blocks * Core::kBlock;
-      run_block(p, l, packed, unit, block, lines);
+      run_block(p, l, packed, unit, block, lines, session);
     }
   }
 
@@ -269,12 +290,14 @@ struct ConvWays {
     return p.out.data + unit.n * p.out.sn + unit.line * p.out.sh + unit.pixel * p.out.sw;
   }
 
-  static void run_direct(const ConvParams& p, const Layout& l, const std::uint8_t* packed, const Unit& unit) {
+  static void run_direct(const ConvParams& p, const Layout& l, const std::uint8_t* packed, const Unit& unit,
+                         Session* session) {
     const std::uint8_t* in = p.in.data + unit.n * p.in.sn + (unit.line * p.stride_h - p.pad_top) * p.in.sh +
                              (unit.pixel * p.stride_w - p.pad_left) * p.in.sw;
     run_blocks(p, l, packed, unit,
                {in, p.stride_h * p.in.sh, p.stride_w * p.in.sw, output_of(p, unit), p.out.sh, p.out.sw, unit.lines,
-                unit.pixels, 0, 1});
+                unit.pixels, 0, 1},
+               session);
   }
 
   static void copy_window(const ConvParams& p, const Layout& l, const Unit& unit, std::uint8_t* window) {
@@ -284,24 +307,26 @@ struct ConvWays {
   }
 
   static void run_window(const ConvParams& p, const Layout& l, const std::uint8_t* packed, const Unit& unit,
-                         const std::uint8_t* window) {
+                         const std::uint8_t* window, Session* session) {
     const std::int64_t row = std::int64_t{l.window_columns} * p.in.c;
     run_blocks(p, l, packed, unit,
                {window, p.stride_h * row, std::int64_t{p.stride_w} * p.in.c, output_of(p, unit), p.out.sh, p.out.sw,
-                unit.lines, unit.pixels, 0, 1});
+                unit.lines, unit.pixels, 0, 1},
+               session);
   }
 
   static void run(const ConvParams& p, const std::uint8_t* packed, std::uint8_t* scratch, std::int32_t begin,
                   std::int32_t end) {
     const Layout l = lay_out(p);
+    Session session;
     for (std::int32_t index = begin; index < end; ++index) {
       const Unit unit = unit_of(p, l, index);
       if (l.way == Way::Direct) {
-        run_direct(p, l, packed, unit);
+        run_direct(p, l, packed, unit, &session);
         continue;
       }
       copy_window(p, l, unit, scratch);
-      run_window(p, l, packed, unit, scratch);
+      run_window(p, l, packed, unit, scratch, &session);
     }
   }
 };

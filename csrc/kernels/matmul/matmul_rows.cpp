@@ -4,6 +4,9 @@ namespace openbpu::kernels {
 
 Rows<MatMulParams> matmul_rows() {
   static const Row<MatMulParams> rows[] = {
+#ifdef OPENBPU_HAS_AMX
+      kMatMulAmx,
+#endif
 #ifdef OPENBPU_HAS_AVX512VNNI
       kMatMulAvx512Vnni,
 #endif

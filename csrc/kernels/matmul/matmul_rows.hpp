@@ -5,6 +5,7 @@
 
 namespace openbpu::kernels {
 
+extern const Row<MatMulParams> kMatMulAmx;
 extern const Row<MatMulParams> kMatMulAvx512Vnni;
 extern const Row<MatMulParams> kMatMulAvxVnni;
 extern const Row<MatMulParams> kMatMulAvx2;

@@ -121,11 +121,9 @@ struct Epilogue {
   }
 };
 
-// (t * m) >> 22 of saturated words, from word `first` (0 or 32) on.
+// (t * m) >> 22 of saturated words, from word `first` (0 or 32) on; `m` and `low` are those of the words.
 template <class Words, int Doublings>
-OPENBPU_INLINE Words multiply(Words t, std::int32_t first, const Epilogue<Doublings>& e) {
-  Words low, m;
-  load_into(&m, e.channels.m + first);
+OPENBPU_INLINE Words multiply(Words t, Words m, Words low, std::int32_t first, const Epilogue<Doublings>& e) {
   if constexpr (Doublings == kAny) {
 #pragma GCC unroll 1
     for (std::int32_t j = 0; j < e.L; ++j) t = twice(t, e.channels.doubled[j][first / 32]);
@@ -134,11 +132,16 @@ OPENBPU_INLINE Words multiply(Words t, std::int32_t first, const Epilogue<Doubli
     if constexpr (Doublings > 1) t = twice(t, e.doubled[1][first / 32]);
     if constexpr (Doublings > 2) t = twice(t, e.doubled[2][first / 32]);
   }
-  if constexpr (Doublings > 0) {
-    load_into(&low, e.channels.low + first);
-    t = adds(t, low);
-  }
+  if constexpr (Doublings > 0) t = adds(t, low);
   return multiply(t, m);
+}
+
+template <class Words, int Doublings>
+OPENBPU_INLINE Words multiply(Words t, std::int32_t first, const Epilogue<Doublings>& e) {
+  Words m, low{};
+  load_into(&m, e.channels.m + first);
+  if constexpr (Doublings > 0) load_into(&low, e.channels.low + first);
+  return multiply(t, m, low, first, e);
 }
 
 // int8 values, clamped, as stored.

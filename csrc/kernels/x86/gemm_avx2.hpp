@@ -30,7 +30,7 @@ void gemm_pack(const GemmSource& source, std::uint8_t* packed);
 void gemm_run(const std::uint8_t* packed, std::int32_t block, const GemmLines& lines, const Rq8& rq);
 
 // The core as conv/conv_ways.hpp takes it.
-struct GemmCore {
+struct GemmCore : GemmCoreDefaults {
   static constexpr std::uint8_t kFlip = 0x80;
   static constexpr std::int32_t kBlock = 16, kUnitPixels = 64, kMaxL = 15;
   static constexpr std::int64_t kUnitProducts = 1 << 21;  // about 25 us
