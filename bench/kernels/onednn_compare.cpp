@@ -161,6 +161,7 @@ int run(const std::string& name) {
   const engine::IsaInfo& isa = *found.value();
   if (isa.isa == Isa::Scalar) return std::fprintf(stderr, "nothing to compare without vector instructions\n"), 1;
   if (isa.isa == Isa::Avx2) dnnl::set_max_cpu_isa(dnnl::cpu_isa::avx2);
+  if (isa.isa == Isa::Avx512Vnni) dnnl::set_max_cpu_isa(dnnl::cpu_isa::avx512_core_vnni);
   if (!hold_to_one_thread()) return std::fprintf(stderr, "this oneDNN has no OpenMP: its threads are unknown\n"), 1;
   double peak = 0;
   for (int i = 0; i < 20; ++i) peak = std::max(peak, engine::peak_gmacs(isa.isa));

@@ -22,15 +22,16 @@ from bench.models import footprint, guards, report
 from bench.models.engines import ENGINES, Loaded, image
 from bench.models.networks import NETWORKS, one_layer
 
+ONEDNN_ISA = {"avx512vnni": "AVX512_CORE_VNNI", "avx2": "AVX2"}
 PAUSE, RUNS = 0.005, 3  # seconds before an engine's turn, runs that count in a turn
 
 
 def main() -> None:
     arguments = _arguments()
     guards.check_threads(arguments.threads, machine.usable_processors())
-    if arguments.isa == "avx2":  # read by oneDNN when OpenVINO is loaded; the other peers have no such switch
-        os.environ["ONEDNN_MAX_CPU_ISA"] = "AVX2"
-    engines = arguments.engines or (["openbpu", "openvino"] if arguments.isa == "avx2" else list(ENGINES))
+    if arguments.isa in ONEDNN_ISA:  # read by oneDNN when OpenVINO is loaded; the other peers have no such switch
+        os.environ["ONEDNN_MAX_CPU_ISA"] = ONEDNN_ISA[arguments.isa]
+    engines = arguments.engines or (["openbpu", "openvino"] if arguments.isa in ONEDNN_ISA else list(ENGINES))
     print(f"{machine.describe()}; {arguments.threads} threads, isa {arguments.isa}, {arguments.rounds} rounds")
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
@@ -48,9 +49,9 @@ def main() -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="+", choices=NETWORKS, default=list(NETWORKS))
-    parser.add_argument("--engines", nargs="+", choices=ENGINES, help="default: all (with --isa avx2: those that obey)")
+    parser.add_argument("--engines", nargs="+", choices=ENGINES, help="default: all (with --isa: those that obey)")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--isa", choices=("auto", "avx2"), default="auto", help="avx2: holds OpenVINO to it, too")
+    parser.add_argument("--isa", choices=("auto", *ONEDNN_ISA), default="auto", help="holds OpenVINO to it, too")
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--json", type=Path, help="write the rows there")
     parser.add_argument("--chart", type=Path, help="write a bar chart of the ratios there (PNG)")

@@ -76,6 +76,23 @@ __attribute__((target("avx512f,avx512vnni"))) void avx512vnni_rounds() {
   }
 }
 
+#ifdef OPENBPU_HAS_AMX
+// Four sums, which hide the latency of a product; its sixteen rows take sixteen cycles.
+void amx_rounds() {
+  struct alignas(64) {
+    std::uint8_t palette = 1, reserved[15] = {};
+    std::uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+    std::uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+  } config;
+  asm volatile("ldtilecfg %0" : : "m"(config));
+  for (int round = 0; round < kRounds; ++round)
+    asm volatile(
+        "tdpbusd %tmm6, %tmm4, %tmm0\n\ttdpbusd %tmm7, %tmm4, %tmm1\n\t"
+        "tdpbusd %tmm6, %tmm5, %tmm2\n\ttdpbusd %tmm7, %tmm5, %tmm3");
+  asm volatile("tilerelease");
+}
+#endif
+
 #elif defined(__aarch64__)
 
 #define OPENBPU_DECLARE(i) int32x4_t c##i = vdupq_n_s32(0);
@@ -95,23 +112,6 @@ OPENBPU_ROUNDS(neondot_rounds, "armv8.2-a+dotprod", OPENBPU_SDOT)
 #ifdef OPENBPU_HAS_NEONI8MM
 #define OPENBPU_SMMLA(i) asm volatile("smmla %0.4s, %1.16b, %2.16b" : "+w"(c##i) : "w"(x), "w"(w));
 OPENBPU_ROUNDS(neoni8mm_rounds, "armv8.2-a+i8mm", OPENBPU_SMMLA)
-#endif
-
-#ifdef OPENBPU_HAS_AMX
-// Four sums, which hide the latency of a product; its sixteen rows take sixteen cycles.
-void amx_rounds() {
-  struct alignas(64) {
-    std::uint8_t palette = 1, reserved[15] = {};
-    std::uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
-    std::uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
-  } config;
-  asm volatile("ldtilecfg %0" : : "m"(config));
-  for (int round = 0; round < kRounds; ++round)
-    asm volatile(
-        "tdpbusd %tmm6, %tmm4, %tmm0\n\ttdpbusd %tmm7, %tmm4, %tmm1\n\t"
-        "tdpbusd %tmm6, %tmm5, %tmm2\n\ttdpbusd %tmm7, %tmm5, %tmm3");
-  asm volatile("tilerelease");
-}
 #endif
 
 #endif

@@ -164,6 +164,14 @@ TEST_P(MacRows, PointwiseConv) {
   }
 }
 
+// Several tiles of pixels, blocks of channels and units, with every kind of padding.
+TEST_P(MacRows, LargerConv) {
+  Random random(GetParam());
+  SCOPED_TRACE("seed " + std::to_string(GetParam()));
+  const Axis y = Axis::conv(random, random.within(7, 20)), x = Axis::conv(random, random.within(7, 37));
+  run_conv_case(random, conv_rows(), y, x, 1, random.pick({16, 40, 64, 96}), random.pick({48, 64, 100, 130}));
+}
+
 TEST_P(MacRows, FirstLayer) {
   Random random(GetParam());
   for (int i = 0; i < 4; ++i) {

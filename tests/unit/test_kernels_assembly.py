@@ -32,7 +32,7 @@ class Assembly:
 
 ASSEMBLY = {
     "x86_64": Assembly(
-        re.compile(r"\bv(pmaddubsw|pmaddwd|pdpbusd|pdpwssd)\b"),
+        re.compile(r"\b(vpmaddubsw|vpmaddwd|vpdpbusd|vpdpwssd|tdpbusd)\b"),
         re.compile(r"\(%r[sb]p\b[^)]*\).*%[yz]mm|%[yz]mm\d+.*\(%r[sb]p\b"),
         re.compile(r"\sj\w+\s+([0-9a-f]+) <"),
         "gemm_avx2",

@@ -16,7 +16,7 @@ console = Console()
 
 march: Decorator = click.option("--march", default="nash-e", show_default=True, help="Target profile.")
 isa: Decorator = click.option(
-    "--isa", default="auto", show_default=True, help="Kernels to use: auto, scalar, avx2, avx512vnni."
+    "--isa", default="auto", show_default=True, help="Kernels to use: auto, scalar, avx2, avx512vnni, amx, ..."
 )
 threads: Decorator = click.option(
     "--threads", type=click.IntRange(min=0), default=1, show_default=True, help="Threads; 0: all available."
