@@ -5,11 +5,13 @@ namespace openbpu::kernels {
 Rows<DwConvParams> dwconv_rows() {
   static const Row<DwConvParams> rows[] = {
 #ifdef OPENBPU_HAS_AVX512VNNI
-      kDwConv3x3Avx512Vnni,
-      kDwConvAvx512Vnni,
+      kDwConv3x3Avx512Vnni, kDwConvAvx512Vnni,
 #endif
 #ifdef OPENBPU_HAS_AVX2
       kDwConvAvx2,
+#endif
+#ifdef OPENBPU_HAS_NEON
+      kDwConvNeon,
 #endif
       kDwConvScalar,
   };

@@ -35,6 +35,9 @@ Rows<MatMulDParams> matmuld_rows() {
 #ifdef OPENBPU_HAS_AVX2
       kMatMulDAvx2,
 #endif
+#ifdef OPENBPU_HAS_NEON
+      kMatMulDNeon,
+#endif
       kMatMulDScalar,
   };
   return {rows, sizeof rows / sizeof rows[0]};

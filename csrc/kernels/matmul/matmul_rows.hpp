@@ -14,6 +14,7 @@ extern const Row<MatMulParams> kMatMulNeonDot;
 extern const Row<MatMulParams> kMatMulNeon;
 extern const Row<MatMulParams> kMatMulScalar;
 extern const Row<MatMulDParams> kMatMulDAvx2;
+extern const Row<MatMulDParams> kMatMulDNeon;
 extern const Row<MatMulDParams> kMatMulDScalar;
 
 }  // namespace openbpu::kernels
