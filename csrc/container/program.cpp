@@ -27,6 +27,11 @@ const SectionInfo* find_section(u32 kind) {
   return nullptr;
 }
 
+Status check_size(u64 size, const Limits& limits) {
+  if (size <= limits.file_bytes) return {};
+  return {Code::BadArgument, "file", "at most " + number(limits.file_bytes) + " bytes; it has " + number(size)};
+}
+
 Status check_header(const Header& header, u64 size) {
   if (std::memcmp(header.magic, kMagic, sizeof(kMagic)) != 0)
     return corrupt("header", "the file must start with the magic of a .bpux file");
@@ -161,11 +166,23 @@ Result<std::shared_ptr<const Program>> Program::load(const std::string& path, co
   return std::shared_ptr<const Program>(std::move(program));
 }
 
+Result<std::shared_ptr<const Program>> Program::map(const std::string& path, const Limits& limits) {
+  Result<MappedFile> mapped = MappedFile::open(path, kSlack);
+  if (!mapped.ok()) return mapped.status();
+  if (Status status = check_size(mapped.value().size(), limits); !status.ok()) return status;
+  auto program = std::make_shared<Program>();
+  program->mapped_ = std::move(mapped.value());
+  program->bytes_ = program->mapped_.data();
+  program->size_ = program->mapped_.size();
+  if (Status status = program->check(limits); !status.ok()) return status;
+  return std::shared_ptr<const Program>(std::move(program));
+}
+
 Status Program::reserve(std::uint64_t size, const Limits& limits) {
-  if (size > limits.file_bytes)
-    return {Code::BadArgument, "file", "at most " + number(limits.file_bytes) + " bytes; it has " + number(size)};
+  if (Status status = check_size(size, limits); !status.ok()) return status;
   file_ = AlignedBytes::uninitialised(static_cast<std::size_t>(size) + kSlack);
   if (!file_.data()) return {Code::NoMemory, "file", number(size) + " bytes"};
+  bytes_ = file_.data();
   size_ = static_cast<std::size_t>(size);
   std::memset(file_.data() + size_, 0, kSlack);
   return {};
@@ -173,7 +190,7 @@ Status Program::reserve(std::uint64_t size, const Limits& limits) {
 
 // Structure, then semantics; nothing of the file is used before.
 Status Program::check(const Limits& limits) {
-  SectionReader reader(file_.data(), size_);
+  SectionReader reader(bytes_, size_);
   if (Status status = reader.read(); !status.ok()) return status;
   isa::Sections& s = sections_;
   s.entries = reader.span<isa::Entry>(Section::Entry);
