@@ -154,7 +154,9 @@ Result<std::shared_ptr<const Program>> Program::read(Span<const u8> bytes, const
 Result<std::shared_ptr<const Program>> Program::load(const std::string& path, const Limits& limits) {
   const auto refused = [&] { return Status{Code::Io, path, std::strerror(errno)}; };
   const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "rb"), std::fclose);
-  if (!file || std::fseek(file.get(), 0, SEEK_END) != 0) return refused();
+  if (!file) return refused();
+  if (std::fgetc(file.get()) == EOF && std::ferror(file.get())) return refused();  // a folder
+  if (std::fseek(file.get(), 0, SEEK_END) != 0) return refused();
   const long size = std::ftell(file.get());
   if (size < 0 || std::fseek(file.get(), 0, SEEK_SET) != 0) return refused();
   auto program = std::make_shared<Program>();

@@ -54,7 +54,7 @@ struct Control {
   std::chrono::milliseconds timeout{0};       // after that, with Code::Timeout; 0: never
   void (*trace)(void* context, const Event& event) = nullptr;
   void* trace_context = nullptr;
-  Execution* execution = nullptr;  // the task that the run belongs to: it may be pre-empted, and shares processors
+  Execution* execution = nullptr;  // the task that the run belongs to: it may be preempted, and shares processors
 };
 
 class Engine {

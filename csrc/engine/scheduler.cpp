@@ -80,6 +80,14 @@ bool Task::done() const {
 
 namespace openbpu::engine {
 
+namespace {
+
+thread_local int depth = 0;  // of submit() on this thread
+
+}  // namespace
+
+bool on_core() { return depth > 0; }
+
 Status Execution::boundary() {
   if (task_.cancelled_) return {Code::Cancelled, "task", "it was cancelled"};
   if (task_.deadline_ != kNever && Clock::now() > task_.deadline_)
@@ -101,9 +109,11 @@ Status Task::submit(const Work& work, const Schedule& schedule) {
   cancelled_ = false;
   state_ = State::Running;
   Execution execution(*this, nullptr);
+  ++depth;
   status_ = work.run(work.context, execution);
   state_ = State::Ending;
   if (call_) call_(call_context_, status_);
+  --depth;
   state_ = State::Done;
   return {};
 }
@@ -139,7 +149,7 @@ namespace openbpu::engine {
 struct Core {
   Scheduler* scheduler = nullptr;
   int index = 0;
-  Task* running = nullptr;             // the innermost, where tasks pre-empted others
+  Task* running = nullptr;             // the innermost, where tasks preempted others
   bool sleeping = false;               // and not yet told of a task
   std::atomic<bool> attention{false};  // the running task must look up at its next boundary
   std::condition_variable wake;
@@ -437,6 +447,8 @@ Scheduler* scheduler() {
 }
 
 }  // namespace
+
+bool on_core() { return this_core != nullptr; }
 
 Status Execution::boundary() { return task_.scheduler_->boundary(task_, *core_); }
 int Execution::threads(int wanted) const { return task_.scheduler_->threads(task_, wanted); }

@@ -26,8 +26,11 @@ constexpr int kHighestPriority = 255;
 // Cores of this process: OPENBPU_CORES (1 .. 4) if set, else as many as there are processors, at most 4.
 int core_count();
 
+// Whether this thread is running a task or its call-back: it must not wait for another.
+bool on_core();
+
 struct Schedule {
-  int priority = 0;            // 0 .. 255; up to 253 queued, 254 pre-empts those, 255 pre-empts all others
+  int priority = 0;            // 0 .. 255; up to 253 queued, 254 preempts those, 255 preempts all others
   std::int64_t custom_id = 0;  // among equal priorities the smaller goes first, then who came first
   // Bit k: core k may run it, and it may use the processors of as many cores as there are bits. A core that the machine
   // lacks stands for core k modulo core_count(). kAnyCore alone: all.
@@ -41,7 +44,7 @@ struct Core;
 // The task that a core is running, as its work sees it.
 class Execution {
  public:
-  // To be called between instructions: runs tasks that pre-empt this one. Fails with Code::Cancelled or Code::Timeout.
+  // To be called between instructions: runs tasks that preempt this one. Fails with Code::Cancelled or Code::Timeout.
   Status boundary();
   // Threads that the next instruction may use, at most `wanted`.
   int threads(int wanted) const;
@@ -99,7 +102,7 @@ class Task {
   void (*call_)(void*, const Status&) = nullptr;
   void* call_context_ = nullptr;
   Core* core_ = nullptr;   // while running
-  Task* below_ = nullptr;  // the task that this one pre-empted
+  Task* below_ = nullptr;  // the task that this one preempted
   Task* next_ = nullptr;   // in the queue
 };
 

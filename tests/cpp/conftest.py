@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-LIBRARIES = ("openbpu_shared", "openbpu_static")
+LIBRARIES = ("openbpu_shared", "openbpu_static", "openbpu_hbucp", "openbpu_libdnn", "openbpu_dnn_static")
 
 
 def run(*command: str | Path, **options: object) -> str:

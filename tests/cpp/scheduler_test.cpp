@@ -1,4 +1,4 @@
-// Tasks: order, pre-emption, time-outs, cancellation, call-backs, fork and exit.
+// Tasks: order, preemption, time-outs, cancellation, call-backs, fork and exit.
 #include "engine/scheduler.hpp"
 
 #include <gtest/gtest.h>
@@ -83,7 +83,7 @@ TEST(Scheduler, PriorityThenIdThenOrderOfArrival) {
   const Schedule schedules[6] = {{0, 5, kCore0},   {0, 5, kCore0},  {0, -1, kCore0},
                                  {253, 9, kCore0}, {10, 0, kCore0}, {253, 2, kCore0}};
   for (int k = 0; k < 6; ++k) ASSERT_TRUE(tasks[k].submit(notes[k].work(), schedules[k]).ok());
-  EXPECT_EQ(tasks[3].wait(20ms).code(), Code::Timeout) << "253 does not pre-empt";
+  EXPECT_EQ(tasks[3].wait(20ms).code(), Code::Timeout) << "253 does not preempt";
   EXPECT_EQ(log.text, "");
   loop.end = true;
   for (Task& task : tasks) EXPECT_TRUE(task.wait().ok());

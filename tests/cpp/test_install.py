@@ -13,7 +13,8 @@ import openbpu
 from cpp.conftest import ROOT, run
 from unit.float_networks import detector, samples
 
-SAMPLE = ROOT / "docs" / "samples" / "harness"
+SAMPLES = ROOT / "docs" / "samples"
+SAMPLE = SAMPLES / "harness"
 WARNINGS = ("-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Werror")
 
 
@@ -38,10 +39,21 @@ def harness(prefix: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def application(prefix: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sample of the hbDNN calls, built with nothing but a compiler and -ldnn -lhbucp."""
+    program = tmp_path_factory.mktemp("application") / "application"
+    folder = library_folder(prefix)
+    flags = ("-std=c++17", *WARNINGS, f"-I{prefix / 'include'}")
+    link = (f"-L{folder}", "-ldnn", "-lhbucp", f"-Wl,-rpath,{folder}")
+    run(os.environ.get("CXX", "c++"), *flags, SAMPLES / "hbdnn" / "main.cpp", *link, "-o", program)
+    return program
+
+
 def test_headers_compile_alone(prefix: Path, tmp_path: Path) -> None:
     include = prefix / "include"
     headers = sorted(path.relative_to(include) for path in include.rglob("*.h*"))
-    assert len(headers) >= 6
+    assert len(headers) >= 11
     compiler, c_compiler = os.environ.get("CXX", "c++"), os.environ.get("CC", "cc")
     for header in headers:
         source = tmp_path / "alone.cpp"
@@ -67,6 +79,22 @@ def test_the_sample_gives_the_bytes_of_the_session(
         assert got.tobytes() == want.tobytes(), name
 
 
+def test_the_documented_calls_give_the_bytes_of_the_session(
+    application: Path, executable: Path, tmp_path: Path
+) -> None:
+    x = samples(1, seed=12)[0]
+    x.tofile(tmp_path / "x.bin")
+    run(application, executable, tmp_path / "x.bin", cwd=tmp_path)
+    for name, want in openbpu.Session(executable).run({"x": x}).items():
+        assert (tmp_path / f"{name}.bin").read_bytes() == want.tobytes(), name
+
+
+def test_the_sample_of_the_calls_builds_from_the_package(prefix: Path, executable: Path, tmp_path: Path) -> None:
+    run("cmake", "-S", SAMPLES / "hbdnn", "-B", tmp_path, f"-DCMAKE_PREFIX_PATH={prefix}")
+    run("cmake", "--build", tmp_path)
+    run(tmp_path / "application", executable, cwd=tmp_path)
+
+
 def test_the_sample_explains_errors(harness: Path, tmp_path: Path) -> None:
     import subprocess
 
@@ -87,7 +115,7 @@ def test_pkg_config(prefix: Path, executable: Path, tmp_path: Path) -> None:
     run(program, executable, cwd=tmp_path, env={**os.environ, "LD_LIBRARY_PATH": str(library_folder(prefix))})
 
 
-@pytest.mark.parametrize("library", ["openbpu"])
+@pytest.mark.parametrize("library", ["openbpu", "hbucp", "dnn"])
 def test_exported_symbols_are_those_on_the_list(prefix: Path, library: str) -> None:
     listing = run("nm", "-DC", "--defined-only", library_folder(prefix) / f"lib{library}.so")
     exported = sorted({line.split(" ", 2)[2].split("@")[0] for line in listing.splitlines() if " A " not in line})

@@ -47,6 +47,7 @@ struct Task::State {
 };
 
 int core_count() noexcept { return engine::core_count(); }
+bool on_core() noexcept { return engine::on_core(); }
 
 Task::Task() noexcept : state_(new(std::nothrow) State) {}
 Task::~Task() = default;

@@ -43,7 +43,7 @@ struct RunOptions {
   std::chrono::milliseconds timeout{0};       // after that, with Timeout; 0: never
   void (*trace)(void* context, const InstructionEvent& event) = nullptr;  // on the calling thread
   void* trace_context = nullptr;
-  Execution* execution = nullptr;  // inside a task's work: the run may be pre-empted and shares the processors
+  Execution* execution = nullptr;  // inside a task's work: the run may be preempted and shares the processors
 };
 
 // One run at a time; make several engines of a program to run it on several threads at once.

@@ -1,4 +1,4 @@
-// Work of the whole process on a few cores: priorities, pre-emption, time-outs, cancellation.
+// Work of the whole process on a few cores: priorities, preemption, time-outs, cancellation.
 #pragma once
 
 #include <chrono>
@@ -13,6 +13,9 @@ namespace openbpu::runtime {
 // Threads that run tasks, one at a time each: 1 .. 4, as the processors of the process allow. The environment variable
 // OPENBPU_CORES (1 .. 4), read once, overrides.
 OPENBPU_API int core_count() noexcept;
+
+// Whether this thread is running a task or its call-back: it must not wait for another.
+OPENBPU_API bool on_core() noexcept;
 
 constexpr std::uint64_t kAnyCore = 1u << 7;
 
