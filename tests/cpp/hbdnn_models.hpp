@@ -54,7 +54,7 @@ struct LoadedModel {
 
 // Tensors of a model in memory of their own; inputs hold a pattern.
 struct Buffers {
-  explicit Buffers(const LoadedModel& loaded, int seed = 0) {
+  explicit Buffers(const LoadedModel& loaded, int seed = 0) : seed_(static_cast<std::uint64_t>(seed)) {
     std::int32_t count = 0;
     EXPECT_EQ(hbDNNGetInputCount(&count, loaded.model), 0);
     inputs.resize(static_cast<std::size_t>(count));
@@ -62,12 +62,7 @@ struct Buffers {
       hbDNNTensor& tensor = inputs[static_cast<std::size_t>(k)];
       EXPECT_EQ(hbDNNGetInputTensorProperties(&tensor.properties, loaded.model, k), 0);
       allocate(tensor);
-      auto* bytes = static_cast<std::uint8_t*>(tensor.sysMem.virAddr);
-      for (std::uint64_t i = 0; i < tensor.sysMem.memSize; ++i)
-        bytes[i] = static_cast<std::uint8_t>(tensor.properties.tensorType == HB_DNN_TENSOR_TYPE_BOOL8
-                                                 ? i & 1
-                                                 : i * 7 + static_cast<std::uint64_t>(seed));
-      EXPECT_EQ(hbUCPMemFlush(&tensor.sysMem, HB_SYS_MEM_CACHE_CLEAN), 0);
+      fill(tensor);
     }
     EXPECT_EQ(hbDNNGetOutputCount(&count, loaded.model), 0);
     outputs.resize(static_cast<std::size_t>(count));
@@ -80,6 +75,15 @@ struct Buffers {
   ~Buffers() { EXPECT_TRUE(freed_ || is_freed_by_everyone()); }
   Buffers(const Buffers&) = delete;
   Buffers& operator=(const Buffers&) = delete;
+
+  // Writes the pattern.
+  void fill(hbDNNTensor& tensor) const {
+    auto* bytes = static_cast<std::uint8_t*>(tensor.sysMem.virAddr);
+    const bool is_bool = tensor.properties.tensorType == HB_DNN_TENSOR_TYPE_BOOL8;
+    for (std::uint64_t i = 0; i < tensor.sysMem.memSize; ++i)
+      bytes[i] = static_cast<std::uint8_t>(is_bool ? i & 1 : i * 7 + seed_);
+    EXPECT_EQ(hbUCPMemFlush(&tensor.sysMem, HB_SYS_MEM_CACHE_CLEAN), 0);
+  }
 
   bool output_equals_input() const {
     return std::memcmp(inputs[0].sysMem.virAddr, outputs[0].sysMem.virAddr, inputs[0].sysMem.memSize) == 0;
@@ -100,6 +104,7 @@ struct Buffers {
   static void allocate(hbDNNTensor& tensor) {
     EXPECT_EQ(hbUCPMallocCached(&tensor.sysMem, static_cast<std::uint64_t>(tensor.properties.alignedByteSize), 0), 0);
   }
+  std::uint64_t seed_;
   bool freed_ = false;
 };
 
