@@ -66,7 +66,8 @@ class Engine {
   // Bytes of Options::arena for an entry. Fails for a name that the program lacks.
   static Result<std::uint64_t> required_memory(const container::Program& program, const std::string& entry);
 
-  // Pointers to dense row-major buffers of the ports' sizes, in port order; no alignment needed. Allocates nothing.
+  // Pointers to dense row-major buffers of the ports' sizes, in port order, aligned to their elements. Allocates
+  // nothing.
   // Fails with Code::Trap where the program stops itself, with Code::BadArgument while another run of this engine is
   // under way, and as `control` demands; the outputs are then undefined, and the engine may be used again.
   Status run(Span<const void* const> inputs, Span<void* const> outputs, const Control& control = {});

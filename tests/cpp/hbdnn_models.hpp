@@ -12,19 +12,20 @@
 
 namespace openbpu::testing {
 
-// Copies x, int8 1 x 8 x 8 x 16, to y through memory, in so many instructions and one.
-inline Bytes chain_file(int copies) {
+// Copies x, 1 x 8 x 8 x 16, to y through memory, in so many instructions and one.
+inline Bytes chain_file(int copies, isa::DType type = isa::DType::I8) {
   ProgramBuilder b;
   constexpr Extents kShape{1, 8, 8, 16};
-  const std::uint8_t x = b.input(kShape), y = b.output(kShape);
-  std::uint16_t last = b.surface(isa::Region::In, kShape, 0, x);
+  constexpr std::uint64_t kBytes = 4096;  // of the widest type
+  const std::uint8_t x = b.input(kShape, type), y = b.output(kShape, type);
+  std::uint16_t last = b.surface(isa::Region::In, kShape, 0, x, type);
   for (int k = 0; k < copies; ++k) {
-    const std::uint16_t next = b.surface(isa::Region::Ddr, kShape, static_cast<std::uint64_t>(k % 2) * 1024);
+    const std::uint16_t next = b.surface(isa::Region::Ddr, kShape, static_cast<std::uint64_t>(k % 2) * kBytes, 0, type);
     b.move(isa::Op::COPY, next, last);
     last = next;
   }
-  b.move(isa::Op::COPY, b.surface(isa::Region::Out, kShape, 0, y), last);
-  return to_vector(b.finish(2048)->file());
+  b.move(isa::Op::COPY, b.surface(isa::Region::Out, kShape, 0, y, type), last);
+  return to_vector(b.finish(2 * kBytes)->file());
 }
 
 // Has no ports and stops itself.

@@ -173,6 +173,21 @@ TEST_F(HbDnn, PaddedRowsAndPartsOfAnAllocation) {
   ASSERT_EQ(hbUCPFree(&block), 0);
 }
 
+TEST_F(HbDnn, MemoryThatIsNotAligned) {
+  const LoadedModel floats{chain_file(1, isa::DType::F32)};
+  Buffers buffers(floats);
+  hbUCPSysMem block{};
+  ASSERT_EQ(hbUCPMalloc(&block, 3 * 4096, 0), 0);
+  hbDNNTensor input = buffers.inputs[0], output = buffers.outputs[0];
+  EXPECT_EQ(input.properties.tensorType, HB_DNN_TENSOR_TYPE_F32);
+  input.sysMem.virAddr = static_cast<char*>(block.virAddr) + 1;
+  output.sysMem.virAddr = static_cast<char*>(block.virAddr) + 4101;
+  std::memcpy(input.sysMem.virAddr, buffers.inputs[0].sysMem.virAddr, 4096);
+  ASSERT_EQ(hbDNNInferV2(nullptr, &output, &input, floats.model), 0);
+  EXPECT_EQ(std::memcmp(output.sysMem.virAddr, input.sysMem.virAddr, 4096), 0);
+  ASSERT_EQ(hbUCPFree(&block), 0);
+}
+
 TEST_F(HbDnn, ACallBackMayReleaseItsTask) {
   struct Seen {
     std::atomic<int> calls{0};

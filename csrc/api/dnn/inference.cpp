@@ -16,7 +16,7 @@ void copy_strided(const Transfer& transfer, unsigned char* dense, bool gather) {
   const hbDNNTensorShape& shape = tensor.properties.validShape;
   const int rank = shape.numDimensions;
   const std::size_t element = tensor.element_bytes;
-  const bool has_rows = transfer.stride[rank - 1] == static_cast<std::int64_t>(element);
+  const bool has_rows = rank > 0 && transfer.stride[rank - 1] == static_cast<std::int64_t>(element);
   const int outer = has_rows ? rank - 1 : rank;
   const std::size_t piece = has_rows ? element * static_cast<std::size_t>(shape.dimensionSize[rank - 1]) : element;
   std::int64_t index[HB_DNN_TENSOR_MAX_DIMENSIONS] = {};
@@ -43,7 +43,8 @@ std::int32_t read_strides(const std::string& where, const hbDNNTensor& given, Tr
                           std::uint64_t& extent) {
   const hbDNNTensorProperties& published = transfer.tensor->properties;
   const int rank = published.validShape.numDimensions;
-  transfer.dense = true;
+  // Engines want elements at their own alignment.
+  transfer.dense = reinterpret_cast<std::uintptr_t>(transfer.memory) % transfer.tensor->element_bytes == 0;
   extent = transfer.tensor->element_bytes;
   std::int64_t least = static_cast<std::int64_t>(transfer.tensor->element_bytes);
   for (int k = rank; k-- > 0;) {

@@ -15,7 +15,7 @@ struct Transfer {
   unsigned char* memory = nullptr;
   bool dense = true;
   std::int64_t stride[HB_DNN_TENSOR_MAX_DIMENSIONS] = {};
-  std::vector<unsigned char> staging;  // the dense form of what is not dense
+  std::vector<unsigned char> staging;  // the dense form of what is not dense, or not aligned
   ucp::Allocation* allocation = nullptr;
 
   void* dense_memory() { return dense ? memory : staging.data(); }

@@ -59,8 +59,8 @@ class OPENBPU_API Engine {
   // Chooses kernels and packs weights. The engine keeps the program alive.
   static Result<Engine> create(const Program& program, const EngineOptions& options = {}) noexcept;
 
-  // One pointer per port, in order, to dense buffers of Port::bytes; no alignment needed. Allocates nothing unless it
-  // fails. The outputs are undefined after an error; the engine can be used again.
+  // One pointer per port, in order, to dense buffers of Port::bytes, aligned to their elements. Allocates nothing
+  // unless it fails. The outputs are undefined after an error; the engine can be used again.
   Status run(Span<const void* const> inputs, Span<void* const> outputs, const RunOptions& options = {}) noexcept;
 
   Span<const Port> inputs() const noexcept;
