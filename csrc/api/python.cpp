@@ -307,6 +307,23 @@ class PyEngine {
   py::list run(const py::list& inputs) {
     return run_with(inputs, [this](const auto& in, const auto& out) { return engine_->run(in, out); });
   }
+  // As a task of the process: see engine/scheduler.hpp.
+  py::list run_task(const py::list& inputs, const engine::Schedule& schedule) {
+    return run_with(inputs, [&](const auto& in, const auto& out) {
+      auto compute = [&](engine::Execution& execution) {
+        engine::Control control;
+        control.execution = &execution;
+        return engine_->run(in, out, control);
+      };
+      engine::Task task;
+      const Status status = task.submit({[](void* context, engine::Execution& execution) {
+                                           return (*static_cast<decltype(compute)*>(context))(execution);
+                                         },
+                                         &compute},
+                                        schedule);
+      return status.ok() ? task.wait() : status;
+    });
+  }
   py::list run_profiled(const py::list& inputs) {
     return run_with(inputs, [this](const auto& in, const auto& out) { return engine_->run_profiled(in, out); });
   }
@@ -439,6 +456,13 @@ PYBIND11_MODULE(_native, module) {
            }),
            "program"_a, "entry"_a = "", "isa"_a = "auto", "threads"_a = 1, "flip"_a = py::none())
       .def("run", &PyEngine::run, "inputs"_a)
+      .def(
+          "run_task",
+          [](PyEngine& engine, const py::list& inputs, int priority, std::int64_t custom_id, std::uint64_t cores,
+             std::int64_t timeout) {
+            return engine.run_task(inputs, {priority, custom_id, cores, std::chrono::milliseconds(timeout)});
+          },
+          "inputs"_a, "priority"_a = 0, "custom_id"_a = 0, "cores"_a = engine::kAnyCore, "timeout"_a = 0)
       .def("run_profiled", &PyEngine::run_profiled, "inputs"_a)
       .def("steps", &PyEngine::steps)
       .def_property_readonly("isa", &PyEngine::isa)

@@ -111,7 +111,7 @@ struct Engine::State {
   explicit State(int thread_count) : threads(thread_count), demand(thread_count) {}
 
   Status place_arenas(const Options& options);
-  Status bind_steps(std::uint8_t flip);
+  Status bind_steps(bool join);
   Status allocate_scratch();
 
   std::shared_ptr<const container::Program> program;
@@ -123,6 +123,7 @@ struct Engine::State {
   AlignedBytes arena, scratch;  // arena: unless the caller gave one
   std::uint8_t* ddr = nullptr;
   std::uint8_t* sram = nullptr;
+  std::uint8_t flip = 0;
   std::size_t scratch_stride = 0;
   std::vector<std::unique_ptr<Step>> steps;
   std::vector<StepInfo> infos;
@@ -151,7 +152,7 @@ Status Engine::State::place_arenas(const Options& options) {
   return {};
 }
 
-Status Engine::State::bind_steps(std::uint8_t flip) {
+Status Engine::State::bind_steps(bool join) {
   const Memory memory{program.get(), entry, ddr, sram, flip};
   for (std::uint32_t k = 0; k < entry->instructions; ++k) {
     Result<std::unique_ptr<Step>> bound = bind(program->code()[entry->first_instruction + k], memory, *isa);
@@ -163,7 +164,7 @@ Status Engine::State::bind_steps(std::uint8_t flip) {
     infos.push_back(bound.value()->info);
     steps.push_back(std::move(bound.value()));
   }
-  fuse(steps, infos);
+  if (join) fuse(steps, infos);
   return {};
 }
 
@@ -191,7 +192,8 @@ Result<std::unique_ptr<Engine>> Engine::create(std::shared_ptr<const container::
   state->entry = entry.value();
   state->isa = isa.value();
   if (Status status = state->place_arenas(options); !status.ok()) return status;
-  if (Status status = state->bind_steps(options.flip.value_or(isa.value()->flip)); !status.ok()) return status;
+  state->flip = options.flip.value_or(isa.value()->flip);
+  if (Status status = state->bind_steps(options.join); !status.ok()) return status;
   if (Status status = state->allocate_scratch(); !status.ok()) return status;
   return std::unique_ptr<Engine>(new Engine(std::move(state)));
 }
@@ -255,6 +257,12 @@ Status Engine::run_steps(Span<const void* const> inputs, Span<void* const> outpu
       return {Code::Trap, "instruction " + std::to_string(step.info.instruction) + " (" + step.info.row + ")", failure};
   }
   return {};
+}
+
+std::vector<Written> Engine::written(std::uint32_t index, Span<void* const> outputs) const {
+  const State& s = *state_;
+  const isa::Instruction& instruction = s.program->code()[s.entry->first_instruction + index];
+  return read_written(instruction, s.program->sections(), {s.ddr, s.sram, outputs, s.flip});
 }
 
 Span<const StepInfo> Engine::steps() const { return state_->infos; }

@@ -11,6 +11,7 @@
 
 #include "container/program.hpp"
 #include "engine/scheduler.hpp"
+#include "engine/written.hpp"
 #include "kernels/kernel.hpp"
 #include "support/span.hpp"
 #include "support/status.hpp"
@@ -27,6 +28,9 @@ struct Options {
   // that never run at the same time may share it. Null: the engine allocates it.
   void* arena = nullptr;
   std::size_t arena_bytes = 0;
+  // Whether element-wise operators may run unit by unit with the instruction before them. If not, the output of every
+  // instruction stands in memory when its event comes.
+  bool join = true;
 };
 
 // What one instruction became.
@@ -73,6 +77,10 @@ class Engine {
   Status run(Span<const void* const> inputs, Span<void* const> outputs, const Control& control = {});
   // The same with times per step; read them with steps().
   Status run_profiled(Span<const void* const> inputs, Span<void* const> outputs);
+
+  // What instruction `index` of the entry has just written: to be called from the trace of a run into `outputs`, of an
+  // engine that joins nothing.
+  std::vector<Written> written(std::uint32_t index, Span<void* const> outputs) const;
 
   Span<const StepInfo> steps() const;
   const char* isa() const;
