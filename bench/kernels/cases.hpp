@@ -12,13 +12,18 @@
 #include <string>
 #include <vector>
 
+#include "engine/features.hpp"
 #include "kernels/conv/conv.hpp"
 #include "kernels/dwconv/dwconv.hpp"
 #include "kernels/matmul/matmul.hpp"
+#include "kernels/tconv/tconv.hpp"
 
 namespace openbpu::bench {
 
 using namespace kernels;
+
+// How the vector rows of this host hold int8.
+inline std::uint8_t host_flip() { return engine::isa_table()[0].flip; }
 
 // 64-byte aligned memory, as the engine's.
 class Buffer {
@@ -109,7 +114,7 @@ void set_square(Params& p, int kernel, int stride, int pad) {
   p.stride_h = p.stride_w = stride;
   p.dilation_h = p.dilation_w = 1;
   p.pad_top = p.pad_left = pad;
-  p.flip = 0x80;
+  p.flip = host_flip();
 }
 
 // A square convolution with "same" padding; depthwise where it has no output channels.
@@ -136,6 +141,29 @@ struct MatMulShape {
   std::string name() const { return std::to_string(rows) + "_" + std::to_string(k) + "to" + std::to_string(columns); }
 };
 
+// A transposed convolution of size x size inputs that gives stride times as many rows and columns.
+struct TransposedShape {
+  int size, ci, co, kernel, stride;
+
+  double macs() const { return double(size) * size * kernel * kernel * ci * co; }
+  std::string name() const {
+    return std::to_string(kernel) + "x" + std::to_string(kernel) + "_s" + std::to_string(stride) + "_" +
+           std::to_string(size) + "_" + std::to_string(ci) + "to" + std::to_string(co);
+  }
+};
+
+// n products of two activations.
+struct DynamicShape {
+  int n, rows, k, columns;
+  bool transpose_b;
+
+  double macs() const { return double(n) * rows * k * columns; }
+  std::string name() const {
+    return std::to_string(n) + "x" + std::to_string(rows) + "_" + std::to_string(k) + "to" + std::to_string(columns) +
+           (transpose_b ? "_transposed" : "");
+  }
+};
+
 constexpr ConvShape kConvShapes[] = {
     {56, 64, 256, 1, 1},  {56, 256, 64, 1, 1}, {28, 512, 128, 1, 1}, {14, 1024, 256, 1, 1}, {7, 512, 2048, 1, 1},
     {112, 32, 16, 1, 1},  {112, 16, 96, 1, 1}, {56, 24, 144, 1, 1},  {56, 144, 24, 1, 1},   {28, 32, 192, 1, 1},
@@ -151,6 +179,11 @@ constexpr ConvShape kDepthwiseShapes[] = {{112, 32, 0, 3, 1}, {112, 96, 0, 3, 2}
 constexpr MatMulShape kMatMulShapes[] = {{256, 256, 256},  {512, 512, 512},  {1024, 1024, 1024},
                                          {128, 384, 1536}, {128, 1536, 384}, {197, 192, 576},
                                          {1, 2048, 1000},  {1, 768, 3072},   {1, 1280, 1000}};
+
+constexpr TransposedShape kTransposedShapes[] = {{32, 64, 64, 4, 2}, {32, 64, 32, 2, 2}};
+
+constexpr DynamicShape kDynamicShapes[] = {
+    {12, 128, 32, 128, true}, {12, 128, 128, 32, false}, {3, 197, 64, 197, true}, {3, 197, 197, 64, false}};
 
 inline ConvParams conv_params(Case& c, const ConvShape& s) {
   ConvParams p{};
@@ -176,7 +209,24 @@ inline DwConvParams depthwise_params(Case& c, const ConvShape& s) {
 
 inline MatMulParams matmul_params(Case& c, const MatMulShape& s) {
   const View in = c.tensor(1, 1, s.rows, s.k), out = c.tensor(1, 1, s.rows, s.columns);
-  return MatMulParams{in, out, c.conv_weights(s.columns, 1, s.k), c.tables(s.columns, 9), 0x80};
+  return MatMulParams{in, out, c.conv_weights(s.columns, 1, s.k), c.tables(s.columns, 9), host_flip()};
+}
+
+inline TConvParams transposed_params(Case& c, const TransposedShape& s) {
+  TConvParams p{};
+  p.in = c.tensor(1, s.size, s.size, s.ci);
+  p.out = c.tensor(1, s.size * s.stride, s.size * s.stride, s.co);
+  set_square(p, s.kernel, s.stride, (s.kernel - s.stride) / 2);
+  p.groups = 1;
+  p.weights = c.conv_weights(s.co, s.kernel * s.kernel, s.ci);
+  p.rq = c.tables(s.co, 8);
+  return p;
+}
+
+inline MatMulDParams dynamic_params(Case& c, const DynamicShape& s) {
+  const View a = c.tensor(s.n, 1, s.rows, s.k), out = c.tensor(s.n, 1, s.rows, s.columns);
+  const View b = s.transpose_b ? c.tensor(s.n, 1, s.columns, s.k) : c.tensor(s.n, 1, s.k, s.columns);
+  return {a, b, out, s.transpose_b, 3, -4, c.tables(1, 9), host_flip()};
 }
 
 }  // namespace openbpu::bench

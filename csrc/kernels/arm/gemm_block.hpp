@@ -171,13 +171,13 @@ struct GemmPacking {
 
 // A block as the tiles use it.
 struct GemmJob {
-  const Rq8Block& rq;
+  const Rq8Block& block;
+  const Rq8& rq;
   std::int32_t channels;
   const GemmPart *part, *end;
   const std::int32_t* offsets;
   const std::int8_t* weights;
   int32x4_t start0, start1, start2, start3;
-  Rq8Clamp clamp;
 };
 
 template <class Form>
@@ -192,6 +192,7 @@ GemmJob make_job(const std::uint8_t* packed, std::int32_t index, const GemmLines
     if (part < lines.first_part || part >= lines.end_part)
       for (std::int32_t i = 0; i < 16; ++i) start[i] += parts[part].left_out[i];
   return {block.rq,
+          rq,
           block.channels,
           first,
           parts + lines.end_part,
@@ -201,8 +202,7 @@ GemmJob make_job(const std::uint8_t* packed, std::int32_t index, const GemmLines
           vld1q_s32(start),
           vld1q_s32(start + 4),
           vld1q_s32(start + 8),
-          vld1q_s32(start + 12),
-          make_clamp(rq)};
+          vld1q_s32(start + 12)};
 }
 
 }  // namespace

@@ -61,9 +61,10 @@ void tile(const GemmJob& job, const Pixels<kMostPixels>& pixels) {
       OPENBPU_LANES
     }
   }
+  const Rq8Registers k = load_registers(job.block, job.rq);
+  const std::int32_t channels = job.channels;
 #define OPENBPU_FINISH(i, v) \
-  if constexpr (i < P)       \
-    store_channels(pixels.out[i], requantise(c##i##0, c##i##1, c##i##2, c##i##3, job.rq, job.clamp), job.channels);
+  if constexpr (i < P) store_channels(pixels.out[i], requantise(c##i##0, c##i##1, c##i##2, c##i##3, k), channels);
   OPENBPU_PIXELS(OPENBPU_FINISH, )
 #undef OPENBPU_FINISH
 }

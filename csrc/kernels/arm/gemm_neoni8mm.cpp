@@ -63,17 +63,19 @@ void tile(const GemmJob& job, const Pixels<kMostPixels>& pixels) {
 #undef OPENBPU_VECTOR
 #undef OPENBPU_MULTIPLY
     }
+  const Rq8Registers k = load_registers(job.block, job.rq);
+  const std::int32_t channels = job.channels;
 #define OPENBPU_FINISH(i, v)                                                                                \
   if constexpr (2 * i < P)                                                                                  \
     store_channels(pixels.out[2 * i],                                                                       \
                    requantise(first(c##i##0, c##i##1), first(c##i##2, c##i##3), first(c##i##4, c##i##5),    \
-                              first(c##i##6, c##i##7), job.rq, job.clamp),                                  \
-                   job.channels);                                                                           \
+                              first(c##i##6, c##i##7), k),                                                  \
+                   channels);                                                                               \
   if constexpr (2 * i + 1 < P)                                                                              \
     store_channels(pixels.out[2 * i + 1],                                                                   \
                    requantise(second(c##i##0, c##i##1), second(c##i##2, c##i##3), second(c##i##4, c##i##5), \
-                              second(c##i##6, c##i##7), job.rq, job.clamp),                                 \
-                   job.channels);
+                              second(c##i##6, c##i##7), k),                                                 \
+                   channels);
   OPENBPU_PAIRS(OPENBPU_FINISH, )
 #undef OPENBPU_FINISH
 }

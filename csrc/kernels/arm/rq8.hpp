@@ -25,28 +25,39 @@ OPENBPU_INLINE void set_channel(Rq8Block* block, std::int32_t i, std::int32_t B,
   block->m[i] = m;
 }
 
-struct Rq8Clamp {
+// The same in registers, with the clamp. Tiles load them before their first store, which could alias the block.
+struct Rq8Registers {
+  int32x4_t shift0, shift1, shift2, shift3, rest0, rest1, rest2, rest3;
+  int16x8_t m0, m1;
   int8x16_t lo, hi;
-  bool rest;  // whether a channel may have one
 };
 
-OPENBPU_INLINE Rq8Clamp make_clamp(const Rq8& rq) {
-  return {vdupq_n_s8(static_cast<std::int8_t>(rq.lo)), vdupq_n_s8(static_cast<std::int8_t>(rq.hi)), rq.L > 0};
+OPENBPU_INLINE Rq8Registers load_registers(const Rq8Block& b, const Rq8& rq) {
+  return {vld1q_s32(b.shift),
+          vld1q_s32(b.shift + 4),
+          vld1q_s32(b.shift + 8),
+          vld1q_s32(b.shift + 12),
+          vld1q_s32(b.rest),
+          vld1q_s32(b.rest + 4),
+          vld1q_s32(b.rest + 8),
+          vld1q_s32(b.rest + 12),
+          vld1q_s16(b.m),
+          vld1q_s16(b.m + 8),
+          vdupq_n_s8(static_cast<std::int8_t>(rq.lo)),
+          vdupq_n_s8(static_cast<std::int8_t>(rq.hi))};
 }
 
-OPENBPU_INLINE int32x4_t scale(int32x4_t acc, const Rq8Block& block, std::int32_t first, bool rest) {
-  const int32x4_t a = vshlq_s32(acc, vld1q_s32(block.shift + first));
-  return rest ? vaddq_s32(a, vld1q_s32(block.rest + first)) : a;
+OPENBPU_INLINE int32x4_t scale(int32x4_t acc, int32x4_t shift, int32x4_t rest) {
+  return vaddq_s32(vshlq_s32(acc, shift), rest);
 }
 
 // Sixteen accumulators to bytes, in the order of the channels.
-OPENBPU_INLINE int8x16_t requantise(int32x4_t c0, int32x4_t c1, int32x4_t c2, int32x4_t c3, const Rq8Block& block,
-                                    const Rq8Clamp& clamp) {
-  const int16x8_t t0 = vqmovn_high_s32(vqmovn_s32(scale(c0, block, 0, clamp.rest)), scale(c1, block, 4, clamp.rest));
-  const int16x8_t t1 = vqmovn_high_s32(vqmovn_s32(scale(c2, block, 8, clamp.rest)), scale(c3, block, 12, clamp.rest));
-  const int16x8_t y0 = vqdmulhq_s16(t0, vld1q_s16(block.m)), y1 = vqdmulhq_s16(t1, vld1q_s16(block.m + 8));
+OPENBPU_INLINE int8x16_t requantise(int32x4_t c0, int32x4_t c1, int32x4_t c2, int32x4_t c3, const Rq8Registers& k) {
+  const int16x8_t t0 = vqmovn_high_s32(vqmovn_s32(scale(c0, k.shift0, k.rest0)), scale(c1, k.shift1, k.rest1));
+  const int16x8_t t1 = vqmovn_high_s32(vqmovn_s32(scale(c2, k.shift2, k.rest2)), scale(c3, k.shift3, k.rest3));
+  const int16x8_t y0 = vqdmulhq_s16(t0, k.m0), y1 = vqdmulhq_s16(t1, k.m1);
   const int8x16_t y = vqshrn_high_n_s16(vqshrn_n_s16(y0, 7), y1, 7);
-  return vminq_s8(vmaxq_s8(y, clamp.lo), clamp.hi);
+  return vminq_s8(vmaxq_s8(y, k.lo), k.hi);
 }
 
 // The first n < 16 bytes of v. Out of line: channel tails are rare.

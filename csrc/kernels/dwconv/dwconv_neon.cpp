@@ -107,7 +107,7 @@ OPENBPU_INLINE int8x16_t load(const void* p) { return vld1q_s8(static_cast<const
 
 // P neighbouring pixels, 16 channels.
 template <int P>
-OPENBPU_INLINE void tile(const Block& block, const std::uint8_t* in, std::int64_t step, const Rq8Clamp& clamp,
+OPENBPU_INLINE void tile(const Block& block, const std::uint8_t* in, std::int64_t step, const Rq8Registers& k,
                          std::uint8_t* out, std::int64_t out_step, std::int32_t channels) {
 #define OPENBPU_DECLARE(i)                                                                \
   int32x4_t c##i##0 = vld1q_s32(block.rq.start), c##i##1 = vld1q_s32(block.rq.start + 4); \
@@ -132,8 +132,7 @@ OPENBPU_INLINE void tile(const Block& block, const std::uint8_t* in, std::int64_
 #undef OPENBPU_STEP
   }
 #define OPENBPU_FINISH(i) \
-  if constexpr (i < P)    \
-    store_channels(out + i * out_step, requantise(c##i##0, c##i##1, c##i##2, c##i##3, block.rq, clamp), channels);
+  if constexpr (i < P) store_channels(out + i * out_step, requantise(c##i##0, c##i##1, c##i##2, c##i##3, k), channels);
   OPENBPU_PIXELS(OPENBPU_FINISH)
 #undef OPENBPU_FINISH
 }
@@ -143,13 +142,13 @@ OPENBPU_INLINE void tile(const Block& block, const std::uint8_t* in, std::int64_
 // One output row, 16 channels.
 void run_row(const DwConvParams& p, const Block& block, const std::uint8_t* in, std::uint8_t* out,
              std::int32_t channels) {
-  const Rq8Clamp clamp = make_clamp(p.rq);
+  const Rq8Registers k = load_registers(block.rq, p.rq);
   const std::int64_t step = std::int64_t{p.stride_w} * p.in.c, out_step = p.out.sw;
   std::int32_t left = p.out.w;
   for (; left >= 3; left -= 3, in += 3 * step, out += 3 * out_step)
-    tile<3>(block, in, step, clamp, out, out_step, channels);
-  if (left == 2) tile<2>(block, in, step, clamp, out, out_step, channels);
-  if (left == 1) tile<1>(block, in, step, clamp, out, out_step, channels);
+    tile<3>(block, in, step, k, out, out_step, channels);
+  if (left == 2) tile<2>(block, in, step, k, out, out_step, channels);
+  if (left == 1) tile<1>(block, in, step, k, out, out_step, channels);
 }
 
 void run(const DwConvParams& p, const std::uint8_t* packed, std::uint8_t* scratch, std::int32_t begin,

@@ -88,13 +88,13 @@ void transpose_columns(const MatMulDParams& p, const Layout& l, const std::uint8
 
 // One set of constants for all columns.
 struct Epilogue {
-  Rq8Block rq;
-  Rq8Clamp clamp;
+  Rq8Block block;
+  const Rq8& rq;
 };
 
 Epilogue make_epilogue(const Rq8& rq) {
-  Epilogue e{{}, make_clamp(rq)};
-  for (std::int32_t i = 0; i < 16; ++i) set_channel(&e.rq, i, rq.B[0], rq.m[0], rq.s[0], rq.L);
+  Epilogue e{{}, rq};
+  for (std::int32_t i = 0; i < 16; ++i) set_channel(&e.block, i, rq.B[0], rq.m[0], rq.s[0], rq.L);
   return e;
 }
 
@@ -104,7 +104,7 @@ Epilogue make_epilogue(const Rq8& rq) {
 template <int R>
 void tile(const std::int16_t* a, const std::int16_t* b, std::int32_t k, const Epilogue& e, std::uint8_t* out,
           std::int64_t out_row, std::int32_t columns) {
-  const int32x4_t start = vld1q_s32(e.rq.start);
+  const int32x4_t start = vld1q_s32(e.block.start);
 #define OPENBPU_DECLARE(i, lane)                      \
   const std::int16_t* a##i = a + (i < R ? i : 0) * k; \
   int32x4_t c##i##0 = start, c##i##1 = start, c##i##2 = start, c##i##3 = start;
@@ -138,9 +138,10 @@ void tile(const std::int16_t* a, const std::int16_t* b, std::int32_t k, const Ep
 #undef OPENBPU_LANE
 #undef OPENBPU_MULTIPLY
   }
+  const Rq8Registers constants = load_registers(e.block, e.rq);
 #define OPENBPU_FINISH(i, lane) \
   if constexpr (i < R)          \
-    store_channels(out + i * out_row, requantise(c##i##0, c##i##1, c##i##2, c##i##3, e.rq, e.clamp), columns);
+    store_channels(out + i * out_row, requantise(c##i##0, c##i##1, c##i##2, c##i##3, constants), columns);
   OPENBPU_ROWS(OPENBPU_FINISH, )
 #undef OPENBPU_FINISH
 }
