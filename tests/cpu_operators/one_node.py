@@ -31,6 +31,7 @@ _IMPLIED = {
     "ceil_mode",
 }
 _IMPLIED |= {"auto_pad", "output_shape", "output_padding", "kernel_shape", "training_mode", "momentum", "overwrite"}
+_IMPLIED |= {"output_height", "output_width", "pooled_shape", "equation"}
 
 
 class Refused(Exception):

@@ -6,11 +6,14 @@ namespace openbpu::kernels::cpu {
 
 void pack_rows(const Vector& vector, const Matrix& a, std::int64_t m0, std::int64_t m1, std::int64_t k0,
                std::int64_t depth, float* to) {
-  for (std::int64_t m = m0; m < m1; m += vector.rows, to += vector.rows * depth)
-    for (std::int64_t r = 0; r < vector.rows; ++r) {
-      const float* from = a.data + (m + r) * a.row + k0 * a.column;
-      for (std::int64_t k = 0; k < depth; ++k) to[k * vector.rows + r] = m + r < m1 ? from[k * a.column] : 0;
+  for (std::int64_t m = m0; m < m1; m += vector.rows) {
+    const float* from = a.data + m * a.row + k0 * a.column;
+    const std::int64_t used = std::min(vector.rows, m1 - m);
+    for (std::int64_t k = 0; k < depth; ++k, from += a.column) {
+      for (std::int64_t r = 0; r < used; ++r) *to++ = from[r * a.row];
+      for (std::int64_t r = used; r < vector.rows; ++r) *to++ = 0;
     }
+  }
 }
 
 void pack_columns(const Vector& vector, const Matrix& b, std::int64_t n0, std::int64_t n1, std::int64_t k0,

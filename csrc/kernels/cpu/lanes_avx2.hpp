@@ -70,6 +70,11 @@ inline __m256 power_of_two(__m256 n) {
   return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(_mm256_cvttps_epi32(n), _mm256_set1_epi32(127)), 23));
 }
 inline Lanes power_of_two(Lanes n) { return {power_of_two(n.lo), power_of_two(n.hi)}; }
+// x * 2^n for whole n of -151 to 129, rounded once: the first factor leaves the normal range never.
+inline Lanes scaled(Lanes x, Lanes n) {
+  const Lanes half = below(n * spread(0.5f));
+  return x * power_of_two(half) * power_of_two(n - half);
+}
 inline __m256 split(__m256 x, __m256& exponent) {
   const __m256i bits = _mm256_castps_si256(x);
   exponent = _mm256_cvtepi32_ps(_mm256_sub_epi32(_mm256_srli_epi32(bits, 23), _mm256_set1_epi32(126)));

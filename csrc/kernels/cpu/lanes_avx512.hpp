@@ -38,10 +38,8 @@ inline Lanes with_sign(Lanes x, Lanes s) {
 inline Mask operator<(Lanes a, Lanes b) { return _mm512_cmp_ps_mask(a.v, b.v, _CMP_LT_OQ); }
 inline Mask is_nan(Lanes a) { return _mm512_cmp_ps_mask(a.v, a.v, _CMP_UNORD_Q); }
 inline Lanes choose(Mask m, Lanes a, Lanes b) { return {_mm512_mask_blend_ps(m, b.v, a.v)}; }
-inline Lanes power_of_two(Lanes n) {
-  return {
-      _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_add_epi32(_mm512_cvttps_epi32(n.v), _mm512_set1_epi32(127)), 23))};
-}
+// x * 2^n for whole n, rounded once.
+inline Lanes scaled(Lanes x, Lanes n) { return {_mm512_scalef_ps(x.v, n.v)}; }
 inline Lanes split(Lanes x, Lanes& exponent) {
   const __m512i bits = _mm512_castps_si512(x.v);
   exponent.v = _mm512_cvtepi32_ps(_mm512_sub_epi32(_mm512_srli_epi32(bits, 23), _mm512_set1_epi32(126)));

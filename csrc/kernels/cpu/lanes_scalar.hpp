@@ -100,6 +100,11 @@ inline Lanes power_of_two(Lanes n) {
     return f;
   });
 }
+// x * 2^n for whole n of -151 to 129, rounded once: the first factor leaves the normal range never.
+inline Lanes scaled(Lanes x, Lanes n) {
+  const Lanes half = below(n * spread(0.5f));
+  return x * power_of_two(half) * power_of_two(n - half);
+}
 // x = mantissa * 2^exponent with 0.5 <= mantissa < 1, for positive normal x.
 inline Lanes split(Lanes x, Lanes& exponent) {
   Lanes mantissa;

@@ -21,9 +21,7 @@ inline Lanes exponential(Lanes x) {
   Lanes r = fma(n, spread(-0.693359375f), bounded);
   r = fma(n, spread(2.12194440e-4f), r);
   const Lanes e = fma(exp_tail(r), r * r, r) + spread(1.0f);
-  const Lanes half = below(n * spread(0.5f));  // in two steps: results below the normal range
-  const Lanes y = e * power_of_two(half) * power_of_two(n - half);
-  return choose(is_nan(x), x, y);
+  return choose(is_nan(x), x, scaled(e, n));
 }
 
 // e^x - 1 without cancellation.

@@ -52,12 +52,14 @@ Stack gemm_stack(const Call& call) {
 
 // Units: blocks of rows x blocks of columns of each matrix.
 struct Cut {
-  std::int64_t row_block, row_blocks, column_blocks;
+  std::int64_t row_block, row_blocks, column_block, column_blocks;
 };
 
 Cut cut_of(const Stack& s, const Vector& vector, bool packed) {
   Cut cut{};
-  cut.column_blocks = (s.n + block_columns(vector) - 1) / block_columns(vector);
+  // Each block packs its rows of a: if b is packed already, blocks are wide.
+  cut.column_block = block_columns(vector) * (packed ? 3 : 1);
+  cut.column_blocks = (s.n + cut.column_block - 1) / cut.column_block;
   const std::int64_t wanted = 16, have = cut.column_blocks * s.batches;
   // A block of columns that has to be packed serves all rows, unless there would be too few units.
   const std::int64_t parts = packed ? s.m : std::max<std::int64_t>(1, wanted / std::max<std::int64_t>(1, have));
@@ -133,7 +135,7 @@ const char* run(const Task& task, std::int32_t begin, std::int32_t end) {
                 [&](const std::int64_t(&at)[2], std::int64_t) { left = at[0], right = at[1]; });
     const Matrix a{s.a.data + left * s.m * s.k, s.a.row, s.a.column};
     const std::int64_t m0 = row * cut.row_block, m1 = std::min(s.m, m0 + cut.row_block);
-    const std::int64_t n0 = column * block_columns(task.vector), n1 = std::min(s.n, n0 + block_columns(task.vector));
+    const std::int64_t n0 = column * cut.column_block, n1 = std::min(s.n, n0 + cut.column_block);
     float* c = task.call.out().as<float>() + batch * s.m * s.n;
     block(task, s, a, right, m0, m1, n0, n1, c);
     if (gemm) finish_gemm(task, s, m0, m1, n0, n1, c);

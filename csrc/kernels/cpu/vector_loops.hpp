@@ -241,11 +241,12 @@ void tile_of(std::int64_t wanted, const Product& p, const float* a, const float*
   }
 }
 
+// Tiles outside, panels inside: the rows of c that a tile touches stay in the translation buffer.
 void product_loop(const Product& p) {
-  for (std::int64_t n = 0; n < p.n; n += kPanel) {
-    const std::int64_t count = p.n - n < kPanel ? p.n - n : kPanel;
-    for (std::int64_t m = 0; m < p.m; m += kTileRows) {
-      const std::int64_t rows = p.m - m < kTileRows ? p.m - m : kTileRows;
+  for (std::int64_t m = 0; m < p.m; m += kTileRows) {
+    const std::int64_t rows = p.m - m < kTileRows ? p.m - m : kTileRows;
+    for (std::int64_t n = 0; n < p.n; n += kPanel) {
+      const std::int64_t count = p.n - n < kPanel ? p.n - n : kPanel;
       tile_of<kTileRows>(rows, p, p.a + m * p.k, p.b + n * p.k, p.c + m * p.c_row + n, p.start ? p.start + m : nullptr,
                          count);
     }
