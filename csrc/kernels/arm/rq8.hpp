@@ -60,19 +60,20 @@ OPENBPU_INLINE int8x16_t requantise(int32x4_t c0, int32x4_t c1, int32x4_t c2, in
   return vminq_s8(vmaxq_s8(y, k.lo), k.hi);
 }
 
-// The first n < 16 bytes of v. Out of line: channel tails are rare.
-[[maybe_unused]] static __attribute__((noinline)) void store_tail(std::uint8_t* p, int8x16_t v, std::int32_t n) {
-  std::uint8_t bytes[16];
-  vst1q_u8(bytes, vreinterpretq_u8_s8(v));
-  for (std::int32_t i = 0; i < n; ++i) p[i] = bytes[i];
+// The first n <= 8 bytes of v. Nothing is called: a call would drive accumulators out of their registers.
+OPENBPU_INLINE void store_bytes(std::uint8_t* p, int8x8_t v, std::int32_t n) {
+  std::uint64_t bytes = vget_lane_u64(vreinterpret_u64_s8(v), 0);
+  if (n >= 8)
+    __builtin_memcpy(p, &bytes, sizeof bytes);
+  else
+    for (std::int32_t i = 0; i < n; ++i, bytes >>= 8) p[i] = static_cast<std::uint8_t>(bytes);
 }
 
 // The first n <= 16 bytes of v.
 OPENBPU_INLINE void store_channels(std::uint8_t* p, int8x16_t v, std::int32_t n) {
-  if (n == 16)
-    vst1q_u8(p, vreinterpretq_u8_s8(v));
-  else
-    store_tail(p, v, n);
+  if (n == 16) return vst1q_u8(p, vreinterpretq_u8_s8(v));
+  store_bytes(p, vget_low_s8(v), n);
+  store_bytes(p + 8, vget_high_s8(v), n - 8);
 }
 
 }  // namespace

@@ -1,17 +1,13 @@
 // Depthwise convolution over 16 channels at a time: two taps are multiplied and added in int16, then added to the int32
 // accumulators: per 32 products four smull / smlal and four saddw. Two products of -128 and -128 would leave int16;
 // taps of which a channel has two weights of -128 are terms of their own.
-//
-// The rows under a unit's output rows are copied with their padding (padding.hpp), so that a tap is an offset.
-#include "kernels/arithmetic.hpp"
 #include "kernels/arm/rq8.hpp"
-#include "kernels/dwconv/dwconv_rows.hpp"
-#include "kernels/padding.hpp"
+#include "kernels/dwconv/dwconv_window.hpp"
 
 namespace openbpu::kernels {
 namespace {
 
-constexpr std::int32_t kChannels = 16, kUnitRows = 4;
+constexpr std::int32_t kChannels = 16;
 
 // 16 channels as packed; behind it the terms.
 struct Block {
@@ -30,38 +26,26 @@ struct Term {
 static_assert(sizeof(Term) == 64);
 
 struct Layout {
+  DwWindow window;
   std::int32_t blocks, taps;
-  std::int32_t unit_rows, row_units;
-  std::int32_t window_rows, window_columns, row_step;  // row_step: input rows from one window row to the next
   std::size_t block_bytes;
 };
 
 Layout lay_out(const DwConvParams& p) {
-  Layout l{};
-  l.blocks = ceil_div(p.out.c, kChannels);
-  l.taps = p.kernel_h * p.kernel_w;
-  // With dilation the rows of neighbouring outputs interleave: one at a time.
-  l.unit_rows = p.dilation_h > 1 ? 1 : min(p.out.h, kUnitRows);
-  l.row_units = ceil_div(p.out.h, l.unit_rows);
-  l.row_step = l.unit_rows == 1 ? p.dilation_h : 1;
-  l.window_rows = (l.unit_rows - 1) * p.stride_h + p.kernel_h;
-  l.window_columns = (p.out.w - 1) * p.stride_w + (p.kernel_w - 1) * p.dilation_w + 1;
-  l.block_bytes = sizeof(Block) + static_cast<std::size_t>(l.taps) * sizeof(Term);
-  return l;
+  const std::int32_t taps = p.kernel_h * p.kernel_w;
+  return {window_of(p), ceil_div(p.out.c, kChannels), taps,
+          sizeof(Block) + static_cast<std::size_t>(taps) * sizeof(Term)};
 }
 
 bool accepts(const DwConvParams& p) { return p.flip == 0 && p.in.sc == 1 && p.out.sc == 1; }
 
-// One unit is a few output rows of one image, all channels.
 Plan plan(const DwConvParams& p) {
   const Layout l = lay_out(p);
-  const std::size_t window = static_cast<std::size_t>(l.window_rows) * static_cast<std::size_t>(l.window_columns) *
-                             static_cast<std::size_t>(p.in.c);
-  return {static_cast<std::size_t>(l.blocks) * l.block_bytes, align64(window + kSlack), p.out.n * l.row_units};
+  return plan_window(p, static_cast<std::size_t>(l.blocks) * l.block_bytes);
 }
 
 std::int32_t tap_offset(const DwConvParams& p, const Layout& l, std::int32_t tap) {
-  return (tap / p.kernel_w * l.window_columns + tap % p.kernel_w * p.dilation_w) * p.in.c;
+  return (tap / p.kernel_w * l.window.columns + tap % p.kernel_w * p.dilation_w) * p.in.c;
 }
 
 const std::int8_t* weights_of(const DwConvParams& p, const Layout& l, std::int32_t block, std::int32_t tap) {
@@ -107,7 +91,7 @@ OPENBPU_INLINE int8x16_t load(const void* p) { return vld1q_s8(static_cast<const
 
 // P neighbouring pixels, 16 channels.
 template <int P>
-OPENBPU_INLINE void tile(const Block& block, const std::uint8_t* in, std::int64_t step, const Rq8Registers& k,
+OPENBPU_INLINE void tile(const Block& block, const std::uint8_t* in, std::int64_t step, const Rq8& rq,
                          std::uint8_t* out, std::int64_t out_step, std::int32_t channels) {
 #define OPENBPU_DECLARE(i)                                                                \
   int32x4_t c##i##0 = vld1q_s32(block.rq.start), c##i##1 = vld1q_s32(block.rq.start + 4); \
@@ -131,6 +115,7 @@ OPENBPU_INLINE void tile(const Block& block, const std::uint8_t* in, std::int64_
     OPENBPU_PIXELS(OPENBPU_STEP)
 #undef OPENBPU_STEP
   }
+  const Rq8Registers k = load_registers(block.rq, rq);
 #define OPENBPU_FINISH(i) \
   if constexpr (i < P) store_channels(out + i * out_step, requantise(c##i##0, c##i##1, c##i##2, c##i##3, k), channels);
   OPENBPU_PIXELS(OPENBPU_FINISH)
@@ -142,39 +127,26 @@ OPENBPU_INLINE void tile(const Block& block, const std::uint8_t* in, std::int64_
 // One output row, 16 channels.
 void run_row(const DwConvParams& p, const Block& block, const std::uint8_t* in, std::uint8_t* out,
              std::int32_t channels) {
-  const Rq8Registers k = load_registers(block.rq, p.rq);
   const std::int64_t step = std::int64_t{p.stride_w} * p.in.c, out_step = p.out.sw;
   std::int32_t left = p.out.w;
   for (; left >= 3; left -= 3, in += 3 * step, out += 3 * out_step)
-    tile<3>(block, in, step, k, out, out_step, channels);
-  if (left == 2) tile<2>(block, in, step, k, out, out_step, channels);
-  if (left == 1) tile<1>(block, in, step, k, out, out_step, channels);
+    tile<3>(block, in, step, p.rq, out, out_step, channels);
+  if (left == 2) tile<2>(block, in, step, p.rq, out, out_step, channels);
+  if (left == 1) tile<1>(block, in, step, p.rq, out, out_step, channels);
 }
 
 void run(const DwConvParams& p, const std::uint8_t* packed, std::uint8_t* scratch, std::int32_t begin,
          std::int32_t end) {
   const Layout l = lay_out(p);
-  for (std::int32_t unit = begin; unit < end; ++unit) {
-    const std::int32_t n = unit / l.row_units, y = unit % l.row_units * l.unit_rows;
-    const std::int32_t rows = min(l.unit_rows, p.out.h - y);
-    copy_padded(
-        p.in, n,
-        {y * p.stride_h - p.pad_top, l.row_step, (rows - 1) * p.stride_h + p.kernel_h, -p.pad_left, l.window_columns},
-        static_cast<std::uint8_t>(p.in_zero), scratch);
+  const std::int64_t in_row = std::int64_t{p.stride_h} * l.window.columns * p.in.c;
+  for_each_window(p, l.window, scratch, begin, end, [&](std::uint8_t* out, std::int32_t rows) {
     for (std::int32_t row = 0; row < rows; ++row)
       for (std::int32_t i = 0; i < l.blocks; ++i) {
         const auto& block = *reinterpret_cast<const Block*>(packed + static_cast<std::size_t>(i) * l.block_bytes);
-        run_row(p, block, scratch + std::int64_t{row} * p.stride_h * l.window_columns * p.in.c + i * kChannels,
-                p.out.data + n * p.out.sn + (y + row) * p.out.sh + i * kChannels,
+        run_row(p, block, scratch + row * in_row + i * kChannels, out + row * p.out.sh + i * kChannels,
                 min(kChannels, p.out.c - i * kChannels));
       }
-  }
-}
-
-Region region(const DwConvParams& p, std::int32_t unit) {
-  const Layout l = lay_out(p);
-  const std::int32_t y = unit % l.row_units * l.unit_rows;
-  return {unit / l.row_units, y, min(l.unit_rows, p.out.h - y), 0, p.out.w, 0, p.out.c, false};
+  });
 }
 
 }  // namespace

@@ -10,6 +10,9 @@ Rows<DwConvParams> dwconv_rows() {
 #ifdef OPENBPU_HAS_AVX2
       kDwConvAvx2,
 #endif
+#ifdef OPENBPU_HAS_NEONDOT
+      kDwConv3x3NeonDot,
+#endif
 #ifdef OPENBPU_HAS_NEON
       kDwConvNeon,
 #endif

@@ -8,6 +8,7 @@ namespace openbpu::kernels {
 extern const Row<DwConvParams> kDwConv3x3Avx512Vnni;
 extern const Row<DwConvParams> kDwConvAvx512Vnni;
 extern const Row<DwConvParams> kDwConvAvx2;
+extern const Row<DwConvParams> kDwConv3x3NeonDot;
 extern const Row<DwConvParams> kDwConvNeon;
 extern const Row<DwConvParams> kDwConvScalar;
 
