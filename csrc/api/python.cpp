@@ -13,6 +13,7 @@
 #include "engine/peak.hpp"
 #include "isa/disassemble.hpp"
 #include "isa/reflect.hpp"
+#include "operators/call.hpp"
 
 namespace py = pybind11;
 using namespace py::literals;
@@ -81,6 +82,17 @@ const char* dtype_name(isa::DType type) {
       return "int64";
     case isa::DType::Bool:
       return "bool";
+    case isa::DType::U16:
+      return "uint16";
+    case isa::DType::U32:
+      return "uint32";
+    case isa::DType::U64:
+      return "uint64";
+    case isa::DType::F16:
+      return "float16";
+    case isa::DType::F64:
+      return "float64";
+    case isa::DType::Bf16:  // no port has it
     case isa::DType::None:
       break;
   }
@@ -146,6 +158,24 @@ py::list formats() {
   for (const isa::FormatInfo& info : isa::kFormats)
     result.append(py::dict("name"_a = info.name, "number"_a = static_cast<int>(info.format), "dims"_a = info.dims,
                            "layout"_a = info.layout));
+  return result;
+}
+
+// The table of CPU operators.
+py::list cpu_kernels() {
+  py::list result;
+  for (const operators::KernelInfo& info : operators::kKernels) {
+    py::list attributes;
+    std::string_view text_left = info.attributes;
+    for (operators::AttributeSpec spec; operators::next_attribute(text_left, spec);)
+      attributes.append(py::dict("name"_a = std::string(spec.name), "kind"_a = std::string(1, spec.kind),
+                                 "words"_a = std::string(spec.words), "default"_a = std::string(spec.initial),
+                                 "required"_a = spec.required));
+    result.append(py::dict("name"_a = info.name, "id"_a = info.id, "min_inputs"_a = info.min_inputs,
+                           "max_inputs"_a = info.max_inputs, "min_outputs"_a = info.min_outputs,
+                           "max_outputs"_a = info.max_outputs, "statics"_a = info.statics, "attributes"_a = attributes,
+                           "summary"_a = info.summary));
+  }
   return result;
 }
 
@@ -398,6 +428,7 @@ PYBIND11_MODULE(_native, module) {
   module.def("instructions", &instructions);
   module.def("formats", &formats);
   module.def("flags", &flags);
+  module.def("cpu_kernels", &cpu_kernels);
   module.def("versions", &versions);
   module.def("write", &write_file, "parts"_a);
 }

@@ -46,9 +46,19 @@ std::vector<isa::Entry> with_macs(const Parts& parts) {
   sections.surfaces = parts.surfaces;
   sections.code = parts.code;
   sections.aux = parts.aux;
+  sections.constants = parts.constants;
   std::vector<isa::Entry> entries = parts.entries;
   for (isa::Entry& entry : entries) entry.macs = isa::macs(entry, sections);
   return entries;
+}
+
+// The least minor version that knows all that the file uses.
+std::uint16_t needed_minor(const Parts& parts) {
+  for (const isa::Instruction& instruction : parts.code)
+    if (instruction.op == static_cast<std::uint8_t>(isa::Op::CPUCALL)) return 1;
+  for (const isa::Port& port : parts.ports)
+    if (port.dtype > static_cast<std::uint8_t>(isa::DType::Bool)) return 1;
+  return 0;
 }
 
 std::size_t align(std::size_t offset, std::uint32_t log2) {
@@ -74,7 +84,7 @@ std::vector<std::uint8_t> write(const Parts& parts) {
   Header header{};
   std::memcpy(header.magic, kMagic, sizeof(kMagic));
   header.major = kMajor;
-  header.minor = kMinor;
+  header.minor = header.min_minor = needed_minor(parts);
   header.file_size = end;
   header.sections = kSections;
   header.header_size = sizeof(Header);

@@ -1,6 +1,7 @@
 // Instructions to steps: records become parameter blocks, output boxes become views with shifted pads and tables.
 #include <new>
 
+#include "engine/cpu_step.hpp"
 #include "engine/row_step.hpp"
 #include "isa/reflect.hpp"
 #include "isa/visit.hpp"
@@ -183,6 +184,7 @@ class Binder {
   StepResult operator()(Tag<Op::RESIZE_NN>) { return resize(kernels::resize_nearest_rows()); }
   StepResult operator()(Tag<Op::RESIZE_BILIN>) { return resize(kernels::resize_bilinear_rows()); }
 
+  StepResult operator()(Tag<Op::CPUCALL>) { return bind_cpu_call(i_, m_, isa_); }
   StepResult operator()(Tag<Op::QUANTIZE>) { return convert(surface(i_.out), kernels::quantize_rows()); }
   StepResult operator()(Tag<Op::DEQUANTIZE>) { return convert(surface(i_.in0), kernels::dequantize_rows()); }
 
@@ -409,7 +411,7 @@ class Binder {
     const isa::Surface& s = surface(id);
     const auto region = static_cast<isa::Region>(s.region);
     if (region != isa::Region::In && region != isa::Region::Out) return;
-    step.ports.push_back({&target, region, s.port, reinterpret_cast<std::uintptr_t>(target.data)});
+    step.ports.push_back({&target.data, region, s.port, reinterpret_cast<std::uintptr_t>(target.data)});
     target.data = nullptr;
   }
 
@@ -444,7 +446,7 @@ Result<std::unique_ptr<Step>> bind(const isa::Instruction& instruction, const Me
   info.op = static_cast<Op>(instruction.op);
   info.layer = instruction.layer;
   info.macs = isa::macs(instruction, memory.program->sections());
-  info.bytes = traffic(instruction, *memory.program);
+  if (info.op != Op::CPUCALL) info.bytes = traffic(instruction, *memory.program);
   return result;
 }
 

@@ -153,11 +153,18 @@ Status Engine::run_steps(Span<const void* const> inputs, Span<void* const> outpu
               "the program stopped itself with trap " + std::to_string(step.trap)};
     for (const PortView& port : step.ports) {
       const void* memory = port.region == isa::Region::In ? inputs[port.port] : outputs[port.port];
-      port.view->data = static_cast<std::uint8_t*>(const_cast<void*>(memory)) + port.offset;
+      *port.data = static_cast<std::uint8_t*>(const_cast<void*>(memory)) + port.offset;
+      if (reinterpret_cast<std::uintptr_t>(memory) % port.alignment != 0)
+        return {Code::BadArgument,
+                std::string(port.region == isa::Region::In ? "input " : "output ") + std::to_string(port.port),
+                "an operator on the CPU uses it: its memory must be aligned to " + std::to_string(port.alignment) +
+                    " bytes"};
     }
     const auto start = timed ? clock::now() : clock::time_point{};
     Work work{&step, s.scratch.data(), s.scratch_stride};
     parallel_run({run_units, &work, step.plan.units}, step.threaded ? s.threads : 1);
+    if (const char* failure = step.failure())
+      return {Code::Trap, "instruction " + std::to_string(step.info.instruction) + " (" + step.info.row + ")", failure};
     if (timed)
       s.infos[step.position].nanoseconds = static_cast<std::uint64_t>(
           std::chrono::duration_cast<std::chrono::nanoseconds>(clock::now() - start).count());

@@ -12,12 +12,13 @@
 
 namespace openbpu::engine {
 
-// A view of the caller's memory: its pointer is known only when run is called.
+// A pointer into the caller's memory, known only when run is called.
 struct PortView {
-  kernels::View* view;
+  std::uint8_t** data;
   isa::Region region;  // In or Out
   std::uint32_t port;
-  std::uint64_t offset;  // of the view's first element
+  std::uint64_t offset;         // of the first element
+  std::uint32_t alignment = 1;  // that the caller's memory must have
 };
 
 // What a step reads and writes, for fuse(). No output: the step takes no part in it.
@@ -41,6 +42,8 @@ class Step {
   // Whether run_region() can compute any part of the output: element-wise operators without broadcast.
   virtual bool is_elementwise() const { return false; }
   virtual void run_region(const kernels::Region&) const {}
+  // What was wrong with the data in the run before, or null; forgets it.
+  virtual const char* failure() const { return nullptr; }
 
   kernels::Plan plan{0, 0, 1};
   StepInfo info{};

@@ -2,13 +2,15 @@
 
 #include <cstring>
 
+#include "isa/cpu_call.hpp"
 #include "isa/reflect.hpp"
 
 namespace openbpu::isa {
 namespace {
 
 constexpr const char* kRegions[] = {"CONST", "DDR", "SRAM", "IN", "OUT"};
-constexpr const char* kTypes[] = {"?", "i8", "u8", "i16", "i32", "f32", "i64", "bool"};
+constexpr const char* kTypes[] = {"?",    "i8",  "u8",  "i16", "i32", "f32", "i64",
+                                  "bool", "u16", "u32", "u64", "f16", "f64", "bf16"};
 constexpr const char* kQueues[] = {"ld", "st", "mac", "vec"};
 
 std::string padded(std::string text, std::size_t width) {
@@ -69,6 +71,42 @@ std::string const_text(u16 id, const Sections& s) {
   return text + "]";
 }
 
+std::string tensor_text(const CpuTensor& t) {
+  if (t.dtype == 0) return "-";
+  std::string text = std::string(kRegions[t.region]) + (t.region >= 3 ? std::to_string(t.port) : "") + "+" +
+                     std::to_string(t.base) + ":" + kTypes[t.dtype] + "[";
+  for (u8 k = 0; k < t.rank; ++k) text += (k ? "," : "") + std::to_string(t.shape[k]);
+  return text + "]";
+}
+
+std::string values_text(const operators::AttributeSpec& attribute, const u64*& word) {
+  const bool list = attribute.kind == 'l' || attribute.kind == 'n' || attribute.kind == 'w';
+  std::string text;
+  for (u64 count = list ? *word++ : 1; count > 0; --count, ++word) {
+    f64 real;
+    std::memcpy(&real, word, sizeof real);
+    const bool number = attribute.kind == 'f' || attribute.kind == 'n';
+    text += (text.empty() ? "" : ",") + (number ? std::to_string(real) : std::to_string(static_cast<i64>(*word)));
+  }
+  return text;
+}
+
+std::string cpu_text(const Instruction& i, const Sections& s) {
+  const Result<CpuCall> decoded = decode_cpu_call(i, s, "");
+  if (!decoded.ok()) return "";
+  const CpuCall& cpu = decoded.value();
+  const std::size_t inputs = cpu.call.inputs.size();
+  std::string text = std::string(" ") + cpu.call.kernel->name;
+  for (std::size_t k = inputs; k < cpu.tensors.size(); ++k) text += " " + tensor_text(cpu.records[k]);
+  text += " <-";
+  for (std::size_t k = 0; k < inputs; ++k) text += " " + tensor_text(cpu.records[k]);
+  std::string_view attributes = cpu.call.kernel->attributes;
+  const u64* word = cpu.call.words.data();
+  for (operators::AttributeSpec spec; operators::next_attribute(attributes, spec);)
+    text += " " + std::string(spec.name) + "=" + values_text(spec, word);
+  return text;
+}
+
 // DDR_OPERAND is left out: the operands show it.
 std::string flag_names(u8 flags) {
   std::string text;
@@ -103,6 +141,7 @@ std::string line(const Instruction& i, const InstructionInfo& info, const Sectio
   if (info.operands & T) text += const_text(i.table, s);
   if (info.operands & O) text += box_text(i, s.surfaces[i.out]);
   text += flag_names(i.flags);
+  if (info.op == Op::CPUCALL) return text + cpu_text(i, s);
   const auto* bytes = reinterpret_cast<const u8*>(&i);
   const RecordInfo& word = kRecords[static_cast<int>(RecordId::Instruction)];
   text += parameters(word, bytes, offsetof(Instruction, L), offsetof(Instruction, layer));

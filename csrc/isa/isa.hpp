@@ -28,7 +28,8 @@ constexpr u32 kNoAux = 0xFFFFFFFF;
 
 enum class Queue : u8 { Ctrl, Ld, St, Mac, Vec, Cpu };
 enum class Region : u8 { Const, Ddr, Sram, In, Out };
-enum class DType : u8 { None, I8, U8, I16, I32, F32, I64, Bool };
+// Surfaces have types up to Bool, ports all but Bf16, operands of CPUCALL all.
+enum class DType : u8 { None, I8, U8, I16, I32, F32, I64, Bool, U16, U32, U64, F16, F64, Bf16 };
 enum class Layout : u8 { Nhwc, Strided };
 
 enum class Op : u8 {
@@ -88,11 +89,17 @@ constexpr std::size_t element_size(DType type) {
     case DType::Bool:
       return 1;
     case DType::I16:
+    case DType::U16:
+    case DType::F16:
+    case DType::Bf16:
       return 2;
     case DType::I32:
+    case DType::U32:
     case DType::F32:
       return 4;
     case DType::I64:
+    case DType::U64:
+    case DType::F64:
       return 8;
     case DType::None:
       return 0;

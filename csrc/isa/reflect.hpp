@@ -75,7 +75,7 @@ inline constexpr RecordInfo kRecords[] = {
 // Operand bits of an instruction.
 enum Operand : u8 { A = 1, B = 2, O = 4, W = 8, T = 16 };
 
-enum class AuxKind : u8 { None, Conv, Pool, MatMul, Softmax, Resize };
+enum class AuxKind : u8 { None, Conv, Pool, MatMul, Softmax, Resize, CpuCall };
 
 struct InstructionInfo {
   const char* name;
@@ -140,6 +140,8 @@ constexpr const RecordInfo* aux_record(AuxKind kind) {
       return &kRecords[static_cast<int>(RecordId::SoftmaxAux)];
     case AuxKind::Resize:
       return &kRecords[static_cast<int>(RecordId::ResizeAux)];
+    case AuxKind::CpuCall:
+      return &kRecords[static_cast<int>(RecordId::CpuCallAux)];
   }
   return nullptr;
 }

@@ -5,7 +5,9 @@
 #include <set>
 #include <string_view>
 
+#include "isa/cpu_call.hpp"
 #include "isa/verify_detail.hpp"
+#include "operators/rules.hpp"
 #include "support/utf8.hpp"
 
 namespace openbpu::isa {
@@ -57,7 +59,8 @@ Status check_shape(const Port& port, u64 limit, const std::string& where) {
 
 Status check_port(const Port& port, const Sections& s, u64 limit, const std::string& where) {
   if (Status status = check_name(port.name, s, where); !status.ok()) return status;
-  if (port.dtype > 7 || port.dtype == 0) return illegal(where + ", field dtype", "must be 1..7", port.dtype);
+  if (port.dtype >= static_cast<u8>(DType::Bf16) || port.dtype == 0)
+    return illegal(where + ", field dtype", "must be 1..12", port.dtype);
   if (Status status = check_shape(port, limit, where); !status.ok()) return status;
   if (!std::isfinite(port.scale) || port.scale < 0)
     return illegal(where + ", field scale", "must be finite and not negative");
@@ -225,6 +228,10 @@ Status verify(const Sections& s, u64 memory_limit) {
 
 u64 macs(const Instruction& i, const Sections& s) {
   const InstructionInfo* info = find_instruction(i.op);
+  if (info && info->op == Op::CPUCALL) {
+    const Result<CpuCall> decoded = decode_cpu_call(i, s, "");
+    return decoded.ok() && !operators::check(decoded.value().call) ? operators::macs(decoded.value().call) : 0;
+  }
   if (!info || info->queue != Queue::Mac || i.in0 >= s.surfaces.size() || i.out >= s.surfaces.size()) return 0;
   const Surface &in = s.surfaces[i.in0], &out = s.surfaces[i.out];
   if (info->aux != AuxKind::Conv) return u64{out.n} * i.box_h * i.box_w * i.box_n * in.c;

@@ -116,6 +116,12 @@ inline bool is_caller_memory(const Surface& s) { return region(s) == Region::In 
 // What holds for all operations: ids, places, unused fields, operator record, box, overlap (verify_word.cpp).
 Status check_word(const Word& word);
 
+// Bytes of a region; the port exists.
+u64 region_bytes(const Word& word, Region region, u8 port);
+
+// The rules of CPUCALL (verify_cpu.cpp). The word has passed check_word().
+Status check_cpu_call(const Word& word);
+
 // The rules of the operation (verify_operation.cpp). The word has passed check_word().
 Status check_operation(const Word& word, Facts& facts);
 

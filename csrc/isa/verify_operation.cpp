@@ -143,6 +143,7 @@ class Rules {
   // ---- ports
 
   Status operator()(Tag<Op::QUANTIZE>) { return port_conversion(w_.in0(), w_.out(), "in0", "out"); }
+  Status operator()(Tag<Op::CPUCALL>) { return check_cpu_call(w_); }
   Status operator()(Tag<Op::DEQUANTIZE>) { return port_conversion(w_.out(), w_.in0(), "out", "in0"); }
 
  private:

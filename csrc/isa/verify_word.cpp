@@ -9,23 +9,6 @@ bool reaches_caller_memory(Op op) {
   return op == Op::COPY || op == Op::LOAD || op == Op::STORE || op == Op::QUANTIZE || op == Op::DEQUANTIZE;
 }
 
-// Bytes of the region that a surface lies in; the port exists.
-u64 region_size(const Word& w, const Surface& surface) {
-  switch (region(surface)) {
-    case Region::Const:
-      return w.sections.constants.size();
-    case Region::Ddr:
-      return w.entry.ddr_bytes;
-    case Region::Sram:
-      return w.entry.sram_bytes;
-    case Region::In:
-      return w.sections.ports[w.entry.first_port + surface.port].bytes;
-    case Region::Out:
-      return w.sections.ports[w.entry.first_port + w.entry.inputs + surface.port].bytes;
-  }
-  return 0;
-}
-
 Status check_port_surface(const Word& w, const char* name, const Surface& surface) {
   const bool input = region(surface) == Region::In;
   if (!reaches_caller_memory(w.info.op))
@@ -42,7 +25,7 @@ Status check_place(const Word& w, const char* name, const Surface& surface, bool
   if (!written && region(surface) == Region::Out) return w.field(name, "OUT is never read");
   if (is_caller_memory(surface))
     if (Status status = check_port_surface(w, name, surface); !status.ok()) return status;
-  const u64 size = region_size(w, surface), reach = surface_reach(surface);
+  const u64 size = region_bytes(w, region(surface), surface.port), reach = surface_reach(surface);
   if (surface.base > size || reach > size - surface.base)
     return w.field(name, "must lie inside its region; the end of the surface", static_cast<i64>(surface.base + reach));
   if (written && !is_injective(surface)) return w.field(name, "elements of an output must not share bytes");
@@ -75,7 +58,7 @@ Status check_operands(const Word& w) {
     if (Status status = check_place(w, slot.name, surface, slot.bit == O); !status.ok()) return status;
     ddr = ddr || region(surface) == Region::Ddr || is_caller_memory(surface);
   }
-  if (has(w.i, Flag::DDR_OPERAND) != ddr)
+  if (w.info.op != Op::CPUCALL && has(w.i, Flag::DDR_OPERAND) != ddr)
     return w.field("flags", "DDR_OPERAND must be set exactly if an operand lies in DDR, IN or OUT", w.i.flags);
   return {};
 }
@@ -164,6 +147,22 @@ Status check_overlap(const Word& w) {
 }
 
 }  // namespace
+
+u64 region_bytes(const Word& w, Region region, u8 port) {
+  switch (region) {
+    case Region::Const:
+      return w.sections.constants.size();
+    case Region::Ddr:
+      return w.entry.ddr_bytes;
+    case Region::Sram:
+      return w.entry.sram_bytes;
+    case Region::In:
+      return w.sections.ports[w.entry.first_port + port].bytes;
+    case Region::Out:
+      return w.sections.ports[w.entry.first_port + w.entry.inputs + port].bytes;
+  }
+  return 0;
+}
 
 Status check_word(const Word& word) {
   for (const auto check : {check_operands, check_fields, check_aux, check_box, check_overlap})

@@ -16,7 +16,7 @@ enum class Code : std::uint8_t {
   NoMemory,
   Io,
   Cancelled,
-  Trap,  // the program stopped itself (instruction TRAP)
+  Trap,  // the program stopped itself (instruction TRAP), or data broke a rule of an operator
   Internal,
 };
 

@@ -57,6 +57,13 @@ def instructions() -> list[dict[str, Any]]:
 
 def formats() -> list[dict[str, Any]]: ...
 def flags() -> list[dict[str, Any]]: ...
+def cpu_kernels() -> list[dict[str, Any]]:
+    """The operators of CPUCALL, from csrc/operators/kernels.def.
+
+    name, id, min_inputs, max_inputs, min_outputs, max_outputs, statics (bit mask of the inputs that are parameters),
+    attributes ([{name, kind, words, default, required}]), summary.
+    """
+
 def versions() -> dict[str, int]:
     """isa, numerics, container_major, container_minor."""
 

@@ -170,7 +170,7 @@ using Table = std::vector<SectionRecord>;
 const Change kChanges[] = {
     {"magic", [](Header& h, Table&) { h.magic[4] = '\n'; }, Code::Corrupt, "header", "magic"},
     {"major", [](Header& h, Table&) { h.major = 2; }, Code::Unsupported, "major", "the file has 2"},
-    {"min_minor", [](Header& h, Table&) { h.min_minor = 1; }, Code::Unsupported, "min_minor", "needs 1.1"},
+    {"min_minor", [](Header& h, Table&) { h.min_minor = 99; }, Code::Unsupported, "min_minor", "needs 1.99"},
     {"isa", [](Header& h, Table&) { h.isa_version = 2; }, Code::Unsupported, "isa_version", "has 2"},
     {"numerics", [](Header& h, Table&) { h.numerics_version = 2; }, Code::Unsupported, "numerics_version", "has 2"},
     {"file_size", [](Header& h, Table&) { ++h.file_size; }, Code::Corrupt, "file_size", "must equal"},

@@ -33,6 +33,30 @@ TEST(Fuzz, WhatIsAcceptedRunsEqually) {
   RecordProperty("accepted", static_cast<int>(accepted));
 }
 
+// A few calls of the golden file of version 1.1, then mutants of them: all its calls at once would take long.
+TEST(Fuzz, CallsThatAreAcceptedRunEqually) {
+  const unsigned long runs = setting("OPENBPU_FUZZ_RUNS", 4000), first = setting("OPENBPU_FUZZ_SEED", 1);
+  const std::optional<Parts> golden = split(testing::golden_file("/v1_1.bpux"));
+  ASSERT_TRUE(golden);
+  unsigned long accepted = 0;
+  for (unsigned long seed = first; seed < first + runs; ++seed) {
+    Random random(static_cast<Random::result_type>(seed));
+    Parts parts = *golden;
+    const isa::Instruction last = parts.code.back();
+    parts.code = {parts.code[random() % (parts.code.size() - 1)], parts.code[random() % (parts.code.size() - 1)], last};
+    parts.entries[0].instructions = 3;
+    for (Random::result_type edits = 1 + random() % 3; edits > 0; --edits) mutate_aux(parts, random);
+    const Verdict verdict = check(container::write(parts));
+    accepted += verdict.accepted;
+    ASSERT_EQ(verdict.failure, "") << "OPENBPU_FUZZ_SEED=" << seed << " OPENBPU_FUZZ_RUNS=1";
+  }
+  if (runs >= 1000) {
+    EXPECT_GT(accepted, runs / 20);
+    EXPECT_LT(accepted, runs);
+  }
+  RecordProperty("accepted", static_cast<int>(accepted));
+}
+
 TEST(Fuzz, SplitIsTheInverseOfWrite) {
   const Parts golden = testing::golden_parts();
   std::optional<Parts> parts = split(container::write(golden));

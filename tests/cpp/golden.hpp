@@ -23,10 +23,10 @@ std::string name_of(const ::testing::TestParamInfo<T>& info) {
   return info.param.name;
 }
 
-inline Bytes golden_file() {
-  std::ifstream file(OPENBPU_GOLDEN "/v1.bpux", std::ios::binary);
+inline Bytes golden_file(const char* name = "/v1.bpux") {
+  std::ifstream file(std::string(OPENBPU_GOLDEN) + name, std::ios::binary);
   Bytes bytes{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
-  EXPECT_FALSE(bytes.empty()) << OPENBPU_GOLDEN "/v1.bpux";
+  EXPECT_FALSE(bytes.empty()) << OPENBPU_GOLDEN << name;
   return bytes;
 }
 

@@ -5,7 +5,9 @@
 // gives the same bytes on every ISA.
 #pragma once
 
+#include <algorithm>
 #include <cstring>
+#include <limits>
 #include <optional>
 #include <random>
 #include <string>
@@ -15,7 +17,9 @@
 #include "container/program.hpp"
 #include "engine/engine.hpp"
 #include "engine/features.hpp"
+#include "isa/cpu_call.hpp"
 #include "isa/reflect.hpp"
+#include "operators/rules.hpp"
 
 namespace openbpu::fuzz {
 
@@ -117,12 +121,36 @@ void mutate_one(std::vector<T>& records, isa::RecordId id, Random& random) {
                reinterpret_cast<const std::uint8_t*>(&other), random);
 }
 
+// Changes the head of a CPUCALL, an operand or an attribute word.
+inline void mutate_call(Parts& parts, std::size_t at, Random& random) {
+  const auto& head = *reinterpret_cast<const isa::CpuCallAux*>(&parts.aux[at]);
+  const std::size_t operands = std::size_t{head.inputs} + head.outputs, words = head.words;
+  const std::size_t first = at + sizeof head, end = first + operands * sizeof(isa::CpuTensor);
+  if (end + words * 8 > parts.aux.size()) return;
+  const auto record = [](isa::RecordId id) -> const isa::RecordInfo& { return isa::kRecords[static_cast<int>(id)]; };
+  const Random::result_type kind = random() % 10;
+  if (kind == 0) {
+    mutate_field(record(isa::RecordId::CpuCallAux), &parts.aux[at], nullptr, random);
+  } else if (kind < 7 && operands > 0) {
+    const auto operand = [&] { return &parts.aux[first + random() % operands * sizeof(isa::CpuTensor)]; };
+    std::uint8_t* target = operand();
+    mutate_field(record(isa::RecordId::CpuTensor), target, operand(), random);
+  } else if (words > 0) {
+    std::uint64_t value;
+    std::uint8_t* word = &parts.aux[end + random() % words * 8];
+    std::memcpy(&value, word, sizeof value);
+    value = other_value(value, random);
+    std::memcpy(word, &value, sizeof value);
+  }
+}
+
 inline void mutate_aux(Parts& parts, Random& random) {
   if (parts.code.empty()) return;
   const isa::Instruction& i = parts.code[random() % parts.code.size()];
   const isa::InstructionInfo* info = isa::find_instruction(i.op);
   const isa::RecordInfo* record = info ? isa::aux_record(info->aux) : nullptr;
   if (!record || i.aux > parts.aux.size() || record->size > parts.aux.size() - i.aux) return;
+  if (info->op == isa::Op::CPUCALL) return mutate_call(parts, i.aux, random);
   mutate_field(*record, &parts.aux[i.aux], nullptr, random);
 }
 
@@ -175,6 +203,9 @@ inline std::uint64_t work_of(const container::Program& program, const isa::Entry
   std::uint64_t work = entry.macs;
   for (std::uint32_t k = 0; k < entry.instructions; ++k) {
     const isa::Instruction& i = program.code()[entry.first_instruction + k];
+    if (const auto call = isa::decode_cpu_call(i, program.sections(), "");
+        i.op == static_cast<std::uint8_t>(isa::Op::CPUCALL) && call.ok())
+      work += std::min(kMaxWork + 1, operators::work(call.value().call));
     if (i.out == isa::kNoId) continue;
     const std::uint64_t outputs = std::uint64_t{program.surfaces()[i.out].n} * i.box_h * i.box_w * i.box_n;
     const bool window = isa::find_instruction(i.op)->aux == isa::AuxKind::Pool;
@@ -186,6 +217,18 @@ inline std::uint64_t work_of(const container::Program& program, const isa::Entry
     if (work > kMaxWork) break;
   }
   return work;
+}
+
+// Sign and payload of a result that is not a number are the host's: they become one.
+template <class T>
+void settle_nans(Bytes& bytes) {
+  for (std::size_t k = 0; k + sizeof(T) <= bytes.size(); k += sizeof(T)) {
+    T value;
+    std::memcpy(&value, &bytes[k], sizeof value);
+    if (value == value) continue;
+    value = std::numeric_limits<T>::quiet_NaN();
+    std::memcpy(&bytes[k], &value, sizeof value);
+  }
 }
 
 // Buffers of exactly the ports' sizes: a sanitizer sees every byte beyond them.
@@ -210,6 +253,11 @@ inline Run run(const std::shared_ptr<const container::Program>& program, const e
   for (const Bytes& input : inputs) sources.push_back(input.data());
   for (Bytes& output : result.outputs) targets.push_back(output.data());
   result.status = made.value()->run(sources, targets);
+  for (std::size_t k = 0; k < result.outputs.size(); ++k) {
+    const auto type = static_cast<isa::DType>(made.value()->outputs()[k].dtype);
+    if (type == isa::DType::F32) settle_nans<float>(result.outputs[k]);
+    if (type == isa::DType::F64) settle_nans<double>(result.outputs[k]);
+  }
   return result;
 }
 

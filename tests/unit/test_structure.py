@@ -22,11 +22,12 @@ PACKAGE = ROOT / "python" / "openbpu"
 CPP_FLOORS = {
     "support": set(),
     "numerics": {"support"},
-    "kernels": {"numerics", "support"},
-    "isa": {"support"},
+    "operators": {"support"},
+    "kernels": {"operators", "numerics", "support"},
+    "isa": {"operators", "support"},
     "container": {"isa", "support"},
-    "engine": {"container", "isa", "kernels", "numerics", "support"},
-    "api": {"engine", "container", "isa", "kernels", "numerics", "support"},
+    "engine": {"container", "isa", "kernels", "operators", "numerics", "support"},
+    "api": {"engine", "container", "isa", "kernels", "operators", "numerics", "support"},
 }
 
 # A module or folder of python/openbpu may import from itself and from these.

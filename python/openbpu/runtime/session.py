@@ -179,7 +179,7 @@ def _array(port: Port, value: Any) -> np.ndarray:
             seen=array.dtype,
             remedy=_conversion(port, array.dtype),
         )
-    return np.asarray(array, port.dtype, order="C")
+    return np.require(array, port.dtype, ("C_CONTIGUOUS", "ALIGNED"))
 
 
 def _conversion(port: Port, given: np.dtype[Any]) -> str:

@@ -1,5 +1,5 @@
 """Placed work to executable bytes: records, packings, and the one way in which Python makes a program."""
 
-from openbpu.target.builder import ProgramBuilder, Ref
+from openbpu.target.builder import CpuTensor, ProgramBuilder, Ref
 
-__all__ = ["ProgramBuilder", "Ref"]
+__all__ = ["CpuTensor", "ProgramBuilder", "Ref"]

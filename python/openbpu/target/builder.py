@@ -12,7 +12,19 @@ import numpy as np
 
 from openbpu import _native
 from openbpu.errors import ExecutableError
-from openbpu.target.records import DTYPES, FLAGS, FORMATS, INSTRUCTIONS, NO_AUX, NO_ID, RECORDS, REGIONS, record
+from openbpu.target.attributes import attribute_words
+from openbpu.target.records import (
+    CPU_KERNELS,
+    DTYPES,
+    FLAGS,
+    FORMATS,
+    INSTRUCTIONS,
+    NO_AUX,
+    NO_ID,
+    RECORDS,
+    REGIONS,
+    record,
+)
 
 Extents = tuple[int, int, int, int]  # n, h, w, c
 
@@ -24,6 +36,17 @@ class Ref:
     id: int
     extents: Extents
     region: str
+
+
+@dataclass(frozen=True)
+class CpuTensor:
+    """An operand of `cpucall`: dense row-major of rank 0 to 8, at byte `base` of a region."""
+
+    region: str
+    shape: tuple[int, ...]
+    dtype: str
+    base: int = 0
+    port: int = 0
 
 
 class ProgramBuilder:
@@ -141,6 +164,48 @@ class ProgramBuilder:
         self._code.append(record("Instruction", word | fields))
         return len(self._code) - 1
 
+    # ---- operators on the CPU
+
+    def tensor(
+        self, region: str, shape: Sequence[int], dtype: str = "float32", *, base: int = 0, port: int = 0
+    ) -> CpuTensor:
+        """An operand of `cpucall` in a region; byte `base` is a multiple of the element size."""
+        return CpuTensor(region, tuple(int(extent) for extent in shape), dtype, base, port)
+
+    def const_tensor(self, array: np.ndarray) -> CpuTensor:
+        """An operand of `cpucall` in CONST that holds the array; equal arrays are stored once."""
+        data = np.ascontiguousarray(array).tobytes()
+        const = self.const("RAW", (data, (len(data),)))
+        return CpuTensor("const", array.shape, array.dtype.name, self.const_offset(const))
+
+    def cpucall(
+        self,
+        name: str,
+        inputs: Sequence[CpuTensor | None],
+        outputs: Sequence[CpuTensor | None],
+        attributes: Mapping[str, Any] | None = None,
+        *,
+        layer: int = 0,
+    ) -> int:
+        """Appends an operator on the CPU (docs/cpu-operators.md); returns the index of its instruction.
+
+        Absent operands are None. Attributes are those of ONNX, words of enumerations included; those left out have the
+        default of the table. Raises ExecutableError for an operator or attribute that the table lacks.
+        """
+        if name not in CPU_KERNELS:
+            raise ExecutableError("must be an operator of the CPU table", where="cpucall", seen=name)
+        info = CPU_KERNELS[name]
+        words = attribute_words(name, attributes or {})
+        head = {"kernel": info["id"], "inputs": len(inputs), "outputs": len(outputs), "words": len(words) // 8}
+        operands = b"".join(_operand(tensor) for tensor in (*inputs, *outputs))
+        external = any(tensor is not None and tensor.region in ("ddr", "in", "out") for tensor in (*inputs, *outputs))
+        word = {"op": INSTRUCTIONS["CPUCALL"]["opcode"], "layer": layer, "aux": 0}
+        word["aux"] = self._stored(record("CpuCallAux", head).tobytes() + operands + words)
+        word |= dict.fromkeys(("in0", "in1", "out", "weight", "table"), NO_ID)
+        word["flags"] = FLAGS["DDR_OPERAND"] if external else 0
+        self._code.append(record("Instruction", word))
+        return len(self._code) - 1
+
     def finish(self, ddr_bytes: int, meta: Mapping[str, Any] | None = None, sram_bytes: int = 0) -> bytes:
         """Appends END, writes the file, verifies it and returns its bytes.
 
@@ -188,12 +253,24 @@ class ProgramBuilder:
         return offset
 
     def _record(self, name: str, fields: Mapping[str, int]) -> int:
-        packed = record(name, fields)
-        data = packed.tobytes() + bytes(-packed.nbytes % 8)
+        return self._stored(record(name, fields).tobytes())
+
+    def _stored(self, data: bytes) -> int:
+        data += bytes(-len(data) % 8)
         if data not in self._aux:
             self._aux[data] = self._aux_size
             self._aux_size += len(data)
         return self._aux[data]
+
+
+def _operand(tensor: CpuTensor | None) -> bytes:
+    if tensor is None:
+        return bytes(RECORDS["CpuTensor"].itemsize)
+    if len(tensor.shape) > 8:
+        raise ExecutableError("a tensor has at most 8 dimensions", where="cpucall", seen=tensor.shape)
+    fields: dict[str, Any] = {"region": REGIONS[tensor.region], "dtype": DTYPES[tensor.dtype], "port": tensor.port}
+    fields |= {"rank": len(tensor.shape), "base": tensor.base, "shape": tensor.shape}
+    return record("CpuTensor", fields).tobytes()
 
 
 def _stack(records: list[np.ndarray], name: str) -> np.ndarray:

@@ -14,7 +14,7 @@ _QUEUES = {
     "ST": "Store",
     "MAC": "Multiply-accumulate",
     "VEC": "Vector",
-    "CPU": "Ports",
+    "CPU": "Ports and operators on the CPU",
 }
 
 _HEAD = """\
@@ -37,7 +37,7 @@ on whole tensors in memory; there are no registers. A network takes some hundred
 | CONST | section CONST of the file: weights, tables, constant tensors | read |
 | DDR | activation arena of the entry, `ddr_bytes` long | read, write |
 | SRAM | on-chip arena of the entry, `sram_bytes` long | read, write |
-| IN k | the input k of the caller, dense row-major | read by moves (COPY, LOAD, STORE), QUANTIZE, DEQUANTIZE |
+| IN k | the input k of the caller, dense row-major | read by moves (COPY, LOAD, STORE), QUANTIZE, DEQUANTIZE, CPUCALL |
 | OUT k | the output k of the caller, dense row-major | written by the same |
 
 An address is a region and a byte offset in it. Both arenas may be of size 0, and a program may use either as it
@@ -53,6 +53,9 @@ An **output box** (`box_y`, `box_h`, `box_x`, `box_w`, `box_c`, `box_n`) selects
 `out` that an instruction computes, for all images. What the box needs of the inputs follows from the operation.
 Padding belongs to the operator and counts from row 0 of the whole tensor, so that all stripes of an operator have
 equal records.
+
+Operands of CPUCALL are tensors of their own kind: dense row-major, rank 0 to 8, any extents. They may lie on the
+bytes of a surface.
 
 Hosts may store int8 in arenas in another form (decision 0001); programs cannot observe it.
 
@@ -84,6 +87,10 @@ They lie in section AUX at multiples of 8 bytes; instructions may share them. In
 is `y * stride_h - pad_top + ky * dilation_h`, columns alike; TCONV2D adds input row `i` into output row `i * stride_h
 - pad_top + ky * dilation_h`. There is no field for padding below and to the right: whatever a window reaches outside
 the input is padding.
+
+The record of CPUCALL is a CpuCallAux, then `inputs` + `outputs` records CpuTensor, then `words` words of 64 bits:
+the attributes in the order of the operator's table ([cpu-operators.md](cpu-operators.md)). An integer is an i64, a
+number an f64, a word of an enumeration its position; lists are a count and their items.
 """
 
 _DATA = """
@@ -153,15 +160,19 @@ MATMULD, `K * max|a - za| * max|b - zb| * 2^L + |B| < 2^31`. For ADD and SUB, `1
 | MAXPOOL, RESIZE_NN, RESIZE_BILIN | equal n, c, scale and zero point; one table entry per output row and column |
 | AVGPOOL | equal n and c; 1 table entry or one per tap |
 | QUANTIZE, DEQUANTIZE | equal extents; the int8 side has a positive normal float32 scale |
+| CPUCALL | operands inside their region; outputs share bytes with nothing else; what the operator's rule asks |
 
-Operands are int8 and NHWC, except those of LOAD, STORE, COPY and LDW, and the float32 side of QUANTIZE and
-DEQUANTIZE.
+Operands are int8 and NHWC, except those of LOAD, STORE, COPY, LDW and CPUCALL, and the float32 side of QUANTIZE and
+DEQUANTIZE. Operands of CPUCALL have less than 2^31 elements, its parameters lie in CONST, and the rules of the
+operators are in `csrc/operators`. Indices that are data are checked while a call runs: a breach ends the run with an
+error.
 
 ## Cost
 
 The MACs of an instruction are the products of a weight (or second factor) with a tap of its box, taps in the padding
-included; for TCONV2D those products that reach the box. They add up over stripes. `Entry.macs` is their sum: a caller
-can bound the work of a file before it runs it.
+included; for TCONV2D those products that reach the box; for CPUCALL those of matrix products, convolutions and
+recurrent layers. They add up over stripes. `Entry.macs` is their sum: a caller can bound the work of a file before it
+runs it.
 """
 
 

@@ -14,6 +14,8 @@ NO_ID = 0xFFFF
 NO_AUX = 0xFFFFFFFF
 REGIONS = {"const": 0, "ddr": 1, "sram": 2, "in": 3, "out": 4}
 DTYPES = {"int8": 1, "uint8": 2, "int16": 3, "int32": 4, "float32": 5, "int64": 6, "bool": 7}
+# Ports and operands of CPUCALL have these types too; "bfloat16", which numpy lacks, is for operands only.
+DTYPES |= {"uint16": 8, "uint32": 9, "uint64": 10, "float16": 11, "float64": 12, "bfloat16": 13}
 
 
 def _dtype(record: dict[str, Any]) -> np.dtype[Any]:
@@ -32,6 +34,7 @@ RECORDS: dict[str, np.dtype[Any]] = {name: _dtype(record) for name, record in _n
 INSTRUCTIONS: dict[str, dict[str, Any]] = {info["name"]: info for info in _native.instructions()}
 FORMATS: dict[str, int] = {info["name"]: info["number"] for info in _native.formats()}
 FLAGS: dict[str, int] = {info["name"]: info["mask"] for info in _native.flags()}
+CPU_KERNELS: dict[str, dict[str, Any]] = {info["name"]: info for info in _native.cpu_kernels()}
 VERSIONS: dict[str, int] = _native.versions()
 
 

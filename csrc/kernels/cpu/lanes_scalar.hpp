@@ -1,0 +1,123 @@
+// 16 floats as an array: for every host, and what the compiler makes vectors of.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+namespace openbpu::kernels::cpu {
+namespace {
+
+struct Lanes {
+  float v[16];
+};
+struct Mask {
+  bool v[16];
+};
+
+template <class F>
+inline Lanes each(F f) {
+  Lanes r;
+  for (int i = 0; i < 16; ++i) r.v[i] = f(i);
+  return r;
+}
+
+inline Lanes spread(float x) {
+  return each([&](int) { return x; });
+}
+inline Lanes load(const float* p) {
+  Lanes r;
+  std::memcpy(r.v, p, sizeof r.v);
+  return r;
+}
+inline Lanes load(const float* p, std::int64_t n) {
+  Lanes r = spread(0);
+  std::memcpy(r.v, p, static_cast<std::size_t>(n) * 4);
+  return r;
+}
+inline void store(float* p, Lanes x) { std::memcpy(p, x.v, sizeof x.v); }
+inline void store(float* p, Lanes x, std::int64_t n) { std::memcpy(p, x.v, static_cast<std::size_t>(n) * 4); }
+
+inline Lanes operator+(Lanes a, Lanes b) {
+  return each([&](int i) { return a.v[i] + b.v[i]; });
+}
+inline Lanes operator-(Lanes a, Lanes b) {
+  return each([&](int i) { return a.v[i] - b.v[i]; });
+}
+inline Lanes operator*(Lanes a, Lanes b) {
+  return each([&](int i) { return a.v[i] * b.v[i]; });
+}
+inline Lanes operator/(Lanes a, Lanes b) {
+  return each([&](int i) { return a.v[i] / b.v[i]; });
+}
+inline Lanes fma(Lanes a, Lanes b, Lanes c) {
+  return each([&](int i) { return __builtin_fmaf(a.v[i], b.v[i], c.v[i]); });
+}
+// The second operand if either is not a number.
+inline Lanes smaller(Lanes a, Lanes b) {
+  return each([&](int i) { return a.v[i] < b.v[i] ? a.v[i] : b.v[i]; });
+}
+inline Lanes larger(Lanes a, Lanes b) {
+  return each([&](int i) { return a.v[i] > b.v[i] ? a.v[i] : b.v[i]; });
+}
+inline Lanes root(Lanes x) {
+  return each([&](int i) { return __builtin_sqrtf(x.v[i]); });
+}
+inline Lanes nearest(Lanes x) {
+  return each([&](int i) { return __builtin_rintf(x.v[i]); });
+}
+inline Lanes below(Lanes x) {
+  return each([&](int i) { return __builtin_floorf(x.v[i]); });
+}
+inline Lanes above(Lanes x) {
+  return each([&](int i) { return __builtin_ceilf(x.v[i]); });
+}
+inline Lanes absolute(Lanes x) {
+  return each([&](int i) { return __builtin_fabsf(x.v[i]); });
+}
+inline Lanes with_sign(Lanes x, Lanes sign) {
+  return each([&](int i) { return __builtin_copysignf(x.v[i], sign.v[i]); });
+}
+inline Mask operator<(Lanes a, Lanes b) {
+  Mask r;
+  for (int i = 0; i < 16; ++i) r.v[i] = a.v[i] < b.v[i];
+  return r;
+}
+inline Mask is_nan(Lanes a) {
+  Mask r;
+  for (int i = 0; i < 16; ++i) r.v[i] = a.v[i] != a.v[i];
+  return r;
+}
+inline Lanes choose(Mask m, Lanes a, Lanes b) {
+  return each([&](int i) { return m.v[i] ? a.v[i] : b.v[i]; });
+}
+// 2^n for whole n of -126 to 127.
+inline Lanes power_of_two(Lanes n) {
+  return each([&](int i) {
+    const auto bits = static_cast<std::uint32_t>(static_cast<std::int32_t>(n.v[i]) + 127) << 23;
+    float f;
+    std::memcpy(&f, &bits, 4);
+    return f;
+  });
+}
+// x * 2^n for whole n of -151 to 129, rounded once: the first factor leaves the normal range never.
+inline Lanes scaled(Lanes x, Lanes n) {
+  const Lanes half = below(n * spread(0.5f));
+  return x * power_of_two(half) * power_of_two(n - half);
+}
+// x = mantissa * 2^exponent with 0.5 <= mantissa < 1, for positive normal x.
+inline Lanes split(Lanes x, Lanes& exponent) {
+  Lanes mantissa;
+  for (int i = 0; i < 16; ++i) {
+    std::uint32_t bits;
+    std::memcpy(&bits, &x.v[i], 4);
+    exponent.v[i] = static_cast<float>(static_cast<std::int32_t>(bits >> 23) - 126);
+    bits = (bits & 0x007FFFFF) | 0x3F000000;
+    std::memcpy(&mantissa.v[i], &bits, 4);
+  }
+  return mantissa;
+}
+inline void to_array(Lanes x, float (&to)[16]) { std::memcpy(to, x.v, sizeof x.v); }
+
+}  // namespace
+}  // namespace openbpu::kernels::cpu

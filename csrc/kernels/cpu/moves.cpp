@@ -1,0 +1,339 @@
+// Operators that place elements elsewhere without computing.
+#include <cstring>
+#include <new>
+
+#include "kernels/cpu/kernel.hpp"
+#include "kernels/cpu/types.hpp"
+#include "kernels/cpu/walk.hpp"
+
+namespace openbpu::kernels::cpu {
+namespace {
+
+using operators::Integers;
+using operators::kMaxRank;
+
+// ---- whole tensors
+
+Plan copy_plan(const Call& call, const Vector&) { return plan_of_elements(call.out().elements()); }
+
+const char* copy_run(const Task& task, std::int32_t begin, std::int32_t end) {
+  const Tensor &x = task.call.in(0), &y = task.call.out();
+  const std::int64_t size = operators::size_of(y.type), first = begin * kUnitElements;
+  const std::int64_t last = std::min(end * kUnitElements, y.elements());
+  std::memcpy(y.data + first * size, x.data + first * size, static_cast<std::size_t>((last - first) * size));
+  return nullptr;
+}
+
+// ---- dense output, strided input
+
+// Where the elements of the output, in order, lie in the input.
+struct Source {
+  std::int64_t base = 0;
+  Walk<1> walk;
+};
+
+void dense_strides(const Tensor& tensor, std::int64_t (&strides)[kMaxRank]) {
+  std::int64_t step = 1;
+  for (int k = tensor.rank - 1; k >= 0; --k) {
+    strides[k] = step;
+    step *= tensor.extent[k];
+  }
+}
+
+void transpose_source(const Call& call, Source& source) {
+  const Tensor& x = call.in(0);
+  const Integers perm = call.list("perm");
+  std::int64_t strides[kMaxRank];
+  dense_strides(x, strides);
+  for (std::int64_t axis : perm) source.walk.push(x.extent[axis], {strides[axis]});
+}
+
+void slice_source(const Call& call, Source& source) {
+  const Tensor& x = call.in(0);
+  operators::SliceRange range;
+  if (operators::slice_of(call, range)) return;
+  std::int64_t strides[kMaxRank];
+  dense_strides(x, strides);
+  for (int k = 0; k < x.rank; ++k) {
+    source.base += range.start[k] * strides[k];
+    source.walk.push(range.count[k], {range.step[k] * strides[k]});
+  }
+}
+
+void expand_source(const Call& call, Source& source) { source.walk = broadcast_walk<1>(call.out(), {&call.in(0)}); }
+
+void tile_source(const Call& call, Source& source) {
+  const Tensor &x = call.in(0), &y = call.out();
+  std::int64_t strides[kMaxRank];
+  dense_strides(x, strides);
+  for (int k = 0; k < x.rank; ++k) {
+    source.walk.push(y.extent[k] / x.extent[k], {0});
+    source.walk.push(x.extent[k], {strides[k]});
+  }
+}
+
+void depth_to_space_source(const Call& call, Source& source) {
+  const Tensor& x = call.in(0);
+  const std::int64_t b = call.integer("blocksize"), c = x.extent[1] / (b * b), h = x.extent[2], w = x.extent[3];
+  const bool block_first = call.choice("mode") == 0;  // channels are [b, b, c], else [c, b, b]
+  const std::int64_t plane = h * w, channel = block_first ? plane : b * b * plane,
+                     by = (block_first ? b * c : b) * plane;
+  source.walk.push(x.extent[0], {b * b * c * plane});
+  source.walk.push(c, {channel});
+  source.walk.push(h, {w});
+  source.walk.push(b, {by});
+  source.walk.push(w, {1});
+  source.walk.push(b, {(block_first ? c : 1) * plane});
+}
+
+void space_to_depth_source(const Call& call, Source& source) {
+  const Tensor& x = call.in(0);
+  const std::int64_t b = call.integer("blocksize"), c = x.extent[1], h = x.extent[2], w = x.extent[3];
+  source.walk.push(x.extent[0], {c * h * w});
+  const bool block_first = call.choice("mode") == 0;
+  if (!block_first) source.walk.push(c, {h * w});
+  source.walk.push(b, {w});
+  source.walk.push(b, {1});
+  if (block_first) source.walk.push(c, {h * w});
+  source.walk.push(h / b, {b * w});
+  source.walk.push(w / b, {b});
+}
+
+template <void (*make)(const Call&, Source&)>
+void source_prepare(const Call& call, const Vector&, std::uint8_t* prepared) {
+  make(call, *new (prepared) Source());
+}
+
+Plan source_plan(const Call& call, const Vector&) { return plan_of_elements(call.out().elements(), sizeof(Source)); }
+
+template <class T>
+void read_strided(const T* x, std::int64_t step, T* y, std::int64_t n) {
+  if (step == 1)
+    std::memcpy(y, x, static_cast<std::size_t>(n) * sizeof(T));
+  else
+    for (std::int64_t i = 0; i < n; ++i) y[i] = x[i * step];
+}
+
+// Columns that lie end to end in the input become rows of the output: a block of them at a time, so that each line of
+// the input is read once.
+template <class T>
+void transpose_rows(const Walk<1>& walk, const T* x, T* y, std::int64_t first, std::int64_t last) {
+  const std::int64_t rows = walk.extent[walk.rank - 2], columns = walk.extent[walk.rank - 1];
+  const std::int64_t step = walk.stride[0][walk.rank - 1];
+  constexpr std::int64_t kBlock = 16;
+  for (std::int64_t r = first; r < last; r += kBlock) {
+    const std::int64_t count = std::min(kBlock, last - r);
+    for (std::int64_t c = 0; c < columns; ++c) {
+      const T* from = x + r + c * step;
+      T* to = y + r * columns + c;
+      for (std::int64_t i = 0; i < count; ++i) to[i * columns] = from[i];
+    }
+  }
+  (void)rows;
+}
+
+const char* source_run(const Task& task, std::int32_t begin, std::int32_t end) {
+  const auto& source = *reinterpret_cast<const Source*>(task.prepared);
+  const Tensor &x = task.call.in(0), &y = task.call.out();
+  const Walk<1>& walk = source.walk;
+  visit_size(y.type, [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    const T* from = x.as<const T>() + source.base;
+    T* to = y.as<T>();
+    const std::int64_t first = begin * kUnitElements, last = std::min(end * kUnitElements, y.elements());
+    const int r = walk.rank;
+    const bool turned = r >= 2 && walk.stride[0][r - 2] == 1 && walk.stride[0][r - 1] > 1;
+    if (turned && first == 0 && last == y.elements()) {
+      Walk<1> outer = walk;
+      outer.rank -= 2;
+      const std::int64_t matrix = walk.extent[r - 2] * walk.extent[r - 1];
+      walk_rows(outer, 0, outer.elements(), [&](const std::int64_t(&offset)[1], std::int64_t n) {
+        for (std::int64_t i = 0; i < n; ++i, to += matrix)
+          transpose_rows(walk, from + offset[0] + i * (outer.rank ? outer.stride[0][outer.rank - 1] : 0), to, 0,
+                         walk.extent[r - 2]);
+      });
+      return;
+    }
+    const std::int64_t step = r == 0 ? 1 : walk.stride[0][r - 1];
+    to += first;
+    walk_rows(walk, first, last, [&](const std::int64_t(&offset)[1], std::int64_t n) {
+      read_strided(from + offset[0], step, to, n);
+      to += n;
+    });
+  });
+  return nullptr;
+}
+
+// ---- Concat, Split: slices of one tensor and whole others
+
+// Copies between `part` and its place in `whole`, from slice `at` of the axis on.
+void copy_part(const Tensor& whole, const Tensor& part, int axis, std::int64_t at, bool join) {
+  const std::int64_t size = operators::size_of(whole.type), outer = whole.product(0, axis);
+  const std::int64_t inner = whole.product(axis + 1, whole.rank) * size;
+  const std::int64_t run = part.extent[axis] * inner, stride = whole.extent[axis] * inner;
+  for (std::int64_t o = 0; o < outer; ++o) {
+    std::uint8_t *place = whole.data + o * stride + at * inner, *own = part.data + o * run;
+    std::memcpy(join ? place : own, join ? own : place, static_cast<std::size_t>(run));
+  }
+}
+
+const char* parts_run(const Task& task, Span<const Tensor> parts, const Tensor& whole, std::int32_t begin,
+                      std::int32_t end, bool join) {
+  const int axis = operators::axis_of(task.call.integer("axis"), whole.rank);
+  std::int64_t at = 0;
+  for (std::int32_t k = 0; k < end; ++k) {
+    const Tensor& part = parts[static_cast<std::size_t>(k)];
+    if (k >= begin) copy_part(whole, part, axis, at, join);
+    at += part.extent[axis];
+  }
+  return nullptr;
+}
+
+Plan concat_plan(const Call& call, const Vector&) {
+  return plan_of_units(static_cast<std::int64_t>(call.inputs.size()));
+}
+const char* concat_run(const Task& task, std::int32_t begin, std::int32_t end) {
+  return parts_run(task, task.call.inputs, task.call.out(), begin, end, true);
+}
+Plan split_plan(const Call& call, const Vector&) {
+  return plan_of_units(static_cast<std::int64_t>(call.outputs.size()));
+}
+const char* split_run(const Task& task, std::int32_t begin, std::int32_t end) {
+  return parts_run(task, task.call.outputs, task.call.in(0), begin, end, false);
+}
+
+// ---- Pad
+
+// For each dimension the source index of each output index, -1 for the value.
+std::size_t pad_table_size(const Tensor& y) {
+  std::size_t size = 0;
+  for (int k = 0; k < y.rank; ++k) size += static_cast<std::size_t>(y.extent[k]);
+  return size * sizeof(std::int64_t);
+}
+
+std::int64_t padded_index(std::int64_t at, std::int64_t size, int mode) {
+  if (at >= 0 && at < size) return at;
+  const auto modulo = [](std::int64_t a, std::int64_t n) { return (a % n + n) % n; };
+  switch (mode) {
+    case 1: {  // reflect
+      if (size == 1) return 0;
+      const std::int64_t turn = modulo(at, 2 * size - 2);
+      return turn < size ? turn : 2 * size - 2 - turn;
+    }
+    case 2:  // edge
+      return at < 0 ? 0 : size - 1;
+    case 3:  // wrap
+      return modulo(at, size);
+    default:
+      return -1;
+  }
+}
+
+Plan pad_plan(const Call& call, const Vector&) {
+  const Tensor& y = call.out();
+  return plan_of_elements(y.elements(), pad_table_size(y));
+}
+
+void pad_prepare(const Call& call, const Vector&, std::uint8_t* prepared) {
+  operators::Padding padding;
+  if (operators::padding_of(call, padding)) return;
+  auto* table = reinterpret_cast<std::int64_t*>(prepared);
+  const int mode = call.choice("mode");
+  for (int k = 0; k < call.out().rank; ++k)
+    for (std::int64_t i = 0; i < call.out().extent[k]; ++i)
+      *table++ = padded_index(i - padding.before[k], call.in(0).extent[k], mode);
+}
+
+const char* pad_run(const Task& task, std::int32_t begin, std::int32_t end) {
+  const Tensor &x = task.call.in(0), &y = task.call.out(), &value = task.call.in(2);
+  const auto* table = reinterpret_cast<const std::int64_t*>(task.prepared);
+  std::int64_t strides[kMaxRank];
+  dense_strides(x, strides);
+  visit_size(y.type, [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    const T fill = value ? *value.as<const T>() : T{};
+    const T* from = x.as<const T>();
+    T* to = y.as<T>();
+    const std::int64_t last = y.rank ? y.extent[y.rank - 1] : 1;
+    const std::int64_t stop = std::min(end * kUnitElements, y.elements());
+    for (std::int64_t at = begin * kUnitElements; at < stop;) {
+      std::int64_t rest = at / last, offset = 0;
+      const std::int64_t* column = table;
+      bool inside = true;
+      for (int k = 0; k < y.rank - 1; ++k) column += y.extent[k];
+      const std::int64_t* row = column;
+      for (int k = y.rank - 2; k >= 0; --k) {
+        row -= y.extent[k];
+        const std::int64_t source = row[rest % y.extent[k]];
+        rest /= y.extent[k];
+        inside = inside && source >= 0;
+        offset += source * strides[k];
+      }
+      const std::int64_t x0 = at % last, n = std::min(last - x0, stop - at);
+      for (std::int64_t i = 0; i < n; ++i) {
+        const std::int64_t source = y.rank ? column[x0 + i] : 0;
+        to[at + i] = inside && source >= 0 ? from[offset + source] : fill;
+      }
+      at += n;
+    }
+  });
+  return nullptr;
+}
+
+// ---- Trilu, ReverseSequence
+
+const char* trilu_run(const Task& task, std::int32_t, std::int32_t) {
+  const Tensor &x = task.call.in(0), &y = task.call.out();
+  const std::int64_t rows = x.extent[x.rank - 2], columns = x.extent[x.rank - 1], size = operators::size_of(x.type);
+  const std::int64_t shift = std::clamp<std::int64_t>(task.call.in(1) ? task.call.parameter(1)[0] : 0, -rows, columns);
+  const bool upper = task.call.integer("upper") != 0;
+  for (std::int64_t r = 0; r < x.product(0, x.rank - 1); ++r) {
+    const std::int64_t diagonal = std::clamp<std::int64_t>(r % rows + shift + (upper ? 0 : 1), 0, columns);
+    const std::int64_t first = upper ? diagonal : 0, last = upper ? columns : diagonal, at = r * columns;
+    std::memset(y.data + at * size, 0, static_cast<std::size_t>(columns * size));
+    if (first < last)
+      std::memcpy(y.data + (at + first) * size, x.data + (at + first) * size,
+                  static_cast<std::size_t>((last - first) * size));
+  }
+  return nullptr;
+}
+
+const char* reverse_sequence_run(const Task& task, std::int32_t, std::int32_t) {
+  const Tensor &x = task.call.in(0), &y = task.call.out();
+  const bool time_first = task.call.integer("time_axis") == 0;
+  const std::int64_t inner = x.product(2, x.rank) * operators::size_of(x.type);
+  const std::int64_t batch = x.extent[time_first ? 1 : 0], time = x.extent[time_first ? 0 : 1];
+  for (std::int64_t b = 0; b < batch; ++b) {
+    const std::int64_t length = task.call.in(1).as<const std::int64_t>()[b];
+    if (length < 0 || length > time) return "sequence_lens must be 0 to the extent of the time axis";
+    for (std::int64_t t = 0; t < time; ++t) {
+      const std::int64_t source = t < length ? length - 1 - t : t;
+      const auto place = [&](std::int64_t at) { return (time_first ? at * batch + b : b * time + at) * inner; };
+      std::memcpy(y.data + place(t), x.data + place(source), static_cast<std::size_t>(inner));
+    }
+  }
+  return nullptr;
+}
+
+Plan one_unit(const Call&, const Vector&) { return plan_of_units(1); }
+
+constexpr Kernel kTable[] = {
+    {"Identity", copy_plan, nullptr, copy_run},
+    {"Transpose", source_plan, source_prepare<transpose_source>, source_run},
+    {"Slice", source_plan, source_prepare<slice_source>, source_run},
+    {"Expand", source_plan, source_prepare<expand_source>, source_run},
+    {"Tile", source_plan, source_prepare<tile_source>, source_run},
+    {"DepthToSpace", source_plan, source_prepare<depth_to_space_source>, source_run},
+    {"SpaceToDepth", source_plan, source_prepare<space_to_depth_source>, source_run},
+    {"Concat", concat_plan, nullptr, concat_run},
+    {"Split", split_plan, nullptr, split_run},
+    {"Pad", pad_plan, pad_prepare, pad_run},
+    {"Trilu", one_unit, nullptr, trilu_run},
+    {"ReverseSequence", one_unit, nullptr, reverse_sequence_run},
+};
+
+}  // namespace
+
+const Span<const Kernel> kMoveKernels(kTable);
+
+}  // namespace openbpu::kernels::cpu

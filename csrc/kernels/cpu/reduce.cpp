@@ -1,0 +1,295 @@
+// Reductions over any axes, arg-max, running sums.
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <new>
+#include <string_view>
+
+#include "kernels/cpu/kernel.hpp"
+#include "kernels/cpu/types.hpp"
+#include "kernels/cpu/walk.hpp"
+
+namespace openbpu::kernels::cpu {
+namespace {
+
+enum class Kind { Sum, Mean, Max, Min, Prod, L1, L2, LogSum, LogSumExp, SumSquare };
+
+// The kept dimensions in output order, and the reduced ones under each of their positions.
+struct Shape {
+  Walk<1> kept, reduced;
+  std::int64_t outputs, count;
+};
+
+Plan plan(const Call& call, const Vector&) {
+  const std::int64_t work = call.in(0).elements(), outputs = call.out().elements();
+  return plan_of_units(std::min(outputs, (work + kUnitElements - 1) / kUnitElements), sizeof(Shape));
+}
+
+void fill_shape(const Tensor& x, std::uint32_t mask, Shape& shape) {
+  std::int64_t strides[operators::kMaxRank];
+  broadcast_strides(x, x.rank, strides);
+  for (int k = 0; k < x.rank; ++k) (mask >> k & 1 ? shape.reduced : shape.kept).push(x.extent[k], {strides[k]});
+  shape.outputs = shape.kept.elements();
+  shape.count = shape.reduced.elements();
+}
+
+void prepare(const Call& call, const Vector&, std::uint8_t* prepared) {
+  std::uint32_t mask = 0;
+  if (operators::reduced_of(call, mask)) return;
+  fill_shape(call.in(0), mask, *new (prepared) Shape());
+}
+
+// Outputs of units [begin, end).
+struct Part {
+  std::int64_t first, last;
+};
+Part part_of(const Task& task, std::int64_t outputs, std::int32_t begin, std::int32_t end) {
+  const std::int64_t units = plan(task.call, task.vector).units;
+  return {outputs * begin / units, outputs * end / units};
+}
+
+// Sums of integers wrap; those of floats are in double, but for the primitives of float32.
+template <class T>
+using Sum = std::conditional_t<std::is_integral_v<T>, std::uint64_t, double>;
+
+template <Kind kind, class T>
+Sum<T> term(T x, T most) {
+  using S = Sum<T>;
+  if constexpr (kind == Kind::L1) return x < 0 ? S(0) - static_cast<S>(x) : static_cast<S>(x);
+  if constexpr (kind == Kind::L2 || kind == Kind::SumSquare) return static_cast<S>(x) * static_cast<S>(x);
+  if constexpr (kind == Kind::LogSumExp) {
+    const double shift = std::isfinite(static_cast<double>(most)) ? static_cast<double>(most) : 0;
+    if constexpr (std::is_integral_v<T>) return 0;
+    return static_cast<S>(std::exp(static_cast<double>(x) - shift));
+  }
+  return static_cast<S>(x);
+}
+
+// The result in the output's type.
+template <class T, Kind kind>
+T finished(Sum<T> sum, std::int64_t count, T most) {
+  const auto real = [&](double v) {
+    if constexpr (std::is_integral_v<T>) {
+      if (!(v > static_cast<double>(std::numeric_limits<T>::min()))) return std::numeric_limits<T>::min();
+      if (v >= static_cast<double>(std::numeric_limits<T>::max())) return std::numeric_limits<T>::max();
+    }
+    return static_cast<T>(v);
+  };
+  const auto wrapped = static_cast<T>(sum);
+  switch (kind) {
+    case Kind::Mean:
+      if constexpr (std::is_integral_v<T>) return static_cast<T>(static_cast<std::int64_t>(sum) / count);
+      return real(static_cast<double>(sum) / static_cast<double>(count));
+    case Kind::L2:
+      return real(std::sqrt(static_cast<double>(sum)));
+    case Kind::LogSum:
+      return real(std::log(static_cast<double>(sum)));
+    case Kind::LogSumExp: {
+      const double shift = std::isfinite(static_cast<double>(most)) ? static_cast<double>(most) : 0;
+      return real(std::log(static_cast<double>(sum)) + shift);
+    }
+    case Kind::Max:
+    case Kind::Min:
+      return most;
+    case Kind::Sum:
+    case Kind::Prod:
+    case Kind::L1:
+    case Kind::SumSquare:
+      break;
+  }
+  return wrapped;
+}
+
+template <Kind kind, class T>
+T reduced(const T* x, const Shape& shape) {
+  const int end = shape.reduced.rank - 1;
+  const std::int64_t step = end < 0 ? 0 : shape.reduced.stride[0][end];
+  T most = *x;
+  if constexpr (kind == Kind::Max || kind == Kind::Min || kind == Kind::LogSumExp)
+    walk_rows(shape.reduced, 0, shape.count, [&](const std::int64_t(&offset)[1], std::int64_t n) {
+      for (std::int64_t i = 0; i < n; ++i) {
+        const T v = x[offset[0] + i * step];
+        if (v != v || (kind == Kind::Min ? v < most : v > most)) most = v;
+      }
+    });
+  if constexpr (kind == Kind::Max || kind == Kind::Min) return most;
+  Sum<T> sum = kind == Kind::Prod ? 1 : 0;
+  walk_rows(shape.reduced, 0, shape.count, [&](const std::int64_t(&offset)[1], std::int64_t n) {
+    for (std::int64_t i = 0; i < n; ++i) {
+      const Sum<T> t = term<kind>(x[offset[0] + i * step], most);
+      if constexpr (kind == Kind::Prod)
+        sum *= t;
+      else
+        sum += t;
+    }
+  });
+  return finished<T, kind>(sum, shape.count, most);
+}
+
+constexpr bool has_rows(Kind kind) {
+  return kind == Kind::Sum || kind == Kind::Mean || kind == Kind::Max || kind == Kind::L2 || kind == Kind::SumSquare;
+}
+
+// One dense row of float32.
+template <Kind kind>
+float row_of(const Vector& vector, const float* x, std::int64_t n) {
+  if constexpr (kind == Kind::Max) return vector.maximum(x, n);
+  if constexpr (kind == Kind::L2 || kind == Kind::SumSquare) {
+    const float squares = vector.dot(x, x, n);
+    return kind == Kind::L2 ? std::sqrt(squares) : squares;
+  }
+  const float sum = vector.sum(x, n);
+  return kind == Kind::Mean ? sum / static_cast<float>(n) : sum;
+}
+
+// Whole rows of the input added up into rows of the output: reduced dimensions outside, kept ones inside.
+template <Kind kind>
+bool by_columns(const Task& task, const Shape& shape, const Part& part) {
+  if constexpr (kind != Kind::Sum && kind != Kind::Mean && kind != Kind::Max && kind != Kind::Min) return false;
+  const int end = shape.kept.rank - 1;
+  if (end < 0 || shape.kept.stride[0][end] != 1 || shape.kept.extent[end] < 8) return false;
+  const Arithmetic f = kind == Kind::Max ? Arithmetic::Max : kind == Kind::Min ? Arithmetic::Min : Arithmetic::Add;
+  const auto combine = task.vector.arithmetic[static_cast<int>(f)];
+  const auto* x = task.call.in(0).as<const float>();
+  float* y = task.call.out().as<float>() + part.first;
+  walk_rows(shape.kept, part.first, part.last, [&](const std::int64_t(&at)[1], std::int64_t n) {
+    bool first = true;
+    walk_rows(shape.reduced, 0, shape.count, [&](const std::int64_t(&offset)[1], std::int64_t rows) {
+      const int last = shape.reduced.rank - 1;
+      for (std::int64_t r = 0; r < rows; ++r) {
+        const float* row = x + at[0] + offset[0] + (last < 0 ? 0 : r * shape.reduced.stride[0][last]);
+        if (first)
+          std::memcpy(y, row, static_cast<std::size_t>(n) * sizeof(float));
+        else
+          combine(y, 1, row, 1, y, n);
+        first = false;
+      }
+    });
+    if (kind == Kind::Mean)
+      task.vector.math[static_cast<int>(Math::Affine)](y, y, n, 1.0f / static_cast<float>(shape.count), 0);
+    y += n;
+  });
+  return true;
+}
+
+template <Kind kind>
+void float_rows(const Task& task, const Shape& shape, const Part& part) {
+  const auto* x = task.call.in(0).as<const float>();
+  float* y = task.call.out().as<float>() + part.first;
+  const int end = shape.kept.rank - 1;
+  const std::int64_t step = end < 0 ? 0 : shape.kept.stride[0][end];
+  walk_rows(shape.kept, part.first, part.last, [&](const std::int64_t(&at)[1], std::int64_t n) {
+    for (std::int64_t i = 0; i < n; ++i) *y++ = row_of<kind>(task.vector, x + at[0] + i * step, shape.count);
+  });
+}
+
+template <Kind kind>
+const char* run(const Task& task, std::int32_t begin, std::int32_t end) {
+  const auto& shape = *reinterpret_cast<const Shape*>(task.prepared);
+  const Tensor &x = task.call.in(0), &y = task.call.out();
+  const Part part = part_of(task, shape.outputs, begin, end);
+  if (x.type == Type::F32) {
+    const bool dense = shape.reduced.rank == 1 && shape.reduced.stride[0][0] == 1;
+    if (has_rows(kind) && dense) return float_rows<kind>(task, shape, part), nullptr;
+    if (shape.count > 1 && by_columns<kind>(task, shape, part)) return nullptr;
+  }
+  const int last = shape.kept.rank - 1;
+  const std::int64_t step = last < 0 ? 0 : shape.kept.stride[0][last];
+  visit_number(x.type, [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    T* to = y.as<T>() + part.first;
+    walk_rows(shape.kept, part.first, part.last, [&](const std::int64_t(&at)[1], std::int64_t n) {
+      for (std::int64_t i = 0; i < n; ++i) *to++ = reduced<kind, T>(x.as<const T>() + at[0] + i * step, shape);
+    });
+  });
+  return nullptr;
+}
+
+// ---- arg-max, arg-min
+
+// [outer, size, inner] around an axis.
+struct Axes {
+  std::int64_t outer, size, inner;
+};
+Axes around(const Tensor& x, int axis) { return {x.product(0, axis), x.extent[axis], x.product(axis + 1, x.rank)}; }
+
+Plan arg_plan(const Call& call, const Vector& vector) { return plan_of_units(plan(call, vector).units); }
+
+template <bool largest>
+const char* arg_run(const Task& task, std::int32_t begin, std::int32_t end) {
+  const Tensor& x = task.call.in(0);
+  const Axes a = around(x, operators::axis_of(task.call.integer("axis"), x.rank));
+  const bool take_last = task.call.integer("select_last_index") != 0;
+  auto* y = task.call.out().as<std::int64_t>();
+  const Part part = part_of(task, a.outer * a.inner, begin, end);
+  visit_number(x.type, [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    constexpr std::int64_t kBlock = 256;  // outputs side by side, so that the input is read in order
+    T most[kBlock];
+    for (std::int64_t first = part.first; first < part.last;) {
+      const std::int64_t inside = first % a.inner, n = std::min({kBlock, a.inner - inside, part.last - first});
+      const T* row = x.as<const T>() + first / a.inner * a.size * a.inner + inside;
+      std::copy(row, row + n, most);
+      std::fill(y + first, y + first + n, 0);
+      for (std::int64_t k = 1; k < a.size; ++k)
+        for (std::int64_t i = 0; i < n; ++i) {
+          const T v = row[k * a.inner + i];
+          const bool better = (largest ? v > most[i] : v < most[i]) || (take_last && v == most[i]);
+          most[i] = better ? v : most[i];
+          y[first + i] = better ? k : y[first + i];
+        }
+      first += n;
+    }
+  });
+  return nullptr;
+}
+
+// ---- running sums and products
+
+template <bool product>
+const char* running_run(const Task& task, std::int32_t, std::int32_t) {
+  const Tensor &x = task.call.in(0), &y = task.call.out();
+  const Axes a = around(x, operators::axis_of(task.call.parameter(1)[0], x.rank));
+  const bool exclusive = task.call.integer("exclusive") != 0, reverse = task.call.integer("reverse") != 0;
+  visit_number(x.type, [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    using S = Sum<T>;
+    for (std::int64_t o = 0; o < a.outer * a.inner; ++o) {
+      const std::int64_t base = o / a.inner * a.size * a.inner + o % a.inner;
+      S sum = product ? 1 : 0;
+      for (std::int64_t k = 0; k < a.size; ++k) {
+        const std::int64_t at = base + (reverse ? a.size - 1 - k : k) * a.inner;
+        const auto v = static_cast<S>(x.as<const T>()[at]);
+        if (exclusive) y.as<T>()[at] = static_cast<T>(sum);
+        sum = product ? sum * v : sum + v;
+        if (!exclusive) y.as<T>()[at] = static_cast<T>(sum);
+      }
+    }
+  });
+  return nullptr;
+}
+
+Plan one_unit(const Call&, const Vector&) { return plan_of_units(1); }
+
+constexpr Kernel kTable[] = {
+    {"ReduceSum", plan, prepare, run<Kind::Sum>},
+    {"ReduceMean", plan, prepare, run<Kind::Mean>},
+    {"ReduceMax", plan, prepare, run<Kind::Max>},
+    {"ReduceMin", plan, prepare, run<Kind::Min>},
+    {"ReduceProd", plan, prepare, run<Kind::Prod>},
+    {"ReduceL1", plan, prepare, run<Kind::L1>},
+    {"ReduceL2", plan, prepare, run<Kind::L2>},
+    {"ReduceLogSum", plan, prepare, run<Kind::LogSum>},
+    {"ReduceLogSumExp", plan, prepare, run<Kind::LogSumExp>},
+    {"ReduceSumSquare", plan, prepare, run<Kind::SumSquare>},
+    {"ArgMax", arg_plan, nullptr, arg_run<true>},
+    {"ArgMin", arg_plan, nullptr, arg_run<false>},
+    {"CumSum", one_unit, nullptr, running_run<false>},
+    {"CumProd", one_unit, nullptr, running_run<true>},
+};
+
+}  // namespace
+
+const Span<const Kernel> kReduceKernels(kTable);
+
+}  // namespace openbpu::kernels::cpu

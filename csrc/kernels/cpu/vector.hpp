@@ -1,0 +1,102 @@
+// The inner loops of the float kernels, one set per ISA.
+//
+// All sets give the same bits: they compute with 16 lanes (two registers of AVX2, one of AVX-512, an array elsewhere),
+// every lane by the same correctly rounded operations (add, multiply, divide, square root, fused multiply-add), and
+// sums go over the lanes in one order. A host without a fused multiply-add computes it in software, slowly.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/kernel.hpp"
+
+namespace openbpu::kernels::cpu {
+
+// Functions of one value and up to two parameters a and b.
+enum class Math : std::uint8_t {
+  Abs,
+  Neg,
+  Floor,
+  Ceil,
+  Round,
+  Sqrt,
+  Reciprocal,
+  Exp,
+  Log,
+  Tanh,
+  Erf,
+  Sigmoid,
+  Relu,
+  LeakyRelu,
+  Elu,
+  Selu,
+  Celu,
+  ThresholdedRelu,
+  HardSigmoid,
+  HardSwish,
+  Softplus,
+  Softsign,
+  Gelu,
+  GeluTanh,
+  Mish,
+  Swish,
+  Affine,
+  Clamp,
+  Count
+};
+
+enum class Arithmetic : std::uint8_t { Add, Sub, Mul, Div, Max, Min, Count };
+
+// A product of a block: c[m][n] = start[m] + sum over k of a[m][k] * b[k][n], k in ascending order, each step fused.
+// a lies in tiles of Vector::rows rows, [m / rows][k][rows]; b in panels, [n / columns][k][columns]; both zero padded.
+struct Product {
+  const float *a, *b;
+  float* c;
+  std::int64_t c_row;  // elements from row to row
+  std::int64_t m, n, k;
+  const float* start;  // per row, null for 0
+  bool add;            // start from what c holds instead
+};
+
+// Rows of a window sum: y[r][i] = start + sum over taps of weights[t] * x[r * x_row + offsets[t] + i], in the order of
+// the taps, each step fused. y is dense. May read 15 elements of x beyond the last.
+struct Taps {
+  const float* x;
+  std::int64_t x_row;
+  const std::int32_t* offsets;
+  const float* weights;
+  std::int64_t taps;
+  float start;
+  float* y;
+  std::int64_t rows, n;
+};
+
+struct Vector {
+  const char* name;
+  std::int64_t rows, columns;  // of a tile and of a panel
+
+  void (*math[static_cast<int>(Math::Count)])(const float* x, float* y, std::int64_t n, float a, float b);
+  // Steps of the operands are 0 or 1.
+  void (*arithmetic[static_cast<int>(Arithmetic::Count)])(const float* a, std::int64_t a_step, const float* b,
+                                                          std::int64_t b_step, float* y, std::int64_t n);
+  float (*sum)(const float* x, std::int64_t n);
+  // Sum of (x - mean)^2.
+  float (*sum_of_squares)(const float* x, std::int64_t n, float mean);
+  float (*dot)(const float* a, const float* b, std::int64_t n);
+  float (*maximum)(const float* x, std::int64_t n);
+  // y = exp(x - shift); returns the sum of y.
+  float (*exponentials)(const float* x, float* y, std::int64_t n, float shift);
+  // y = (x - mean) * factor * scale + bias; scale and bias may be null.
+  void (*normalise)(const float* x, float* y, std::int64_t n, float mean, float factor, const float* scale,
+                    const float* bias);
+  void (*taps)(const Taps& p);
+  void (*product)(const Product& p);
+};
+
+extern const Vector kScalarVector;
+extern const Vector kAvx2Vector;    // where OPENBPU_HAS_AVX2
+extern const Vector kAvx512Vector;  // where OPENBPU_HAS_AVX512VNNI
+
+// The set that fits an ISA.
+const Vector& vector_of(Isa isa);
+
+}  // namespace openbpu::kernels::cpu

@@ -1,0 +1,289 @@
+// The primitives of Vector in terms of Lanes: included once by the file of each ISA, after its lanes.
+//
+// OPENBPU_TILE_ROWS x OPENBPU_TILE_LANES registers of 16 lanes accumulate a tile of a product.
+#pragma once
+
+#include "kernels/cpu/math_lanes.hpp"
+
+namespace openbpu::kernels::cpu {
+namespace {
+
+// ---- element-wise
+
+template <Math f>
+void math_loop(const float* x, float* y, std::int64_t n, float a, float b) {
+  const Lanes wide_a = spread(a), wide_b = spread(b);
+  std::int64_t i = 0;
+  for (; i + 16 <= n; i += 16) store(y + i, compute(f, load(x + i), wide_a, wide_b));
+  if (i < n) store(y + i, compute(f, load(x + i, n - i), wide_a, wide_b), n - i);
+}
+
+template <Arithmetic f>
+inline Lanes combine(Lanes a, Lanes b) {
+  switch (f) {
+    case Arithmetic::Add:
+      return a + b;
+    case Arithmetic::Sub:
+      return a - b;
+    case Arithmetic::Mul:
+      return a * b;
+    case Arithmetic::Div:
+      return a / b;
+    case Arithmetic::Max:
+      return choose(is_nan(a), a, larger(a, b));
+    case Arithmetic::Min:
+      return choose(is_nan(a), a, smaller(a, b));
+    case Arithmetic::Count:
+      break;
+  }
+  return a;
+}
+
+template <Arithmetic f>
+void arithmetic_loop(const float* a, std::int64_t a_step, const float* b, std::int64_t b_step, float* y,
+                     std::int64_t n) {
+  const Lanes one_a = spread(*a), one_b = spread(*b);
+  std::int64_t i = 0;
+  if (a_step == 1 && b_step == 1)
+    for (; i + 16 <= n; i += 16) store(y + i, combine<f>(load(a + i), load(b + i)));
+  else if (a_step == 1)
+    for (; i + 16 <= n; i += 16) store(y + i, combine<f>(load(a + i), one_b));
+  else
+    for (; i + 16 <= n; i += 16) store(y + i, combine<f>(one_a, b_step == 1 ? load(b + i) : one_b));
+  if (i == n) return;
+  const Lanes last_a = a_step == 1 ? load(a + i, n - i) : one_a, last_b = b_step == 1 ? load(b + i, n - i) : one_b;
+  store(y + i, combine<f>(last_a, last_b), n - i);
+}
+
+// ---- rows
+
+// Over the lanes, in halves.
+inline float total(Lanes x) {
+  float v[16];
+  to_array(x, v);
+  for (int half = 8; half > 0; half /= 2)
+    for (int i = 0; i < half; ++i) v[i] += v[i + half];
+  return v[0];
+}
+
+// Sum of f(i, count) over blocks of 16, count less for the last; lanes beyond it give zero.
+template <class F>
+inline float sum_blocks(std::int64_t n, F f) {
+  Lanes s0 = spread(0), s1 = s0, s2 = s0, s3 = s0;
+  std::int64_t i = 0;
+  for (; i + 64 <= n; i += 64) {
+    s0 = s0 + f(i, 16);
+    s1 = s1 + f(i + 16, 16);
+    s2 = s2 + f(i + 32, 16);
+    s3 = s3 + f(i + 48, 16);
+  }
+  for (; i + 16 <= n; i += 16) s0 = s0 + f(i, 16);
+  if (i < n) s1 = s1 + f(i, n - i);
+  return total((s0 + s1) + (s2 + s3));
+}
+
+inline Lanes block(const float* p, std::int64_t count) { return count == 16 ? load(p) : load(p, count); }
+
+float sum_loop(const float* x, std::int64_t n) {
+  return sum_blocks(n, [&](std::int64_t i, std::int64_t count) { return block(x + i, count); });
+}
+
+float squares_loop(const float* x, std::int64_t n, float mean) {
+  const Lanes m = spread(mean);
+  const std::int64_t whole = n / 16 * 16;
+  const float sum = sum_blocks(whole, [&](std::int64_t i, std::int64_t) {
+    const Lanes d = load(x + i) - m;
+    return d * d;
+  });
+  float rest = 0;
+  for (std::int64_t i = whole; i < n; ++i) rest += (x[i] - mean) * (x[i] - mean);
+  return sum + rest;
+}
+
+float dot_loop(const float* a, const float* b, std::int64_t n) {
+  Lanes s0 = spread(0), s1 = s0, s2 = s0, s3 = s0;
+  std::int64_t i = 0;
+  for (; i + 64 <= n; i += 64) {
+    s0 = fma(load(a + i), load(b + i), s0);
+    s1 = fma(load(a + i + 16), load(b + i + 16), s1);
+    s2 = fma(load(a + i + 32), load(b + i + 32), s2);
+    s3 = fma(load(a + i + 48), load(b + i + 48), s3);
+  }
+  for (; i + 16 <= n; i += 16) s0 = fma(load(a + i), load(b + i), s0);
+  if (i < n) s1 = fma(load(a + i, n - i), load(b + i, n - i), s1);
+  return total((s0 + s1) + (s2 + s3));
+}
+
+float maximum_loop(const float* x, std::int64_t n) {
+  float most = x[0];
+  std::int64_t i = 0;
+  if (n >= 32) {
+    Lanes m0 = load(x), m1 = load(x + 16);
+    for (i = 32; i + 32 <= n; i += 32) {
+      m0 = larger(m0, load(x + i));
+      m1 = larger(m1, load(x + i + 16));
+    }
+    float v[16];
+    to_array(larger(m0, m1), v);
+    most = v[0];
+    for (int k = 1; k < 16; ++k) most = most > v[k] ? most : v[k];
+  }
+  for (; i < n; ++i) most = most > x[i] ? most : x[i];
+  return most;
+}
+
+float exponentials_loop(const float* x, float* y, std::int64_t n, float shift) {
+  const Lanes s = spread(shift);
+  std::int64_t i = 0;
+  for (; i + 16 <= n; i += 16) store(y + i, exponential(load(x + i) - s));
+  if (i < n) store(y + i, exponential(load(x + i, n - i) - s), n - i);
+  return sum_loop(y, n);
+}
+
+void normalise_loop(const float* x, float* y, std::int64_t n, float mean, float factor, const float* scale,
+                    const float* bias) {
+  const Lanes m = spread(mean), f = spread(factor);
+  for (std::int64_t i = 0; i < n; i += 16) {
+    const std::int64_t count = n - i < 16 ? n - i : 16;
+    Lanes v = (block(x + i, count) - m) * f;
+    if (scale) v = v * block(scale + i, count);
+    if (bias) v = v + block(bias + i, count);
+    if (count == 16)
+      store(y + i, v);
+    else
+      store(y + i, v, count);
+  }
+}
+
+// Columns [i, i + 16) of `rows` rows; the chains of several rows hide each other's latency.
+template <int rows>
+inline void tap_rows(const Taps& p, std::int64_t r, std::int64_t i) {
+  Lanes sum[rows];
+#pragma GCC unroll 4
+  for (int k = 0; k < rows; ++k) sum[k] = spread(p.start);
+  const float* x = p.x + r * p.x_row + i;
+  for (std::int64_t t = 0; t < p.taps; ++t) {
+    const Lanes w = spread(p.weights[t]);
+#pragma GCC unroll 4
+    for (int k = 0; k < rows; ++k) sum[k] = fma(w, load(x + k * p.x_row + p.offsets[t]), sum[k]);
+  }
+  const std::int64_t count = p.n - i < 16 ? p.n - i : 16;
+  float* y = p.y + r * p.n + i;
+#pragma GCC unroll 4
+  for (int k = 0; k < rows; ++k) {
+    if (count == 16)
+      store(y + k * p.n, sum[k]);
+    else
+      store(y + k * p.n, sum[k], count);
+  }
+}
+
+void taps_loop(const Taps& p) {
+  std::int64_t r = 0;
+  for (; r + 4 <= p.rows; r += 4)
+    for (std::int64_t i = 0; i < p.n; i += 16) tap_rows<4>(p, r, i);
+  for (; r < p.rows; ++r)
+    for (std::int64_t i = 0; i < p.n; i += 16) tap_rows<1>(p, r, i);
+}
+
+// ---- products
+
+constexpr int kTileRows = OPENBPU_TILE_ROWS, kTileLanes = OPENBPU_TILE_LANES;
+constexpr std::int64_t kPanel = 16 * kTileLanes;
+
+// One tile of `rows` rows and a panel of columns, of which `count` exist.
+template <int rows>
+inline void tile(const Product& p, const float* a, const float* b, float* c, const float* start, std::int64_t count) {
+  Lanes sum[rows][kTileLanes];
+#pragma GCC unroll 16
+  for (int r = 0; r < rows; ++r)
+#pragma GCC unroll 2
+    for (int l = 0; l < kTileLanes; ++l) {
+      const std::int64_t there = count - 16 * l;
+      const float* at = c + r * p.c_row + 16 * l;
+      if (p.add)
+        sum[r][l] = there <= 0 ? spread(0) : there >= 16 ? load(at) : load(at, there);
+      else
+        sum[r][l] = spread(start ? start[r] : 0.0f);
+    }
+  for (std::int64_t k = 0; k < p.k; ++k, a += kTileRows, b += kPanel) {
+    Lanes column[kTileLanes];
+#pragma GCC unroll 2
+    for (int l = 0; l < kTileLanes; ++l) column[l] = load(b + 16 * l);
+#pragma GCC unroll 16
+    for (int r = 0; r < rows; ++r) {
+      const Lanes x = spread(a[r]);
+#pragma GCC unroll 2
+      for (int l = 0; l < kTileLanes; ++l) sum[r][l] = fma(x, column[l], sum[r][l]);
+    }
+  }
+#pragma GCC unroll 16
+  for (int r = 0; r < rows; ++r)
+#pragma GCC unroll 2
+    for (int l = 0; l < kTileLanes; ++l) {
+      const std::int64_t there = count - 16 * l;
+      float* at = c + r * p.c_row + 16 * l;
+      if (there >= 16)
+        store(at, sum[r][l]);
+      else if (there > 0)
+        store(at, sum[r][l], there);
+    }
+}
+
+template <int rows>
+void tile_of(std::int64_t wanted, const Product& p, const float* a, const float* b, float* c, const float* start,
+             std::int64_t count) {
+  if constexpr (rows > 0) {
+    if (wanted == rows)
+      tile<rows>(p, a, b, c, start, count);
+    else
+      tile_of<rows - 1>(wanted, p, a, b, c, start, count);
+  }
+}
+
+// Tiles outside, panels inside: the rows of c that a tile touches stay in the translation buffer.
+void product_loop(const Product& p) {
+  for (std::int64_t m = 0; m < p.m; m += kTileRows) {
+    const std::int64_t rows = p.m - m < kTileRows ? p.m - m : kTileRows;
+    for (std::int64_t n = 0; n < p.n; n += kPanel) {
+      const std::int64_t count = p.n - n < kPanel ? p.n - n : kPanel;
+      tile_of<kTileRows>(rows, p, p.a + m * p.k, p.b + n * p.k, p.c + m * p.c_row + n, p.start ? p.start + m : nullptr,
+                         count);
+    }
+  }
+}
+
+// ---- the set
+
+#define OPENBPU_MATH(f) math_loop<Math::f>
+#define OPENBPU_ARITHMETIC(f) arithmetic_loop<Arithmetic::f>
+constexpr Vector vector_of_this_isa(const char* name) {
+  return {name,
+          kTileRows,
+          kPanel,
+          {OPENBPU_MATH(Abs),         OPENBPU_MATH(Neg),       OPENBPU_MATH(Floor),
+           OPENBPU_MATH(Ceil),        OPENBPU_MATH(Round),     OPENBPU_MATH(Sqrt),
+           OPENBPU_MATH(Reciprocal),  OPENBPU_MATH(Exp),       OPENBPU_MATH(Log),
+           OPENBPU_MATH(Tanh),        OPENBPU_MATH(Erf),       OPENBPU_MATH(Sigmoid),
+           OPENBPU_MATH(Relu),        OPENBPU_MATH(LeakyRelu), OPENBPU_MATH(Elu),
+           OPENBPU_MATH(Selu),        OPENBPU_MATH(Celu),      OPENBPU_MATH(ThresholdedRelu),
+           OPENBPU_MATH(HardSigmoid), OPENBPU_MATH(HardSwish), OPENBPU_MATH(Softplus),
+           OPENBPU_MATH(Softsign),    OPENBPU_MATH(Gelu),      OPENBPU_MATH(GeluTanh),
+           OPENBPU_MATH(Mish),        OPENBPU_MATH(Swish),     OPENBPU_MATH(Affine),
+           OPENBPU_MATH(Clamp)},
+          {OPENBPU_ARITHMETIC(Add), OPENBPU_ARITHMETIC(Sub), OPENBPU_ARITHMETIC(Mul), OPENBPU_ARITHMETIC(Div),
+           OPENBPU_ARITHMETIC(Max), OPENBPU_ARITHMETIC(Min)},
+          sum_loop,
+          squares_loop,
+          dot_loop,
+          maximum_loop,
+          exponentials_loop,
+          normalise_loop,
+          taps_loop,
+          product_loop};
+}
+#undef OPENBPU_MATH
+#undef OPENBPU_ARITHMETIC
+
+}  // namespace
+}  // namespace openbpu::kernels::cpu
