@@ -16,8 +16,10 @@ ROOT = Path(__file__).parents[1]
 def cpp_build(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A build folder of the C++ tree without Python; tests build in it the targets that they need.
 
-    With the GoogleTest suite if GoogleTest is there.
+    With the GoogleTest suite if GoogleTest is there. OPENBPU_BUILD names a folder that is configured already.
     """
+    if existing := os.environ.get("OPENBPU_BUILD"):
+        return Path(existing).resolve()
     required = "OPENBPU_REQUIRE_ALL" in os.environ
     if shutil.which("cmake") is None and not required:
         pytest.skip("cmake is not installed")

@@ -3,6 +3,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <atomic>
 #include <cstring>
 #include <mutex>
 
@@ -10,6 +11,7 @@
 #include "container/program.hpp"
 #include "engine/engine.hpp"
 #include "engine/features.hpp"
+#include "engine/fork.hpp"
 #include "engine/peak.hpp"
 #include "isa/disassemble.hpp"
 #include "isa/reflect.hpp"
@@ -41,6 +43,8 @@ const char* code_name(Code code) {
       return "Io";
     case Code::Cancelled:
       return "Cancelled";
+    case Code::Timeout:
+      return "Timeout";
     case Code::Trap:
       return "Trap";
     case Code::Internal:
@@ -300,14 +304,42 @@ class PyEngine {
     engine_ = std::move(result.value());
   }
 
-  py::list run(const py::list& inputs) { return run_with(inputs, &engine::Engine::run); }
-  py::list run_profiled(const py::list& inputs) { return run_with(inputs, &engine::Engine::run_profiled); }
+  py::list run(const py::list& inputs) {
+    return run_with(inputs, [this](const auto& in, const auto& out) { return engine_->run(in, out); });
+  }
+  // As a task of the process: see engine/scheduler.hpp.
+  py::list run_task(const py::list& inputs, const engine::Schedule& schedule) {
+    return run_with(inputs, [&](const auto& in, const auto& out) {
+      auto compute = [&](engine::Execution& execution) {
+        engine::Control control;
+        control.execution = &execution;
+        return engine_->run(in, out, control);
+      };
+      engine::Task task;
+      const Status status = task.submit({[](void* context, engine::Execution& execution) {
+                                           return (*static_cast<decltype(compute)*>(context))(execution);
+                                         },
+                                         &compute},
+                                        schedule);
+      return status.ok() ? task.wait() : status;
+    });
+  }
+  py::list run_profiled(const py::list& inputs) {
+    return run_with(inputs, [this](const auto& in, const auto& out) { return engine_->run_profiled(in, out); });
+  }
 
   // The engine's own list changes while another thread profiles.
   std::vector<engine::StepInfo> infos() const {
-    py::gil_scoped_release release;
-    std::lock_guard<std::mutex> lock(one_run_);
-    return {engine_->steps().begin(), engine_->steps().end()};
+    std::vector<engine::StepInfo> result;
+    const Status status = [&]() -> Status {
+      py::gil_scoped_release release;
+      std::unique_lock<std::mutex> lock(one_run_, std::defer_lock);
+      if (Status turn = take_turn(lock); !turn.ok()) return turn;
+      result.assign(engine_->steps().begin(), engine_->steps().end());
+      return {};
+    }();
+    require(status);
+    return result;
   }
 
   py::list steps() const {
@@ -324,9 +356,22 @@ class PyEngine {
   int threads() const { return engine_->threads(); }
 
  private:
-  using Method = Status (engine::Engine::*)(Span<const void* const>, Span<void* const>);
+  // An engine has one arena, so that runs take turns. A thread that was in a run when the process forked does not exist
+  // in the child, where its run never ends.
+  Status take_turn(std::unique_lock<std::mutex>& lock) const {
+    const std::uint32_t epoch = engine::fork_epoch();
+    if (!lock.try_lock()) {
+      if (epoch != turn_epoch_.load())
+        return {Code::Cancelled, "session",
+                "it was in a run on another thread when the process forked: make a new session in the child"};
+      lock.lock();
+    }
+    turn_epoch_.store(epoch);
+    return {};
+  }
 
-  py::list run_with(const py::list& inputs, Method method) {
+  template <class Run>
+  py::list run_with(const py::list& inputs, const Run& run) {
     const auto ports = engine_->inputs();
     if (inputs.size() != ports.size())
       require({Code::BadArgument, "inputs", "needs " + std::to_string(ports.size()) + " arrays"});
@@ -351,15 +396,17 @@ class PyEngine {
     }
     const Status status = [&] {
       py::gil_scoped_release release;
-      std::lock_guard<std::mutex> lock(one_run_);
-      return (engine_.get()->*method)(sources, targets);
+      std::unique_lock<std::mutex> lock(one_run_, std::defer_lock);
+      const Status turn = take_turn(lock);
+      return turn.ok() ? run(sources, targets) : turn;
     }();
     require(status);
     return results;
   }
 
   std::unique_ptr<engine::Engine> engine_;
-  mutable std::mutex one_run_;  // an engine has one arena
+  mutable std::mutex one_run_;
+  mutable std::atomic<std::uint32_t> turn_epoch_{engine::fork_epoch()};  // of the last turn
 };
 
 }  // namespace
@@ -409,6 +456,13 @@ PYBIND11_MODULE(_native, module) {
            }),
            "program"_a, "entry"_a = "", "isa"_a = "auto", "threads"_a = 1, "flip"_a = py::none())
       .def("run", &PyEngine::run, "inputs"_a)
+      .def(
+          "run_task",
+          [](PyEngine& engine, const py::list& inputs, int priority, std::int64_t custom_id, std::uint64_t cores,
+             std::int64_t timeout) {
+            return engine.run_task(inputs, {priority, custom_id, cores, std::chrono::milliseconds(timeout)});
+          },
+          "inputs"_a, "priority"_a = 0, "custom_id"_a = 0, "cores"_a = engine::kAnyCore, "timeout"_a = 0)
       .def("run_profiled", &PyEngine::run_profiled, "inputs"_a)
       .def("steps", &PyEngine::steps)
       .def_property_readonly("isa", &PyEngine::isa)

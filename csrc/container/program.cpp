@@ -27,6 +27,11 @@ const SectionInfo* find_section(u32 kind) {
   return nullptr;
 }
 
+Status check_size(u64 size, const Limits& limits) {
+  if (size <= limits.file_bytes) return {};
+  return {Code::BadArgument, "file", "at most " + number(limits.file_bytes) + " bytes; it has " + number(size)};
+}
+
 Status check_header(const Header& header, u64 size) {
   if (std::memcmp(header.magic, kMagic, sizeof(kMagic)) != 0)
     return corrupt("header", "the file must start with the magic of a .bpux file");
@@ -149,7 +154,9 @@ Result<std::shared_ptr<const Program>> Program::read(Span<const u8> bytes, const
 Result<std::shared_ptr<const Program>> Program::load(const std::string& path, const Limits& limits) {
   const auto refused = [&] { return Status{Code::Io, path, std::strerror(errno)}; };
   const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "rb"), std::fclose);
-  if (!file || std::fseek(file.get(), 0, SEEK_END) != 0) return refused();
+  if (!file) return refused();
+  if (std::fgetc(file.get()) == EOF && std::ferror(file.get())) return refused();  // a folder
+  if (std::fseek(file.get(), 0, SEEK_END) != 0) return refused();
   const long size = std::ftell(file.get());
   if (size < 0 || std::fseek(file.get(), 0, SEEK_SET) != 0) return refused();
   auto program = std::make_shared<Program>();
@@ -161,11 +168,23 @@ Result<std::shared_ptr<const Program>> Program::load(const std::string& path, co
   return std::shared_ptr<const Program>(std::move(program));
 }
 
+Result<std::shared_ptr<const Program>> Program::map(const std::string& path, const Limits& limits) {
+  Result<MappedFile> mapped = MappedFile::open(path, kSlack);
+  if (!mapped.ok()) return mapped.status();
+  if (Status status = check_size(mapped.value().size(), limits); !status.ok()) return status;
+  auto program = std::make_shared<Program>();
+  program->mapped_ = std::move(mapped.value());
+  program->bytes_ = program->mapped_.data();
+  program->size_ = program->mapped_.size();
+  if (Status status = program->check(limits); !status.ok()) return status;
+  return std::shared_ptr<const Program>(std::move(program));
+}
+
 Status Program::reserve(std::uint64_t size, const Limits& limits) {
-  if (size > limits.file_bytes)
-    return {Code::BadArgument, "file", "at most " + number(limits.file_bytes) + " bytes; it has " + number(size)};
+  if (Status status = check_size(size, limits); !status.ok()) return status;
   file_ = AlignedBytes::uninitialised(static_cast<std::size_t>(size) + kSlack);
   if (!file_.data()) return {Code::NoMemory, "file", number(size) + " bytes"};
+  bytes_ = file_.data();
   size_ = static_cast<std::size_t>(size);
   std::memset(file_.data() + size_, 0, kSlack);
   return {};
@@ -173,7 +192,7 @@ Status Program::reserve(std::uint64_t size, const Limits& limits) {
 
 // Structure, then semantics; nothing of the file is used before.
 Status Program::check(const Limits& limits) {
-  SectionReader reader(file_.data(), size_);
+  SectionReader reader(bytes_, size_);
   if (Status status = reader.read(); !status.ok()) return status;
   isa::Sections& s = sections_;
   s.entries = reader.span<isa::Entry>(Section::Entry);

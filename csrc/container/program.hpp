@@ -11,6 +11,7 @@
 #include "isa/isa.hpp"
 #include "isa/verify.hpp"
 #include "support/aligned.hpp"
+#include "support/mapped_file.hpp"
 #include "support/span.hpp"
 #include "support/status.hpp"
 
@@ -27,8 +28,10 @@ class Program {
   static Result<std::shared_ptr<const Program>> read(Span<const std::uint8_t> bytes, const Limits& limits = {});
   // The same for a file, which is read straight into that memory. Code::Io if the system refuses.
   static Result<std::shared_ptr<const Program>> load(const std::string& path, const Limits& limits = {});
+  // The same on the pages of the file itself, which must not change as long as the program lives.
+  static Result<std::shared_ptr<const Program>> map(const std::string& path, const Limits& limits = {});
 
-  Span<const std::uint8_t> file() const { return {file_.data(), size_}; }
+  Span<const std::uint8_t> file() const { return {bytes_, size_}; }
   Span<const isa::Entry> entries() const { return sections_.entries; }
   Span<const isa::Port> ports() const { return sections_.ports; }
   Span<const isa::Surface> surfaces() const { return sections_.surfaces; }
@@ -52,7 +55,9 @@ class Program {
   Status reserve(std::uint64_t size, const Limits& limits);
   Status check(const Limits& limits);
 
-  AlignedBytes file_;  // with slack at the end
+  AlignedBytes file_;  // with slack at the end; empty where the file is mapped
+  MappedFile mapped_;
+  const std::uint8_t* bytes_ = nullptr;  // of one of these
   std::size_t size_ = 0;
   isa::Sections sections_;
   std::string_view meta_;

@@ -1,7 +1,9 @@
 #include "engine/engine.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
+#include <cstring>
 
 #include "engine/features.hpp"
 #include "engine/fuse.hpp"
@@ -12,6 +14,8 @@
 namespace openbpu::engine {
 namespace {
 
+using Clock = std::chrono::steady_clock;
+
 // A step shorter than this runs on the calling thread alone. A region costs 0.6 us while the workers watch and 12 us
 // when one must be woken (Xeon with AVX-512, Linux 6, two threads of one region of 16 units).
 constexpr double kThreadedNanoseconds = 8000;
@@ -21,14 +25,14 @@ double estimated_nanoseconds(const StepInfo& info, const IsaInfo& isa) {
          static_cast<double>(info.bytes) / isa.bytes_per_nanosecond;
 }
 
-struct Work {
+struct StepWork {
   const Step* step;
   std::uint8_t* scratch;
   std::size_t scratch_stride;
 };
 
 void run_units(void* context, std::int32_t begin, std::int32_t end, int slot) {
-  const Work& work = *static_cast<const Work*>(context);
+  const StepWork& work = *static_cast<const StepWork*>(context);
   work.step->run(work.scratch + static_cast<std::size_t>(slot) * work.scratch_stride, begin, end);
 }
 
@@ -51,6 +55,47 @@ Status check_memory(const isa::Entry& entry, Span<const void* const> inputs, Spa
   return {};
 }
 
+std::uint64_t padded(std::uint64_t bytes) { return (bytes + 2 * kernels::kSlack + 63) / 64 * 64; }
+
+// Whether and how a run goes on.
+class Boundary {
+ public:
+  Boundary(const Control& control, int threads) : control_(control), threads_(threads) {
+    if (control.timeout.count() > 0) deadline_ = Clock::now() + control.timeout;
+  }
+
+  Status pass() const {
+    if (control_.cancel && control_.cancel->load(std::memory_order_relaxed))
+      return {Code::Cancelled, "run", "it was cancelled"};
+    if (control_.timeout.count() > 0 && Clock::now() > deadline_)
+      return {Code::Timeout, "run", "it took longer than " + std::to_string(control_.timeout.count()) + " ms"};
+    return control_.execution ? control_.execution->boundary() : Status();
+  }
+
+  int threads() const { return control_.execution ? control_.execution->threads(threads_) : threads_; }
+
+ private:
+  const Control& control_;
+  const int threads_;
+  Clock::time_point deadline_{};
+};
+
+// Holds for its lifetime that a run is under way.
+class OneRun {
+ public:
+  explicit OneRun(std::atomic<bool>& running) : running_(running), first_(!running.exchange(true)) {}
+  ~OneRun() {
+    if (first_) running_.store(false);
+  }
+  OneRun(const OneRun&) = delete;
+  OneRun& operator=(const OneRun&) = delete;
+  bool is_first() const { return first_; }
+
+ private:
+  std::atomic<bool>& running_;
+  const bool first_;
+};
+
 }  // namespace
 
 Result<const isa::Entry*> find_entry(const container::Program& program, const std::string& name) {
@@ -65,8 +110,8 @@ Result<const isa::Entry*> find_entry(const container::Program& program, const st
 struct Engine::State {
   explicit State(int thread_count) : threads(thread_count), demand(thread_count) {}
 
-  Status allocate_arenas();
-  Status bind_steps(std::uint8_t flip);
+  Status place_arenas(const Options& options);
+  Status bind_steps(bool join);
   Status allocate_scratch();
 
   std::shared_ptr<const container::Program> program;
@@ -74,23 +119,41 @@ struct Engine::State {
   const IsaInfo* isa = nullptr;
   const int threads;
   const ThreadDemand demand;
-  AlignedBytes ddr, sram, scratch;
+  std::atomic<bool> running{false};
+  AlignedBytes arena, scratch;  // arena: unless the caller gave one
+  std::uint8_t* ddr = nullptr;
+  std::uint8_t* sram = nullptr;
+  std::uint8_t flip = 0;
   std::size_t scratch_stride = 0;
   std::vector<std::unique_ptr<Step>> steps;
   std::vector<StepInfo> infos;
 };
 
-// Slack on both sides: vector rows read whole registers.
-Status Engine::State::allocate_arenas() {
-  ddr = AlignedBytes(entry->ddr_bytes + 2 * kernels::kSlack);
-  sram = AlignedBytes(entry->sram_bytes + 2 * kernels::kSlack);
-  if (ddr.data() && sram.data()) return {};
-  return {Code::NoMemory, "arena",
-          std::to_string(entry->ddr_bytes) + " bytes of DDR, " + std::to_string(entry->sram_bytes) + " of SRAM"};
+// DDR, then SRAM. Slack on both sides: vector rows read whole registers.
+Status Engine::State::place_arenas(const Options& options) {
+  const std::uint64_t ddr_bytes = padded(entry->ddr_bytes), all = ddr_bytes + padded(entry->sram_bytes);
+  auto* memory = static_cast<std::uint8_t*>(options.arena);
+  if (memory) {
+    if (options.arena_bytes < all)
+      return {Code::BadArgument, "arena",
+              "needs " + std::to_string(all) + " bytes; has " + std::to_string(options.arena_bytes)};
+    if (reinterpret_cast<std::uintptr_t>(memory) % 64 != 0)
+      return {Code::BadArgument, "arena", "must be aligned to 64 bytes"};
+    std::memset(memory, 0, all);
+  } else {
+    arena = AlignedBytes(all);
+    memory = arena.data();
+    if (!memory)
+      return {Code::NoMemory, "arena",
+              std::to_string(entry->ddr_bytes) + " bytes of DDR, " + std::to_string(entry->sram_bytes) + " of SRAM"};
+  }
+  ddr = memory + kernels::kSlack;
+  sram = memory + ddr_bytes + kernels::kSlack;
+  return {};
 }
 
-Status Engine::State::bind_steps(std::uint8_t flip) {
-  const Memory memory{program.get(), entry, ddr.data() + kernels::kSlack, sram.data() + kernels::kSlack, flip};
+Status Engine::State::bind_steps(bool join) {
+  const Memory memory{program.get(), entry, ddr, sram, flip};
   for (std::uint32_t k = 0; k < entry->instructions; ++k) {
     Result<std::unique_ptr<Step>> bound = bind(program->code()[entry->first_instruction + k], memory, *isa);
     if (!bound.ok()) return bound.status();
@@ -101,7 +164,7 @@ Status Engine::State::bind_steps(std::uint8_t flip) {
     infos.push_back(bound.value()->info);
     steps.push_back(std::move(bound.value()));
   }
-  fuse(steps, infos);
+  if (join) fuse(steps, infos);
   return {};
 }
 
@@ -128,26 +191,52 @@ Result<std::unique_ptr<Engine>> Engine::create(std::shared_ptr<const container::
   state->program = std::move(program);
   state->entry = entry.value();
   state->isa = isa.value();
-  if (Status status = state->allocate_arenas(); !status.ok()) return status;
-  if (Status status = state->bind_steps(options.flip.value_or(isa.value()->flip)); !status.ok()) return status;
+  if (Status status = state->place_arenas(options); !status.ok()) return status;
+  state->flip = options.flip.value_or(isa.value()->flip);
+  if (Status status = state->bind_steps(options.join); !status.ok()) return status;
   if (Status status = state->allocate_scratch(); !status.ok()) return status;
   return std::unique_ptr<Engine>(new Engine(std::move(state)));
 }
 
-Status Engine::run(Span<const void* const> inputs, Span<void* const> outputs) {
-  return run_steps(inputs, outputs, false);
+Result<std::uint64_t> Engine::required_memory(const container::Program& program, const std::string& entry) {
+  const Result<const isa::Entry*> found = find_entry(program, entry);
+  if (!found.ok()) return found.status();
+  return padded(found.value()->ddr_bytes) + padded(found.value()->sram_bytes);
+}
+
+Status Engine::run(Span<const void* const> inputs, Span<void* const> outputs, const Control& control) {
+  if (!control.trace) return run_steps(inputs, outputs, control, [](std::size_t, const auto& work) { work(); });
+  return run_steps(inputs, outputs, control, [&](std::size_t k, const auto& work) {
+    const State& s = *state_;
+    const std::size_t first = s.steps[k]->position;
+    const std::size_t next = k + 1 < s.steps.size() ? s.steps[k + 1]->position : s.infos.size();
+    const auto start = Clock::now();
+    work();
+    control.trace(control.trace_context,
+                  {s.infos[first], static_cast<std::uint32_t>(next - first), start, Clock::now()});
+  });
 }
 
 Status Engine::run_profiled(Span<const void* const> inputs, Span<void* const> outputs) {
-  return run_steps(inputs, outputs, true);
+  return run_steps(inputs, outputs, {}, [this](std::size_t k, const auto& work) {
+    const auto start = Clock::now();
+    work();
+    state_->infos[state_->steps[k]->position].nanoseconds =
+        static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(Clock::now() - start).count());
+  });
 }
 
-Status Engine::run_steps(Span<const void* const> inputs, Span<void* const> outputs, bool timed) {
-  using clock = std::chrono::steady_clock;
+template <class Observe>
+Status Engine::run_steps(Span<const void* const> inputs, Span<void* const> outputs, const Control& control,
+                         Observe observe) {
   State& s = *state_;
   if (Status status = check_memory(*s.entry, inputs, outputs); !status.ok()) return status;
+  const OneRun one_run(s.running);
+  if (!one_run.is_first()) return {Code::BadArgument, "run", "another run of this engine is under way"};
+  const Boundary boundary(control, s.threads);
   for (std::size_t k = 0; k < s.steps.size(); ++k) {
     Step& step = *s.steps[k];
+    if (Status status = boundary.pass(); !status.ok()) return status;
     if (step.stops)
       return {Code::Trap, "instruction " + std::to_string(step.info.instruction),
               "the program stopped itself with trap " + std::to_string(step.trap)};
@@ -160,16 +249,20 @@ Status Engine::run_steps(Span<const void* const> inputs, Span<void* const> outpu
                 "an operator on the CPU uses it: its memory must be aligned to " + std::to_string(port.alignment) +
                     " bytes"};
     }
-    const auto start = timed ? clock::now() : clock::time_point{};
-    Work work{&step, s.scratch.data(), s.scratch_stride};
-    parallel_run({run_units, &work, step.plan.units}, step.threaded ? s.threads : 1);
+    observe(k, [&] {
+      StepWork work{&step, s.scratch.data(), s.scratch_stride};
+      parallel_run({run_units, &work, step.plan.units}, step.threaded ? boundary.threads() : 1);
+    });
     if (const char* failure = step.failure())
       return {Code::Trap, "instruction " + std::to_string(step.info.instruction) + " (" + step.info.row + ")", failure};
-    if (timed)
-      s.infos[step.position].nanoseconds = static_cast<std::uint64_t>(
-          std::chrono::duration_cast<std::chrono::nanoseconds>(clock::now() - start).count());
   }
   return {};
+}
+
+std::vector<Written> Engine::written(std::uint32_t index, Span<void* const> outputs) const {
+  const State& s = *state_;
+  const isa::Instruction& instruction = s.program->code()[s.entry->first_instruction + index];
+  return read_written(instruction, s.program->sections(), {s.ddr, s.sram, outputs, s.flip});
 }
 
 Span<const StepInfo> Engine::steps() const { return state_->infos; }

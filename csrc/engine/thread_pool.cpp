@@ -17,7 +17,6 @@ int available_processors() { return 1; }
 
 #include <pthread.h>
 #include <sched.h>
-#include <signal.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -25,6 +24,8 @@ int available_processors() { return 1; }
 #include <condition_variable>
 #include <mutex>
 #include <new>
+
+#include "engine/thread.hpp"
 
 namespace openbpu::engine {
 namespace {
@@ -116,21 +117,7 @@ class Region {
 class alignas(64) Worker {
  public:
   // False if the system gives no thread.
-  bool start() {
-    // Signals of the process are for its own threads.
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    pthread_t thread;
-    const bool started = pthread_create(&thread, nullptr, enter, this) == 0;
-    pthread_sigmask(SIG_SETMASK, &before, nullptr);
-    if (!started) return false;
-    pthread_detach(thread);
-#if defined(__linux__)
-    pthread_setname_np(thread, "openbpu");
-#endif
-    return true;
-  }
+  bool start() { return start_detached(enter, this, "openbpu"); }
 
   // False if another caller has the worker. `processor` is the caller's.
   bool invite(Region& region, int slot, int processor) {

@@ -16,6 +16,7 @@ enum class Code : std::uint8_t {
   NoMemory,
   Io,
   Cancelled,
+  Timeout,
   Trap,  // the program stopped itself (instruction TRAP), or data broke a rule of an operator
   Internal,
 };

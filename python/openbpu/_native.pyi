@@ -36,6 +36,10 @@ class Engine:
     ) -> None: ...
     def run(self, inputs: list[np.ndarray]) -> list[np.ndarray]:
         """Dense arrays of the ports' dtypes and shapes, in port order; releases the GIL; results own their memory."""
+    def run_task(
+        self, inputs: list[np.ndarray], priority: int = 0, custom_id: int = 0, cores: int = 128, timeout: int = 0
+    ) -> list[np.ndarray]:
+        """The same as a task of the process (csrc/engine/scheduler.hpp); `timeout` in milliseconds, 0: none."""
     def run_profiled(self, inputs: list[np.ndarray]) -> list[np.ndarray]: ...
     def steps(self) -> list[dict[str, Any]]:
         """instruction, op, layer, row, reason, macs, bytes, nanoseconds."""

@@ -6,6 +6,7 @@
 #include <random>
 
 #include "engine/engine.hpp"
+#include "hbdnn_models.hpp"
 #include "program_builder.hpp"
 
 #if defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
@@ -80,6 +81,28 @@ TEST(Allocation, NoneInARun) {
       EXPECT_TRUE(ok);
       EXPECT_EQ(allocations.load(), 0) << isa << ", " << threads << " threads";
     }
+}
+
+// The documented calls, as an application makes them for every frame.
+TEST(Allocation, NoneInTheCallsOncePastTheFirst) {
+  const testing::LoadedModel model(testing::chain_file(5));
+  testing::Buffers buffers(model);
+  const auto frame = [&] {
+    hbUCPTaskHandle_t task = nullptr;
+    bool ok = hbUCPMemFlush(&buffers.inputs[0].sysMem, HB_SYS_MEM_CACHE_CLEAN) == 0;
+    ok = ok && hbDNNInferV2(&task, buffers.outputs.data(), buffers.inputs.data(), model.model) == 0;
+    ok = ok && testing::run(task) == 0 && hbUCPReleaseTask(task) == 0;
+    ok = ok && hbUCPMemFlush(&buffers.outputs[0].sysMem, HB_SYS_MEM_CACHE_INVALIDATE) == 0;
+    return ok && hbDNNInferV2(nullptr, buffers.outputs.data(), buffers.inputs.data(), model.model) == 0;
+  };
+  ASSERT_TRUE(frame() && frame());
+  allocations.store(0);
+  looking.store(true);
+  bool ok = true;
+  for (int repeat = 0; repeat < 50; ++repeat) ok = ok && frame();
+  looking.store(false);
+  EXPECT_TRUE(ok);
+  EXPECT_EQ(allocations.load(), 0);
 }
 
 TEST(Allocation, TheCounterCounts) {

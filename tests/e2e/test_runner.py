@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import importlib.metadata
 import io
 import json
+import os
 import re
 import shutil
 import signal
@@ -99,6 +101,18 @@ def test_the_alias_behaves_the_same(runner: Path, folder: Path, run: Runner) -> 
     assert alias.ok(*arguments) == run.ok(*arguments)
     assert alias.error("perf").startswith("hrt_model_exec: error: --model_file")
     assert alias.ok("--help").replace("hrt_model_exec", "bpux-run") == run.ok("--help") == run.ok() == run.ok("help")
+
+
+def test_the_wheel_brings_both_names(folder: Path) -> None:
+    try:
+        files = importlib.metadata.files("openbpu") or []
+    except importlib.metadata.PackageNotFoundError:
+        if "OPENBPU_REQUIRE_ALL" in os.environ:
+            raise
+        pytest.skip("openbpu is not installed")
+    for name in ("bpux-run", "hrt_model_exec"):
+        (path,) = (Path(str(file.locate())) for file in files if file.name == name)
+        Runner(path, folder).ok("model_info", "--model_file=net.bpux")
 
 
 def test_version(run: Runner) -> None:
@@ -215,6 +229,57 @@ def test_model_info_says_what_the_executable_says(run: Runner) -> None:
     assert run.ok("model_info", "-model_file", "net.bpux", "--model-name=small").count("model  ") == 1
 
 
+# ---- values between
+
+
+def _values(run: Runner, target: Path, *options: object) -> dict[str, tuple[np.ndarray, float, int]]:
+    """What --dump_intermediate has written, by operation: array, scale, zero point."""
+    arguments = ("infer", "--model_file=net.bpux", "--input_file=x.npy", f"--dump_path={target}", *options)
+    found = {}
+    pattern = r"dumped +(\S+/instruction_\d{4}_(\w+)\.bin) (\w+) (\S+) scale (\S+) zero point (-?\d+)"
+    for path, op, dtype, shape, scale, zero_point in re.findall(pattern, run.ok(*arguments)):
+        array = np.frombuffer(Path(path).read_bytes(), dtype).reshape(tuple(map(int, shape.split("x"))))
+        found[f"{op}{sum(key.startswith(op) for key in found) or ''}"] = (array, float(scale), int(zero_point))
+    return found
+
+
+def test_values_between_are_those_that_the_instructions_make(run: Runner, tmp_path: Path) -> None:
+    x = np.load(run.folder / "x.npy")
+    values = _values(run, tmp_path, "--dump_intermediate=1")
+    q, scale, zero_point = values["QUANTIZE"]
+    expected = np.clip(np.rint(x / np.float32(scale)) + zero_point, -128, 127).astype(np.int8)
+    assert np.mean(q != expected.transpose(0, 2, 3, 1)) < 1e-3, "scales are printed with nine digits"
+    added = values["ADD"][0]
+    pooled = added.reshape(1, 8, 2, 8, 2, -1).max((2, 4))
+    np.testing.assert_array_equal(values["MAXPOOL"][0], pooled)
+    logits, scale, zero_point = values["MATMUL"]
+    real = openbpu.Session(run.folder / "net.bpux").run(x)["logits"]
+    np.testing.assert_allclose((logits.reshape(real.shape).astype(np.float32) - zero_point) * scale, real, rtol=1e-6)
+    np.testing.assert_array_equal(values["DEQUANTIZE"][0].reshape(real.shape), real)
+    steps = openbpu.Session(run.folder / "net.bpux").explain().steps
+    assert len(values) == len(steps) == len(list(tmp_path.iterdir()))
+    assert {f"instruction_{s.instruction:04}_{s.op}.bin" for s in steps} == {file.name for file in tmp_path.iterdir()}
+
+
+def test_values_between_are_the_same_on_every_isa(run: Runner, tmp_path: Path) -> None:
+    reference = _values(run, tmp_path / "scalar", "--dump_intermediate=1", "--isa=scalar")
+    for isa in openbpu._native.available_isas():
+        values = _values(run, tmp_path / isa, "--dump_intermediate=1", f"--isa={isa}", "--core_id=1,2")
+        assert {k: v[0].tobytes() for k, v in values.items()} == {k: v[0].tobytes() for k, v in reference.items()}
+
+
+@pytest.mark.parametrize("level", [2, 3])
+def test_values_between_as_text(run: Runner, tmp_path: Path, level: int) -> None:
+    values = _values(run, tmp_path, f"--dump_intermediate={level}", "--dump_precision=6")
+    array, scale, zero_point = values["CONV2D"]
+    (text, *_) = sorted(tmp_path.glob("*_CONV2D.txt"))
+    got = np.loadtxt(text)
+    assert got.shape == (array.size // array.shape[-1], array.shape[-1]), "a line is a pixel"
+    expected = array if level == 2 else (array.astype(np.float64) - zero_point) * scale
+    np.testing.assert_allclose(got, expected.reshape(got.shape), atol=0 if level == 2 else 1e-6)  # six digits
+    assert len(list(tmp_path.iterdir())) == 2 * len(values)
+
+
 # ---- perf
 
 
@@ -279,6 +344,8 @@ def test_profiler_log(profiled: tuple[dict[str, Any], dict[str, Any], list[dict[
     assert list(bpu) == ["Stage1-GenerateBpuTask", "Stage2-BpuCoreProcess", "Total"]
     assert list(second["model_latency"][nodes[0]]) == ["Total"]
     means = {name: [_times(times)[0] for times in stages.values()] for name, stages in second["model_latency"].items()}
+    # The nodes follow one another without a gap, and a node of the CPU has one figure for waiting and work.
+    assert sum(means[node][-1] for node in nodes) <= _times(second["task_latency"]["TaskRunningTime"])[0] * 1.001
     assert sum(means[nodes[1]][:2]) == pytest.approx(means[nodes[1]][2], abs=2e-6)  # six digits are written
     processors = {key: _times(times)[0] for key, times in second["processor_latency"].items()}
     assert processors["BPU_inference_time_cost"] == pytest.approx(means[nodes[1]][1], abs=2e-6)
@@ -312,6 +379,40 @@ def test_interrupt_ends_with_the_results_so_far(run: Runner, tmp_path: Path) -> 
     assert "(interrupted)" in out
     assert _figures(out)["frames"] > 0
     assert json.loads((tmp_path / "profiler.log").read_text().split("***")[0])["perf_result"]["FPS"] > 0
+
+
+# ---- scheduling
+
+
+@pytest.fixture(scope="module")
+def long_run(folder: Path) -> str:
+    """A program of some hundred milliseconds in short instructions."""
+    (folder / "long.bpux").write_bytes(programs.convolution(channels=512, repeats=4000))
+    return "--model_file=long.bpux"
+
+
+def test_a_run_that_takes_too_long_fails(run: Runner, long_run: str) -> None:
+    message = run.error("perf", long_run, "--task_timeout=1", "--enable_warmup=false", "--frame_count=3")
+    assert "time" in message, message
+    run.ok("perf", "--model_file=net.bpux", "--task_timeout=60000", "--frame_count=3")
+
+
+def test_an_interrupt_need_not_wait_for_the_frame(run: Runner, long_run: str) -> None:
+    command = [str(run.binary), "perf", long_run, "--isa=scalar", "--enable_warmup=false", "--thread_num=2"]
+    process = subprocess.Popen(command, cwd=run.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    out, errors = process.communicate(timeout=20)  # a frame takes minutes
+    assert process.returncode == 0 and errors == ""
+    assert "frames        0 (interrupted)" in out
+
+
+@pytest.mark.parametrize("priority", [0, 253, 254, 255])
+def test_priorities_change_no_results(run: Runner, tmp_path: Path, priority: int) -> None:
+    expected = openbpu.Session(run.folder / "net.bpux").run(np.load(run.folder / "x.npy"))["logits"]
+    arguments = ("--model_file=net.bpux", "--input_file=x.npy", f"--task_priority={priority}", "--thread_num=4")
+    run.ok("perf", *arguments, "--core_id=2", "--enable_dump", f"--dump_path={tmp_path}", "--frame_count=40")
+    assert (tmp_path / "model_infer_output_0_logits.bin").read_bytes() == expected.tobytes()
 
 
 # ---- options
@@ -367,6 +468,8 @@ _X = "--model_file=net.bpux --input_file=x.npy"
         ("perf --model_file=net.bpux --core_id=5", ["--core_id", "5"]),
         ("perf --model_file=net.bpux --core_id=1,1", ["--core_id", "1,1"]),
         ("perf --model_file=net.bpux --core_id=0,1", ["--core_id", "0,1"]),
+        ("perf --model_file=net.bpux --task_priority=256", ["--task_priority", "0 to 255", "256"]),
+        (f"infer {_X} --dump_intermediate=4", ["--dump_intermediate", "0 to 3"]),
         ("perf --model_file=net.bpux --isa=sse9", ["sse9", "scalar"]),
         ("perf --model_file=missing.bpux", ["missing.bpux", "No such file"]),
         ("perf --model_file=.", ["error: .: cannot be read"]),

@@ -10,8 +10,11 @@ IMAGE = (1, 3, 20, 24)
 META = {"layers": {"1": {"name": "quantize", "nodes": []}, "2": {"name": "features", "nodes": ["/conv", "/relu"]}}}
 
 
-def convolution(seed: int = 0, channels: int = 32) -> bytes:
-    """float32 NCHW "image" -> QUANTIZE -> 3x3 CONV2D -> DEQUANTIZE -> float32 NHWC "features"."""
+def convolution(seed: int = 0, channels: int = 32, repeats: int = 1) -> bytes:
+    """float32 NCHW "image" -> QUANTIZE -> 3x3 CONV2D -> DEQUANTIZE -> float32 NHWC "features".
+
+    `repeats` computes the convolution that many times, for a run that lasts.
+    """
     random = np.random.default_rng(seed)
     n, c, h, w = IMAGE
     b = ProgramBuilder("net")
@@ -26,7 +29,8 @@ def convolution(seed: int = 0, channels: int = 32) -> bytes:
     b.emit("QUANTIZE", x, pixels, layer=1)
     geometry = {"kernel_h": 3, "kernel_w": 3, "stride_h": 1, "stride_w": 1, "dilation_h": 1, "dilation_w": 1}
     geometry |= {"pad_top": 1, "pad_left": 1, "groups": 1}
-    b.emit("CONV2D", y, x, weight=weight, table=table, aux=geometry, layer=2, lo=-128, hi=127)
+    for _ in range(repeats):
+        b.emit("CONV2D", y, x, weight=weight, table=table, aux=geometry, layer=2, lo=-128, hi=127)
     b.emit("DEQUANTIZE", out, y, layer=3)
     return b.finish(2048 + n * h * w * channels, META)
 

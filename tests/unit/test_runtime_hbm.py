@@ -16,7 +16,7 @@ import pytest
 import openbpu
 from openbpu.errors import ConfigError, ExecutableError, OpenBpuError, SampleError
 from openbpu.hbm_runtime import HB_HBMRuntime, SchedParam, hbDNNDataType, hbDNNQuantiType
-from openbpu.runtime import Session, hbm
+from openbpu.runtime import Schedule, Session, hbm
 from unit import runtime_programs as programs
 
 
@@ -133,9 +133,9 @@ def test_models_of_one_call_run_at_the_same_time(both: HB_HBMRuntime, monkeypatc
     meeting = threading.Barrier(2, timeout=20)
     run = Session.run
 
-    def meet(self: Session, inputs: Any, **options: Any) -> dict[str, np.ndarray]:
+    def meet(self: Session, inputs: Any, schedule: Schedule) -> dict[str, np.ndarray]:
         meeting.wait()
-        return run(self, inputs, **options)
+        return run(self, inputs, schedule)
 
     monkeypatch.setattr(Session, "run", meet)
     both.run({"copies": {"a": _A, "b": _B}, "net": {"image": programs.image()}})
@@ -288,10 +288,12 @@ def test_a_program_that_stops_itself(files: dict[str, Path]) -> None:
 
 def test_the_example_of_the_page_works(files: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     page = (Path(__file__).parents[2] / "docs" / "python-runtime.md").read_text()
-    (example,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    examples = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    assert len(examples) == 2
     monkeypatch.chdir(files["net"].parent)
     names: dict[str, Any] = {"np": np}
-    exec(example, names)
+    for example in examples:
+        exec(example, names)
     assert names["features"].tobytes() == names["results"]["net"]["features"].tobytes()
 
 

@@ -66,14 +66,33 @@ EXTERNAL = {
 
 
 def _includes() -> Iterator[tuple[Path, str]]:
-    for path in sorted([*CSRC.rglob("*.hpp"), *CSRC.rglob("*.cpp")]):
+    for path in sorted([*CSRC.rglob("*.hpp"), *CSRC.rglob("*.h"), *CSRC.rglob("*.cpp")]):
         for target in re.findall(r'^\s*#\s*include\s+"([^"]+)"', path.read_text(), re.MULTILINE):
             yield path.relative_to(CSRC), target
+
+
+# Public headers are included as applications do it; version.hpp is generated.
+PUBLIC_HEADERS = CSRC / "api" / "include"
+
+
+def _is_public(target: str) -> bool:
+    return (PUBLIC_HEADERS / target).is_file() or (PUBLIC_HEADERS / f"{target}.in").is_file()
+
+
+def test_public_headers_show_nothing_inside() -> None:
+    inside = [
+        f"{path}: {target}"
+        for path, target in _includes()
+        if path.is_relative_to("api/include") and not _is_public(target)
+    ]
+    assert not inside, "\n".join(inside)
 
 
 def test_includes_go_down() -> None:
     breaches = []
     for path, target in _includes():
+        if path.parts[0] == "api" and _is_public(target):
+            continue
         if not (CSRC / target).is_file():
             breaches.append(f"{path}: {target} is not rooted at csrc")
             continue

@@ -1,8 +1,5 @@
 #include "api/runner/model.hpp"
 
-#include <algorithm>
-#include <chrono>
-
 #include "api/runner/files.hpp"
 #include "api/runner/text.hpp"
 #include "isa/reflect.hpp"
@@ -20,8 +17,8 @@ Tensor tensor_of(const container::Program& program, const isa::Port& port) {
   return tensor;
 }
 
-Model model_of(const std::string& file, const std::shared_ptr<const container::Program>& program,
-               const isa::Entry& entry) {
+Result<Model> model_of(const std::string& file, const std::shared_ptr<const container::Program>& program,
+                       const isa::Entry& entry) {
   Model model;
   model.name = program->string(entry.name);
   model.file = file;
@@ -29,6 +26,9 @@ Model model_of(const std::string& file, const std::shared_ptr<const container::P
   model.entry = &entry;
   for (std::uint32_t k = 0; k < entry.inputs + entry.outputs; ++k) {
     const isa::Port& port = program->ports()[entry.first_port + k];
+    if (!is_known(static_cast<isa::DType>(port.dtype)))
+      return Status{Code::Unsupported, file + ", port " + std::string(program->string(port.name)),
+                    "has an element type that this runner does not know: " + std::to_string(port.dtype)};
     (k < entry.inputs ? model.inputs : model.outputs).push_back(tensor_of(*program, port));
   }
   return model;
@@ -41,38 +41,26 @@ Status unknown_model(const std::string& name, const std::vector<std::string>& na
               (near.empty() ? "there are " + join(names, ", ") : "did you mean " + near + "?")};
 }
 
-std::vector<Segment> segments_of(Span<const engine::StepInfo> steps) {
-  std::vector<Segment> segments;
-  int bpu_segments = 0;
-  for (std::size_t k = 0; k < steps.size(); ++k) {
-    const isa::InstructionInfo* info = isa::find_instruction(static_cast<std::uint8_t>(steps[k].op));
-    const bool bpu = info->queue != isa::Queue::Cpu;
-    if (segments.empty() || segments.back().bpu != bpu) {
-      const int node = static_cast<int>(segments.size());
-      segments.push_back({bpu ? format("Node-%d-BPU-%s_bpu_segment_%d", node, info->name, bpu_segments++)
-                              : format("Node-%d-CPU-%s", node, info->name),
-                          bpu, k, k});
-    }
-    segments.back().end_step = k + 1;
-  }
-  return segments;
+const isa::InstructionInfo& info_of(const engine::StepInfo& step) {
+  return *isa::find_instruction(static_cast<std::uint8_t>(step.op));
 }
 
-// One thread per core named; one for "any".
-Result<int> thread_count(const std::string& core_id) {
-  std::uint32_t seen = 0;
+// Bits as in engine::Schedule::cores.
+Result<std::uint64_t> core_mask(const std::string& core_id) {
   const std::vector<std::string> ids = split(core_id, ',');
+  std::uint64_t mask = 0;
   for (const std::string& text : ids) {
     int id = 0;
-    const bool good = parse_number(text, id) && id >= 0 && id <= kMaxCores && (id > 0 || ids.size() == 1);
-    if (!good || seen >> id & 1)
+    const bool good = parse_number(text, id) && id >= 0 && id <= engine::kMaxCores && (id > 0 || ids.size() == 1);
+    const std::uint64_t bit = id == 0 ? engine::kAnyCore : std::uint64_t{1} << (id - 1);
+    if (!good || (mask & bit) != 0)
       return Status{Code::BadArgument, "--core_id",
-                    format("must be 0 (any), or different cores from 1 to %d separated by ','; it is %s", kMaxCores,
-                           core_id.c_str())};
-    seen |= 1u << id;
+                    format("must be 0 (any), or different cores from 1 to %d separated by ','; it is %s",
+                           engine::kMaxCores, core_id.c_str())};
+    mask |= bit;
   }
-  if (ids.empty()) return Status{Code::BadArgument, "--core_id", "must not be empty"};
-  return static_cast<int>(ids.size());
+  if (mask == 0) return Status{Code::BadArgument, "--core_id", "must not be empty"};
+  return mask;
 }
 
 }  // namespace
@@ -91,9 +79,10 @@ Result<std::vector<Model>> load_models(const Options& options) {
       return Status{status.code(), where, status.message()};
     }
     for (const isa::Entry& entry : program.value()->entries()) {
-      Model model = model_of(file, program.value(), entry);
-      names.push_back(model.name);
-      if (options.model_name.empty() || options.model_name == model.name) models.push_back(std::move(model));
+      Result<Model> model = model_of(file, program.value(), entry);
+      if (!model.ok()) return model.status();
+      names.push_back(model.value().name);
+      if (options.model_name.empty() || options.model_name == names.back()) models.push_back(std::move(model.value()));
     }
   }
   if (models.empty()) return unknown_model(options.model_name, names);
@@ -113,40 +102,95 @@ Result<Model> load_model(const Options& options) {
 }
 
 Result<std::unique_ptr<Worker>> Worker::create(const Model& model, const Options& options) {
+  std::unique_ptr<Worker> worker(new Worker);
+  const Result<std::uint64_t> cores = core_mask(options.core_id);
+  if (!cores.ok()) return cores.status();
+  worker->schedule_.priority = static_cast<int>(options.task_priority);
+  worker->schedule_.cores = cores.value();
+  worker->schedule_.timeout = std::chrono::milliseconds(options.task_timeout);
+
   engine::Options engine_options;
   engine_options.entry = model.name;
   engine_options.isa = options.isa;
-  const Result<int> threads = thread_count(options.core_id);
-  if (!threads.ok()) return threads.status();
-  engine_options.threads = threads.value();
+  engine_options.threads = static_cast<int>(split(options.core_id, ',').size());
+  engine_options.join = options.dump_intermediate == 0;
   Result<std::unique_ptr<engine::Engine>> engine = engine::Engine::create(model.program, engine_options);
   if (!engine.ok()) return engine.status();
-  std::unique_ptr<Worker> worker(new Worker);
   worker->engine_ = std::move(engine.value());
+
+  worker->sources_.resize(model.inputs.size());
   for (const Tensor& output : model.outputs) worker->outputs_.emplace_back(output.bytes());
   for (auto& buffer : worker->outputs_) worker->targets_.push_back(buffer.data());
-  worker->sources_.resize(model.inputs.size());
-  worker->segments_ = segments_of(worker->engine_->steps());
+  int bpu_segments = 0;
+  for (const engine::StepInfo& step : worker->engine_->steps()) {
+    std::vector<Segment>& segments = worker->segments_;
+    const bool bpu = info_of(step).queue != isa::Queue::Cpu;
+    if (segments.empty() || segments.back().bpu != bpu) {
+      const char* op = info_of(step).name;
+      segments.push_back({bpu ? format("Node-%zu-BPU-%s_bpu_segment_%d", segments.size(), op, bpu_segments++)
+                              : format("Node-%zu-CPU-%s", segments.size(), op),
+                          bpu});
+    }
+    worker->segment_of_step_.push_back(segments.size() - 1);
+  }
   worker->times_.resize(worker->segments_.size());
   return worker;
 }
 
-Status Worker::run(const Buffers& inputs, bool timed) {
+Status Worker::run(const Buffers& inputs, const std::atomic<bool>& cancel) {
+  engine::Control control;
+  control.cancel = &cancel;
+  return submit(inputs, control);
+}
+
+Status Worker::run_timed(const Buffers& inputs, const std::atomic<bool>& cancel) {
+  engine::Control control;
+  control.cancel = &cancel;
+  control.trace = note_time;
+  current_ = segments_.size();
+  previous_end_ = std::chrono::steady_clock::now();
+  return submit(inputs, control);
+}
+
+Status Worker::run_watched(const Buffers& inputs, const Values& values) {
+  engine::Control control;
+  control.trace = note_value;
+  values_ = &values;
+  return submit(inputs, control);
+}
+
+Status Worker::submit(const Buffers& inputs, engine::Control control) {
   for (std::size_t k = 0; k < inputs.size(); ++k) sources_[k] = inputs[k].data();
-  if (!timed) return engine_->run(sources_, targets_);
-  const auto begin = std::chrono::steady_clock::now();
-  Status status = engine_->run_profiled(sources_, targets_);
-  const std::chrono::duration<double, std::milli> whole = std::chrono::steady_clock::now() - begin;
-  double computed = 0;
-  for (std::size_t k = 0; k < segments_.size(); ++k) {
-    std::uint64_t nanoseconds = 0;
-    for (std::size_t s = segments_[k].first_step; s < segments_[k].end_step; ++s)
-      nanoseconds += engine_->steps()[s].nanoseconds;
-    times_[k] = {0, static_cast<double>(nanoseconds) * 1e-6};
-    computed += times_[k].compute;
+  control_ = control;
+  control_.trace_context = this;
+  if (Status status = task_.submit({work, this}, schedule_); !status.ok()) return status;
+  return task_.wait();
+}
+
+Status Worker::work(void* worker, engine::Execution& execution) {
+  Worker& self = *static_cast<Worker*>(worker);
+  self.control_.execution = &execution;
+  return self.engine_->run(self.sources_, self.targets_, self.control_);
+}
+
+void Worker::note_time(void* worker, const engine::Event& event) {
+  using Milliseconds = std::chrono::duration<double, std::milli>;
+  Worker& self = *static_cast<Worker*>(worker);
+  const auto step = static_cast<std::size_t>(&event.first - self.engine_->steps().data());
+  const std::size_t segment = self.segment_of_step_[step];
+  if (segment != self.current_) {
+    self.current_ = segment;
+    self.segment_start_ = event.start;
+    self.times_[segment].start = Milliseconds(event.start - self.previous_end_).count();
   }
-  if (!times_.empty()) times_.front().start = std::max(0.0, whole.count() - computed);
-  return status;
+  self.previous_end_ = event.end;
+  self.times_[segment].compute = Milliseconds(event.end - self.segment_start_).count();
+}
+
+void Worker::note_value(void* worker, const engine::Event& event) {
+  const Worker& self = *static_cast<const Worker*>(worker);
+  const std::uint32_t instruction = event.first.instruction;
+  (*self.values_)(instruction, info_of(event.first).name, self.engine_->written(instruction, self.targets_));
 }
 
 }  // namespace openbpu::runner

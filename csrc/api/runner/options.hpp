@@ -12,7 +12,6 @@ namespace openbpu::runner {
 enum class Command : std::uint8_t { Help, Version, ModelInfo, Infer, Perf };
 
 constexpr int kMaxThreads = 32;
-constexpr int kMaxCores = 4;
 
 // Values as typed; the defaults stand here. Lists stay text until the ports are known.
 struct Options {
@@ -31,6 +30,8 @@ struct Options {
   std::int64_t perf_time = 0;    // minutes
   std::int64_t perf_time_in_seconds = 0;
   std::int64_t thread_num = 1;
+  std::int64_t task_priority = 0;
+  std::int64_t task_timeout = 0;  // milliseconds; 0: none
   bool enable_warmup = true;
   std::string profile_path;
 
@@ -39,6 +40,7 @@ struct Options {
   std::string dump_format = "bin";
   std::int64_t dump_precision = 9;
   std::int64_t dump_txt_axis = -1;
+  std::int64_t dump_intermediate = 0;
   bool hybrid_dequantize_process = false;
   bool enable_cls_post_process = false;
 

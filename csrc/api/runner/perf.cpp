@@ -59,9 +59,9 @@ void run_frames(Race& race, Lap& lap) {
   while (!interrupted && !race.failed) {
     if (race.duration.count() ? Clock::now() - begin >= race.duration : race.started++ >= race.frames) break;
     const Clock::time_point start = Clock::now();
-    lap.status = lap.worker->run(race.inputs, profiled);
+    lap.status = profiled ? lap.worker->run_timed(race.inputs, interrupted) : lap.worker->run(race.inputs, interrupted);
     if (!lap.status.ok()) {
-      race.failed = true;
+      race.failed = lap.status.code() != Code::Cancelled;
       return;
     }
     lap.last_end = Clock::now();
@@ -84,7 +84,7 @@ Status run_threads(Race& race, std::vector<Lap>& laps) {
   if (status.ok()) run_frames(race, laps[0]);
   for (std::thread& thread : threads) thread.join();
   for (const Lap& lap : laps)
-    if (status.ok()) status = lap.status;
+    if (status.ok() && lap.status.code() != Code::Cancelled) status = lap.status;
   return status;
 }
 
@@ -140,12 +140,14 @@ Status infer(const Options& options) {
   Durations latency;
   for (std::int64_t k = 0; k < frames; ++k) {
     const Clock::time_point start = Clock::now();
-    if (Status status = worker.value()->run(inputs.value(), false); !status.ok()) return status;
+    if (Status status = worker.value()->run(inputs.value(), interrupted); !status.ok()) return status;
     latency.add(milliseconds(Clock::now() - start));
   }
   std::printf("model         %s (%s)\n", model.value().name.c_str(), model.value().file.c_str());
   std::printf("frames        %" PRId64 "\n", frames);
   std::printf("latency       %.6g ms (least %.6g, most %.6g)\n", latency.mean(), latency.smallest(), latency.largest());
+  if (options.dump_intermediate)
+    if (Status status = dump_values(options, *worker.value(), inputs.value()); !status.ok()) return status;
   if (options.enable_cls_post_process) print_best_classes(outputs, worker.value()->outputs());
   return dump_outputs(options, outputs, worker.value()->outputs());
 }
@@ -165,7 +167,7 @@ Status perf(const Options& options) {
     if (!worker.ok()) return worker.status();
     lap.worker = std::move(worker.value());
     if (!options.enable_warmup) continue;
-    if (Status status = lap.worker->run(inputs.value(), false); !status.ok()) return status;
+    if (Status status = lap.worker->run(inputs.value(), interrupted); !status.ok()) return status;
   }
 
   std::signal(SIGINT, interrupt);
@@ -178,7 +180,8 @@ Status perf(const Options& options) {
   Profile profile;
   for (const Lap& lap : laps) profile.add(lap.profile);
   if (Status status = write_profile(options, model.value().name, result, profile); !status.ok()) return status;
-  return laps[0].latency.count() ? dump_outputs(options, model.value().outputs, laps[0].worker->outputs()) : Status{};
+  if (interrupted || !laps[0].latency.count()) return {};  // the outputs of a run that ended early are not whole
+  return dump_outputs(options, model.value().outputs, laps[0].worker->outputs());
 }
 
 }  // namespace openbpu::runner

@@ -65,15 +65,17 @@ constexpr TypeInfo kTypes[] = {
     type<std::uint8_t>(isa::DType::Bool, "bool", "|b1"),
 };
 
-// The verifier lets no other types through.
-const TypeInfo& find_type(isa::DType dtype) {
+const TypeInfo* search(isa::DType dtype) {
   for (const TypeInfo& info : kTypes)
-    if (info.dtype == dtype) return info;
-  std::abort();
+    if (info.dtype == dtype) return &info;
+  return nullptr;
 }
+
+const TypeInfo& find_type(isa::DType dtype) { return *search(dtype); }
 
 }  // namespace
 
+bool is_known(isa::DType dtype) { return search(dtype) != nullptr; }
 const char* dtype_name(isa::DType dtype) { return find_type(dtype).name; }
 const char* npy_descr(isa::DType dtype) { return find_type(dtype).descr; }
 bool is_float(isa::DType dtype) { return find_type(dtype).is_float; }

@@ -26,6 +26,7 @@ struct Tensor {
   std::uint64_t bytes() const { return elements() * isa::element_size(dtype); }
 };
 
+bool is_known(isa::DType dtype);           // the functions below take no others
 const char* dtype_name(isa::DType dtype);  // numpy's: "float32"
 const char* npy_descr(isa::DType dtype);   // numpy's: "<f4"
 bool is_float(isa::DType dtype);

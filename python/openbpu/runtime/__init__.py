@@ -8,12 +8,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from openbpu.runtime.executable import Executable, Port
-from openbpu.runtime.session import Session
+from openbpu.runtime.session import Schedule, Session
 
 if TYPE_CHECKING:
     from openbpu.runtime.profile import Explanation, Profile
 
-__all__ = ["Executable", "Explanation", "Port", "Profile", "Session"]
+__all__ = ["Executable", "Explanation", "Port", "Profile", "Schedule", "Session"]
 
 
 def __getattr__(name: str) -> Any:

@@ -20,14 +20,11 @@ import numpy as np
 from openbpu import __version__
 from openbpu.errors import ConfigError, SampleError
 from openbpu.runtime.executable import Executable, Port
-from openbpu.runtime.session import Session
+from openbpu.runtime.session import CORES, MAX_PRIORITY, Schedule, Session
 
 __all__ = ["HB_HBMRuntime", "QuantParams", "SchedParam", "hbDNNDataType", "hbDNNQuantiType"]
 
 T = TypeVar("T")
-
-MAX_PRIORITY = 255
-CORES = 4
 
 
 class hbDNNDataType(IntEnum):
@@ -84,15 +81,16 @@ class QuantParams:
 
 @dataclass(frozen=True)
 class SchedParam:
-    """How a model's runs are to be scheduled: priority 0 to 255, cores by index (empty: any), ties by custom_id.
-
-    Kept for scripts that set and read it: every run starts at once.
-    """
+    """How a model's runs are scheduled: as openbpu.runtime.Schedule says; device_id is 0."""
 
     priority: int = 0
     bpu_cores: tuple[int, ...] = ()
     custom_id: int = 0
     device_id: int = 0
+
+    @property
+    def schedule(self) -> Schedule:
+        return Schedule(self.priority, self.custom_id, self.bpu_cores)
 
 
 class HB_HBMRuntime:
@@ -114,7 +112,7 @@ class HB_HBMRuntime:
             for name in executable.entries:
                 if name in self._sessions:
                     raise ConfigError("models need different names", where=str(file), seen=f"{name} twice")
-                self._sessions[name] = Session(executable, entry=name)
+                self._sessions[name] = Session(executable, entry=name, threads=0)
                 descriptions[name] = executable.native.meta
         self._sched = dict.fromkeys(self._sessions, SchedParam())
 
@@ -177,9 +175,8 @@ class HB_HBMRuntime:
         """
         jobs = self._jobs(inputs, model_name)
         given = {"priority": priority, "bpu_cores": bpu_cores, "custom_id": custom_id, "device_id": device_id}
-        for name in jobs:
-            self._scheduling(name, given)
-        return _together({name: partial(self._sessions[name].run, jobs[name]) for name in jobs})
+        params = {name: self._scheduling(name, given) for name in jobs}
+        return _together({name: partial(self._sessions[name].run, jobs[name], params[name].schedule) for name in jobs})
 
     def _jobs(
         self, inputs: np.ndarray | Mapping[str, Any], model_name: str | None

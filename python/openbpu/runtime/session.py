@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +18,44 @@ from openbpu.runtime.executable import Executable, Port
 if TYPE_CHECKING:
     from openbpu.runtime.profile import Explanation, Profile, Step
 
+MAX_PRIORITY = 255
+CORES = 4
+_ANY_CORE = 1 << 7
 _REAL = ("float16", "float32", "float64")  # types that a float32 port takes
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How a run goes together with all others of the process that have a schedule, on its few cores.
+
+    `priority` 0 to 255: up to 253, runs wait for a core, higher ones first; 254 stops lower ones between two
+    instructions, 255 those below 255. Among equals the smaller `custom_id` goes first, then who came first. `cores` are
+    indices from 0 to 3, none for any: a run uses the processors of as many cores as its session has threads.
+    `timeout` in seconds from the call, 0 for none. Raises ConfigError for values out of range.
+    """
+
+    priority: int = 0
+    custom_id: int = 0
+    cores: tuple[int, ...] = ()
+    timeout: float = 0.0
+
+    def __post_init__(self) -> None:
+        for key, value, low, high in (
+            ("priority", self.priority, 0, MAX_PRIORITY),
+            ("custom_id", self.custom_id, -(2**63), 2**63 - 1),
+            *(("cores", core, 0, CORES - 1) for core in self.cores),
+        ):
+            if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+                raise ConfigError(f"must be a whole number from {low} to {high}", where=key, seen=value)
+        if len(set(self.cores)) != len(self.cores):
+            raise ConfigError("each core once", where="cores", seen=self.cores)
+        if not 0 <= self.timeout <= 1e9:
+            raise ConfigError("must be a number of seconds from 0 to 1e9", where="timeout", seen=self.timeout)
+
+    @property
+    def mask(self) -> int:
+        """The cores as bits, as the scheduler takes them."""
+        return sum(1 << core for core in self.cores) or _ANY_CORE
 
 
 class Session:
@@ -59,15 +99,17 @@ class Session:
         """Multiply-accumulates of one run."""
         return sum(step["macs"] for step in self._engine.steps())
 
-    def run(self, inputs: Mapping[str, Any] | np.ndarray) -> dict[str, np.ndarray]:
+    def run(self, inputs: Mapping[str, Any] | np.ndarray, schedule: Schedule | None = None) -> dict[str, np.ndarray]:
         """Computes all outputs by name; the arrays own their memory.
 
         `inputs` maps each input name to an array of the port's shape; a single array will do for a model with one
         input. float16 and float64 arrays are converted for a float32 port, other types must match. Values are not
         scanned: what lies beyond the port's range saturates, NaN becomes the zero point. Other threads may run Python
-        meanwhile. Raises SampleError, and ExecutableError if the program stops itself (TRAP).
+        meanwhile. With a `schedule` the run is a task that shares the process's cores with others; without, it starts
+        at once. Raises SampleError; ExecutableError if the program stops itself (TRAP) or the time is over.
         """
-        results = self._call(self._engine.run, self._arrays(inputs))
+        method = self._engine.run if schedule is None else partial(self._run_task, schedule)
+        results = self._call(method, self._arrays(inputs))
         return {port.name: array for port, array in zip(self.outputs, results, strict=True)}
 
     def explain(self) -> Explanation:
@@ -93,6 +135,10 @@ class Session:
         medians = np.median(np.array(times, np.float64), axis=0)
         steps = tuple(replace(s, nanoseconds=float(t)) for s, t in zip(self._steps(), medians, strict=True))
         return Profile(self.isa, self.threads, steps, runs, self.threads * _native.peak_gmacs(self.isa))
+
+    def _run_task(self, schedule: Schedule, arrays: list[np.ndarray]) -> list[np.ndarray]:
+        milliseconds = math.ceil(schedule.timeout * 1e3)
+        return self._engine.run_task(arrays, schedule.priority, schedule.custom_id, schedule.mask, milliseconds)
 
     @staticmethod
     def _call(method: Callable[[list[np.ndarray]], list[np.ndarray]], arrays: list[np.ndarray]) -> list[np.ndarray]:
