@@ -7,6 +7,8 @@ namespace {
 
 constexpr std::int64_t kFar = std::int64_t{1} << 40;  // parameters beyond are cut to it: sums stay inside int64
 
+constexpr std::int64_t kLongest = std::int64_t{1} << 31;  // a longer step leaves every extent too
+
 std::int64_t near(std::int64_t value) { return std::clamp(value, -kFar, kFar); }
 
 Fault same_types(const Call& call) { return one_type(call, ~0u, 0, 1); }
@@ -54,7 +56,7 @@ Fault slice_of(const Call& call, SliceRange& range) {
   for (std::int64_t i = 0; i < starts.size; ++i) {
     const int axis = axis_of(axes.data ? axes[i] : i, x.rank);
     if (axis < 0) return fault("input 3", "must be axes of the data");
-    const std::int64_t size = x.extent[axis], step = steps.data ? near(steps[i]) : 1;
+    const std::int64_t size = x.extent[axis], step = steps.data ? std::clamp(steps[i], -kLongest, kLongest) : 1;
     if (step == 0) return fault("input 4", "steps must not be zero");
     const auto place = [&](std::int64_t at, std::int64_t low, std::int64_t high) {
       at = near(at);

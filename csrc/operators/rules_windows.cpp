@@ -197,6 +197,9 @@ Fault GlobalPool(const Call& call) {
 
 Fault MaxUnpool(const Call& call) {
   OPENBPU_CHECK(one_type(call, kF32, 0, 1));
+  for (const char* name : {"kernel_shape", "pads", "strides"})
+    for (std::int64_t value : call.list(name))
+      if (value < -kMost || value > kMost) return fault(std::string("attribute ") + name, "is out of range", value);
   const Tensor &x = call.in(0), &y = call.out();
   if (call.in(1).type != Type::I64 || !same_shape(x, call.in(1)))
     return fault("input 1", "must be int64 of the input's shape");

@@ -1,6 +1,7 @@
 // QuantizeLinear and its inverse in all integer types, dynamic quantisation, integer products.
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "kernels/cpu/kernel.hpp"
 #include "kernels/cpu/types.hpp"
@@ -52,10 +53,11 @@ const char* quantise_run(const Task& task, std::int32_t begin, std::int32_t end)
   visit_number(y.type, [&](auto tag) {
     using T = typename decltype(tag)::type;
     if constexpr (std::is_integral_v<T> && sizeof(T) <= 2) {
-      const auto low =
-          static_cast<float>(std::max<std::int64_t>(std::numeric_limits<T>::min(), task.call.integer("lo")));
-      const auto high =
-          static_cast<float>(std::min<std::int64_t>(std::numeric_limits<T>::max(), task.call.integer("hi")));
+      const auto bound = [&](const char* name) {
+        return static_cast<float>(std::clamp<std::int64_t>(task.call.integer(name), std::numeric_limits<T>::min(),
+                                                           std::numeric_limits<T>::max()));
+      };
+      const float low = bound("lo"), high = bound("hi");
       each_run(blocks, begin * kUnitElements, std::min(end * kUnitElements, y.elements()),
                [&](std::int64_t at, std::int64_t count, std::int64_t p) {
                  const float s = scale.as<const float>()[p];
