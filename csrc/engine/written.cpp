@@ -2,6 +2,8 @@
 
 #include <cstring>
 
+#include "isa/cpu_call.hpp"
+
 namespace openbpu::engine {
 namespace {
 
@@ -47,10 +49,31 @@ Written read_box(const isa::Instruction& i, const isa::Surface& surface, const S
   return written;
 }
 
+Written read_tensor(const isa::CpuTensor& tensor, const Source& source) {
+  Written written;
+  written.dtype = static_cast<isa::DType>(tensor.dtype);
+  written.shape.assign(tensor.shape, tensor.shape + tensor.rank);
+  std::size_t size = isa::element_size(written.dtype);
+  for (const std::uint64_t extent : written.shape) size *= extent;
+  written.bytes.assign(source.base + tensor.base, source.base + tensor.base + size);
+  restore(written, source.flip);
+  return written;
+}
+
 }  // namespace
 
 std::vector<Written> read_written(const isa::Instruction& instruction, const isa::Sections& sections,
                                   const Regions& regions) {
+  if (static_cast<isa::Op>(instruction.op) == isa::Op::CPUCALL) {
+    std::vector<Written> all;
+    const Result<isa::CpuCall> call = isa::decode_cpu_call(instruction, sections, "");  // the verifier has done it too
+    for (std::size_t k = 0; call.ok() && k < call.value().tensors.size(); ++k) {
+      const isa::CpuTensor& tensor = call.value().records[k];
+      if (call.value().is_output(k) && tensor.dtype != 0)
+        all.push_back(read_tensor(tensor, find_region(tensor.region, tensor.port, regions)));
+    }
+    return all;
+  }
   if (instruction.out == isa::kNoId) return {};
   const isa::Surface& surface = sections.surfaces[instruction.out];
   return {read_box(instruction, surface, find_region(surface.region, surface.port, regions))};

@@ -26,7 +26,7 @@ struct Regions {
   std::uint8_t flip;
 };
 
-// The output box of the instruction, (n, h, w, c); nothing if it writes none.
+// The output box of the instruction, (n, h, w, c), or the outputs of a CPUCALL; nothing if it writes none.
 std::vector<Written> read_written(const isa::Instruction& instruction, const isa::Sections& sections,
                                   const Regions& regions);
 

@@ -175,6 +175,29 @@ def test_every_type_in_every_form(runner: Path, tmp_path: Path, dtype: str) -> N
             )
 
 
+@pytest.mark.parametrize("dtype", ["uint16", "uint32", "uint64", "float16", "float64"])
+def test_types_of_cpu_parts(runner: Path, tmp_path: Path, dtype: str) -> None:
+    values = [-1.5, 65504, 2.0**-24, 0, np.inf, 0.1] if dtype.startswith("float") else [*_limits(dtype), 1, 2, 3, 4]
+    x = np.array(values, dtype).reshape(2, 3)
+    (tmp_path / "copy.bpux").write_bytes(programs.identities(("a", "y", dtype)))
+    np.save(tmp_path / "a.npy", x)
+    (tmp_path / "a.txt").write_text(" ".join(repr(v) for v in x.ravel().tolist()))
+    run = Runner(runner / "bpux-run", tmp_path)
+    assert f"tensor type        {dtype}\n" in run.ok("model_info", "--model_file=copy.bpux")
+    for source in ("npy", "txt"):
+        arguments = ("infer", "--model_file=copy.bpux", f"--input_file=a.{source}", "--enable_dump")
+        run.ok(*arguments, "--dump_format=npy", "--dump_intermediate=1")
+        got = np.load(tmp_path / "model_infer_output_0_y.npy")
+        assert (got.dtype, got.tobytes()) == (x.dtype, x.tobytes())
+        assert (tmp_path / "instruction_0000_Identity.bin").read_bytes() == x.tobytes()
+        run.ok(*arguments, "--dump_format=txt", "--dump_precision=30")
+        words = (tmp_path / "model_infer_output_0_y.txt").read_text().split()
+        assert [float(w) if x.dtype.kind == "f" else int(w) for w in words] == x.ravel().tolist()
+    run.ok("perf", "--model_file=copy.bpux", "--profile_path=.")  # random data of the type
+    second = json.loads((tmp_path / "profiler.log").read_text().split("***")[1])
+    assert list(second["model_latency"]) == ["Node-0-CPU-Identity"]
+
+
 def _limits(dtype: str) -> tuple[int, int]:
     return np.iinfo(dtype).min, np.iinfo(dtype).max
 

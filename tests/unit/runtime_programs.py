@@ -50,6 +50,15 @@ def copies(*ports: tuple[str, str, str]) -> bytes:
     return b.finish(0)
 
 
+def identities(*ports: tuple[str, str, str]) -> bytes:
+    """The same as `copies` by operators of the CPU, which have more types."""
+    b = ProgramBuilder("identities")
+    for source, target, dtype in ports:
+        a, z = b.input(source, (2, 3), dtype), b.output(target, (2, 3), dtype)
+        b.cpucall("Identity", [b.tensor("in", (2, 3), dtype, port=a)], [b.tensor("out", (2, 3), dtype, port=z)])
+    return b.finish(0)
+
+
 def trap(number: int = 7) -> bytes:
     """Stops itself."""
     b = ProgramBuilder("trap")

@@ -80,14 +80,17 @@ def test_quantisation_of_tensors(both: HB_HBMRuntime) -> None:
     assert (real.quant_type, real.scale.size, real.zero_point.size) == (hbDNNQuantiType.NONE, 0, 0)
 
 
-@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "int32", "int64", "float32", "bool"])
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "int32", "int64", "float32", "bool", "float16", "uint64"])
 def test_types_by_the_boards_numbers(tmp_path: Path, dtype: str) -> None:
-    (tmp_path / "c.bpux").write_bytes(programs.copies(("a", "y", dtype)))
+    make = programs.identities if dtype in ("float16", "uint64") else programs.copies
+    (tmp_path / "c.bpux").write_bytes(make(("a", "y", dtype)))
     runtime = HB_HBMRuntime(tmp_path / "c.bpux")
     x = np.ones((2, 3), dtype)
-    np.testing.assert_array_equal(runtime.run(x)["copies"]["y"], x)
+    (outputs,) = runtime.run(x).values()
+    np.testing.assert_array_equal(outputs["y"], x)
     kind = {"i": "S", "u": "U", "f": "F", "b": "BOOL"}[x.dtype.kind]
-    assert runtime.input_dtypes["copies"]["a"].name == f"{kind}{8 * x.itemsize}"
+    (types,) = runtime.input_dtypes.values()
+    assert types["a"].name == f"{kind}{8 * x.itemsize}"
     assert (int(hbDNNDataType.U8), int(hbDNNDataType.S32)) == (3, 8)
 
 

@@ -99,8 +99,9 @@ Status dump_outputs(const Options& options, const std::vector<Tensor>& outputs, 
 
 Status dump_values(const Options& options, Worker& worker, const Buffers& inputs) {
   Status dumped;
-  const Values dump = [&](std::uint32_t instruction, const char* op, const std::vector<engine::Written>& values) {
-    const std::string stem = options.dump_path + format("/instruction_%04" PRIu32 "_%s", instruction, op);
+  const Values dump = [&](std::uint32_t instruction, const std::string& op,
+                          const std::vector<engine::Written>& values) {
+    const std::string stem = options.dump_path + format("/instruction_%04" PRIu32 "_%s", instruction, op.c_str());
     for (std::size_t k = 0; k < values.size() && dumped.ok(); ++k)
       dumped = dump_value(options, k == 0 ? stem : stem + "_" + std::to_string(k), values[k]);
   };

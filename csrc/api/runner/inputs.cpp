@@ -180,18 +180,17 @@ std::uint64_t draw(std::uint64_t& state) {
   return z ^ z >> 31;
 }
 
-// Floats in [-1, 1); 8, 16 and 32 bits over their whole range; int64, which mostly indexes, and bool: 0 or 1.
+// Floats in [-1, 1); integers over their whole range, but int64, which mostly indexes, and bool 0 or 1.
 Bytes random_bytes(const Tensor& port, std::uint64_t& state) {
   Bytes bytes(port.bytes());
-  const std::uint64_t size = isa::element_size(port.dtype);
-  for (std::uint64_t at = 0; at < bytes.size(); at += size) {
+  const std::uint64_t size = isa::element_size(port.dtype), count = port.elements();
+  for (std::uint64_t k = 0; k < count; ++k) {
     std::uint64_t value = draw(state);
     if (port.dtype == isa::DType::I64 || port.dtype == isa::DType::Bool) value &= 1;
-    if (port.dtype == isa::DType::F32) {
-      const float real = static_cast<float>(value >> 40) / (1 << 23) - 1;
-      std::memcpy(&value, &real, sizeof(real));
-    }
-    std::memcpy(bytes.data() + at, &value, size);
+    if (is_float(port.dtype))
+      store_element(port.dtype, static_cast<double>(value >> 40) / (1 << 23) - 1, bytes.data(), k);
+    else
+      std::memcpy(bytes.data() + k * size, &value, size);
   }
   return bytes;
 }

@@ -45,6 +45,13 @@ const isa::InstructionInfo& info_of(const engine::StepInfo& step) {
   return *isa::find_instruction(static_cast<std::uint8_t>(step.op));
 }
 
+// The mnemonic; of a CPUCALL, whose rows are called <operator>_<isa>, the operator.
+std::string name_of(const engine::StepInfo& step) {
+  if (step.op != isa::Op::CPUCALL) return info_of(step).name;
+  const std::string row = step.row;
+  return row.substr(0, row.rfind('_'));
+}
+
 // Bits as in engine::Schedule::cores.
 Result<std::uint64_t> core_mask(const std::string& core_id) {
   const std::vector<std::string> ids = split(core_id, ',');
@@ -126,9 +133,9 @@ Result<std::unique_ptr<Worker>> Worker::create(const Model& model, const Options
     std::vector<Segment>& segments = worker->segments_;
     const bool bpu = info_of(step).queue != isa::Queue::Cpu;
     if (segments.empty() || segments.back().bpu != bpu) {
-      const char* op = info_of(step).name;
-      segments.push_back({bpu ? format("Node-%zu-BPU-%s_bpu_segment_%d", segments.size(), op, bpu_segments++)
-                              : format("Node-%zu-CPU-%s", segments.size(), op),
+      const std::string name = name_of(step);
+      segments.push_back({bpu ? format("Node-%zu-BPU-%s_bpu_segment_%d", segments.size(), name.c_str(), bpu_segments++)
+                              : format("Node-%zu-CPU-%s", segments.size(), name.c_str()),
                           bpu});
     }
     worker->segment_of_step_.push_back(segments.size() - 1);
@@ -190,7 +197,7 @@ void Worker::note_time(void* worker, const engine::Event& event) {
 void Worker::note_value(void* worker, const engine::Event& event) {
   const Worker& self = *static_cast<const Worker*>(worker);
   const std::uint32_t instruction = event.first.instruction;
-  (*self.values_)(instruction, info_of(event.first).name, self.engine_->written(instruction, self.targets_));
+  (*self.values_)(instruction, name_of(event.first), self.engine_->written(instruction, self.targets_));
 }
 
 }  // namespace openbpu::runner

@@ -43,9 +43,9 @@ struct SegmentTime {
   double start = 0, compute = 0;  // milliseconds
 };
 
-// Takes what an instruction has just written; `op` is its mnemonic.
+// Takes what an instruction has just written.
 using Values =
-    std::function<void(std::uint32_t instruction, const char* op, const std::vector<engine::Written>& values)>;
+    std::function<void(std::uint32_t instruction, const std::string& op, const std::vector<engine::Written>& values)>;
 
 // An engine that runs as a task of the process, with the outputs of its last run.
 class Worker {

@@ -39,6 +39,9 @@ std::string element_text(isa::DType dtype, const std::uint8_t* data, std::uint64
 // False if the word is no number of that type or out of its range.
 bool parse_element(isa::DType dtype, const std::string& word, std::uint8_t* data, std::uint64_t index);
 
+// The nearest element; the value must be in range.
+void store_element(isa::DType dtype, double value, std::uint8_t* data, std::uint64_t index);
+
 // (stored - zero point) * scale; as stored where there is no scale.
 std::vector<float> dequantised(const Tensor& tensor, const std::uint8_t* data);
 
