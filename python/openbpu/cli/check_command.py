@@ -48,9 +48,7 @@ def command(
 
     changed = options.changed(model, output_nodes, remove_node_type, remove_node_name)
     if save_model is not None:
-        from openbpu import frontend
-
-        proto = frontend.load(model) if isinstance(changed, Path) else changed
+        proto = pipeline.remove_boundary_nodes(changed)
         write_file(save_model, proto.SerializeToString(deterministic=True))
     report = pipeline.check(
         changed, march=march, input_shapes=input_shapes, run_on_cpu=run_on_cpu, run_on_bpu=run_on_bpu

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import onnx
 import onnx.inliner
@@ -61,7 +62,7 @@ def _decompose(model: onnx.ModelProto) -> None:
 
 def _body(node: onnx.NodeProto, version: int, types: Mapping[str, onnx.TypeProto], prefix: str) -> list[onnx.NodeProto]:
     """The nodes of the function that defines `node`; tensors inside get `prefix`."""
-    schema = defs.get_schema(node.op_type, version, node.domain)
+    schema: Any = defs.get_schema(node.op_type, version, node.domain)
     if schema.has_function:
         function = schema.function_body
     elif schema.has_context_dependent_function:

@@ -112,11 +112,19 @@ def _check(model: onnx.ModelProto) -> onnx.ModelProto:
     except onnx.checker.ValidationError as error:
         if "topologically sorted" not in str(error):
             raise
-        graph = ir.from_proto(model)
-        graph.graph.sort()  # ValueError if there is a cycle
-        model = ir.to_proto(graph)
+        model = _sorted(model)
         onnx.checker.check_model(_checkable(model))
     return model
+
+
+def _sorted(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model with its nodes in order; ValueError if there is a cycle, or damage that the checker did not come to."""
+    try:
+        graph = ir.from_proto(model)
+        graph.graph.sort()
+        return ir.to_proto(graph)
+    except Exception as error:  # onnx-ir raises errors of many kinds on damaged models
+        raise ValueError(f"its nodes cannot be sorted: {str(error).strip().splitlines()[0]}") from error
 
 
 def _checkable(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -42,7 +42,7 @@ def _is_plain(
     words = [word.decode() for word in given.get("activations", [])]
     usual = all(word in ("", default) for word, default in zip(words, 2 * _DEFAULTS[node.op_type], strict=False))
     weights = all(not name or name in constants for name in inputs[1:4])
-    dims = infos[inputs[0]].type.tensor_type.shape.dim if inputs[0] in infos else ()
+    dims = list(infos[inputs[0]].type.tensor_type.shape.dim) if inputs[0] in infos else []
     short = len(dims) == 3 and 0 < dims[0].dim_value <= MOST_STEPS
     simple = not (given.get("clip") or given.get("layout") or given.get("input_forget") or inputs[4] or inputs[7])
     return usual and weights and short and simple

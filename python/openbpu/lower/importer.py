@@ -18,10 +18,11 @@ from openbpu.ir.graph import Value
 from openbpu.ir.quant import QuantParams
 from openbpu.lower import constants, cpu, qoperator, rules
 from openbpu.lower.builder import GraphBuilder, Shape, memory_shape
-from openbpu.lower.cpu.emission import alias
 from openbpu.lower.cpu.kernels import PORT_TYPES
 from openbpu.lower.expressions import Codes, Constant, Expr, Plain, Unary
+from openbpu.lower.moves import MAX_EXTENT
 from openbpu.lower.node import Node, TensorInfo
+from openbpu.lower.ports import REPLACE, bind_outputs
 from openbpu.lower.registry import RULES
 from openbpu.lower.shapes import DATA_DEPENDENT, inferred, infos_of, results_of
 
@@ -65,9 +66,8 @@ class Importer:
                 self._input(info)
         for proto in graph.node:
             self._node(proto)
-        for info in graph.output:
-            self._output(info)
-        self._counts({info.name for info in graph.output})
+        bind_outputs(self.builder, graph, self.tensors)
+        self._count_rows({info.name for info in graph.output})
         return self.builder
 
     # ---- borders
@@ -75,7 +75,7 @@ class Importer:
     def _input(self, info: onnx.ValueInfoProto) -> None:
         if not info.type.HasField("tensor_type"):
             raise UnsupportedError(
-                "inputs are tensors", where=f"input '{info.name}'", seen=info.type.WhichOneof("value"), remedy=_REPLACE
+                "inputs are tensors", where=f"input '{info.name}'", seen=info.type.WhichOneof("value"), remedy=REPLACE
             )
         shape, kind = self._port_shape(info), info.type.tensor_type.elem_type
         if kind in _INTEGERS:
@@ -124,49 +124,11 @@ class Importer:
                     return _activation_parameters(*arrays)
         return QuantParams.per_tensor(1.0, 0)
 
-    def _output(self, info: onnx.ValueInfoProto) -> None:
-        expr = self.tensors.get(info.name)
-        if expr is not None and 0 in expr.shape:
-            raise expr.node.refuse(
-                "an output must not be empty", seen=f"'{info.name}' of shape {expr.shape}", remedy="cut that output off"
-            )
-        if expr is None:
-            raise ModelError("a node must make it", where=f"output '{info.name}'", remedy="check it with onnx.checker")
-        if isinstance(expr, Codes):
-            dtype = "uint8" if expr.unsigned else "int8"
-            out = self._emit_port("write_port", expr.held, info.name, dtype, expr.held.quant)
-        elif isinstance(expr, Unary) and expr.leaf is not None:
-            out = self._emit_port("dequantize", expr.leaf, info.name, "float32", None)
-        else:
-            value = expr.dense(f"output '{info.name}'")
-            if value.dtype not in PORT_TYPES:
-                raise UnsupportedError(
-                    "outputs are numbers or bool", where=f"output '{info.name}'", seen=value.dtype, remedy=_REPLACE
-                )
-            out = self._own(value, info.name)
-        self.builder.graph.outputs.append(out)
-
-    def _counts(self, outputs: set[str]) -> None:
+    def _count_rows(self, outputs: set[str]) -> None:
         """An output whose extent depends on the data brings its count of valid rows as one more output."""
         for node in self.nodes:
             if node.refusal is not None and node.op in DATA_DEPENDENT and outputs.intersection(node.outputs):
                 self.builder.graph.outputs.append(node.count)
-
-    def _own(self, value: Value, name: str) -> Value:
-        """A CPU tensor as a port of its own: itself if nothing else reads it, else a copy."""
-        graph = self.builder.graph
-        read = any(value in op.inputs for op in graph.ops)
-        last = next((op for op in reversed(graph.ops) if value in op.outputs), None)
-        if read or last is None or last.kind in ("alias", "constant") or value in graph.outputs:
-            value = alias(self.builder, value, value.onnx_shape, (), name)
-        value.name = name
-        return value
-
-    def _emit_port(self, kind: str, value: Value, name: str, dtype: str, quant: QuantParams | None) -> Value:
-        shape = value.onnx_shape
-        out = self.builder.emit(kind, [value], shape, quant, (), name=name, dtype=dtype, shape=memory_shape(shape))
-        out.name = name  # ports keep their name even if a value inside has it too
-        return out
 
     # ---- nodes
 
@@ -200,7 +162,7 @@ class Importer:
         else:
             results: Sequence[Expr | None]
             try:
-                results = self._on_bpu(proto, node)
+                results = _within_limits(self._on_bpu(proto, node), node)
             except UnsupportedError as refusal:
                 if refusal.where != node.where:  # an operand was needed in a form that it cannot have
                     refusal = node.refuse(refusal.rule, refusal.seen, refusal.remedy)
@@ -225,7 +187,7 @@ class Importer:
     def _on_cpu(self, node: Node, refusal: UnsupportedError) -> list[Expr | None]:
         """The results as CPU tensors; None for those that are not wanted."""
         if node.op in _RANDOM:
-            raise node.refuse("results must follow from the inputs", seen="random numbers", remedy=_REPLACE)
+            raise node.refuse("results must follow from the inputs", seen="random numbers", remedy=REPLACE)
         results: list[Expr | None] = []
         for index, name in enumerate(node.outputs):
             held = node.on_cpu(index, refusal) if name and not _is_empty(node.infos[index]) else None
@@ -238,7 +200,7 @@ class Importer:
         condition = node.operand(0)
         if not isinstance(condition, Constant):
             raise node.refuse(
-                "its condition must be known at compile time", seen="computed at run time", remedy=_REPLACE
+                "its condition must be known at compile time", seen="computed at run time", remedy=REPLACE
             )
         taken = node.attributes["then_branch" if bool(np.ravel(condition.real)[0]) else "else_branch"]
         self.infos.update(infos_of(taken))
@@ -363,7 +325,16 @@ def _title(proto: onnx.NodeProto) -> str:
     return proto.name or (proto.output[0] if proto.output else proto.op_type)
 
 
-_REPLACE = "replace it, or cut the model in front of it and compute the rest on the host"
+def _within_limits(results: list[Expr], node: Node) -> list[Expr]:
+    """The results of a rule; refused if no surface can hold them."""
+    for result in results:
+        if not isinstance(result, Plain | Constant) and max(memory_shape(result.shape)) > MAX_EXTENT:
+            raise node.refuse(
+                f"extents of a tensor on the BPU are at most {MAX_EXTENT}",
+                seen=f"shape {result.shape}",
+                remedy="split the tensor, or keep it in more dimensions",
+            )
+    return results
 
 
 def _is_empty(info: TensorInfo | None) -> bool:

@@ -29,11 +29,13 @@ def merge_duplicates(graph: Graph) -> None:
             tuple((name, sha256(op.consts[name].tobytes()).digest()) for name in sorted(op.consts)),
             tuple((out.shape, out.onnx_shape if out.on_cpu else (), out.dtype, out.quant) for out in op.outputs),
         )
-        if key in seen and not outputs.intersection(op.outputs):
-            replaced.update(zip(op.outputs, seen[key], strict=True))
-            continue
-        seen.setdefault(key, op.outputs)
         kept.append(op)
+        if outputs.intersection(op.outputs):
+            continue  # an output is written, and never read
+        if key in seen:
+            replaced.update(zip(op.outputs, seen[key], strict=True))
+            kept.pop()
+        seen.setdefault(key, op.outputs)
     graph.ops = kept
 
 

@@ -50,6 +50,7 @@ _REFUSED = {
     **dict.fromkeys(("Loop", "Scan"), _CONTROL),
     "ImageDecoder": "decode images before they enter the model",
 }  # fmt: skip
+_NEWEST_OPSET = 28  # operators that appeared later are not in the table
 _NO_FORM = "no operator of the runtime computes it"
 
 
@@ -67,7 +68,8 @@ class Entry:
 
 def table() -> list[Entry]:
     """Every operator of the standard domain, in alphabetical order."""
-    names = {schema.name for schema in defs.get_all_schemas() if schema.domain == ""} | set(RULES)
+    history = (s for s in defs.get_all_schemas_with_history() if s.domain == "" and s.since_version <= _NEWEST_OPSET)
+    names = {schema.name for schema in history if not schema.deprecated} | set(RULES)
     return [entry(name) for name in sorted(names)]
 
 
