@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from openbpu.pipeline import build, compile, load, quantize
+    from openbpu.pipeline import build, check, compile, load, quantize, remove_boundary_nodes
     from openbpu.runtime import Executable, Session
 
 __version__ = "0.1.0"
@@ -18,13 +18,26 @@ _HOMES = {
     "quantize": "openbpu.pipeline",
     "compile": "openbpu.pipeline",
     "build": "openbpu.pipeline",
+    "check": "openbpu.pipeline",
+    "remove_boundary_nodes": "openbpu.pipeline",
     "load": "openbpu.pipeline",
     "Executable": "openbpu.runtime",
     "Session": "openbpu.runtime",
     "OpenBpuError": "openbpu.errors",
 }
 
-__all__ = ["Executable", "OpenBpuError", "Session", "__version__", "build", "compile", "load", "quantize"]
+__all__ = [
+    "Executable",
+    "OpenBpuError",
+    "Session",
+    "__version__",
+    "build",
+    "check",
+    "compile",
+    "load",
+    "quantize",
+    "remove_boundary_nodes",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -2,10 +2,15 @@
 
 float ONNX -> frontend -> clean float ONNX -> ptq (samples) -> QDQ ONNX
 QDQ ONNX (ours or another tool's) -> lower -> integer graph -> schedule -> instructions -> executable
+
+What the BPU cannot do, and what is named in `run_on_cpu`, stays float and runs on the CPU, in the same executable.
 """
 
 from __future__ import annotations
 
+import difflib
+import json
+import warnings
 from collections.abc import Callable, Collection, Iterable, Mapping
 from os import PathLike
 from typing import TYPE_CHECKING
@@ -13,14 +18,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from openbpu import frontend, lower, ptq, schedule
+from openbpu.analyze import PlacementReport
+from openbpu.errors import ConfigError, ModelWarning
 from openbpu.ir.profile import profile
 from openbpu.runtime import Executable
 
 if TYPE_CHECKING:
     import onnx
 
+    from openbpu.ir.graph import Graph
+
 Sample = np.ndarray | Mapping[str, np.ndarray]
 Progress = Callable[[str, int, int], None]  # stage, steps done, steps in all (0: unknown)
+_CPU_RECORD = "openbpu.run_on_cpu"  # metadata of a QDQ model: nodes that its maker wants on the CPU
+_MOST_DRAFTS = 4  # rounds in which a node that moves to the CPU may take others with it
 
 
 def quantize(
@@ -31,6 +42,8 @@ def quantize(
     symmetric: bool = False,
     refinement: Collection[str] = ptq.REFINEMENTS,
     input_shapes: Mapping[str, tuple[int, ...]] | None = None,
+    run_on_cpu: Collection[str] = (),
+    run_on_bpu: Collection[str] = (),
     progress: Progress | None = None,
 ) -> onnx.ModelProto:
     """Quantises a float model to int8 by post-training quantisation; returns a standard QDQ ONNX model.
@@ -39,22 +52,52 @@ def quantize(
     `calibration` is "max", "percentile" or "auto" (chosen per tensor by measured error). `symmetric` forces all zero
     points to 0. `refinement` names what is done layer by layer after that: "rounding" (second-order weight rounding)
     and "bias" (correction of the mean error); () for neither, which is quicker. `input_shapes` fixes dynamic
-    dimensions; a dynamic batch alone becomes 1. Raises ModelError, SampleError or ConfigError.
+    dimensions; a dynamic batch alone becomes 1. Nodes that have no form on the BPU stay float, so do those named in
+    `run_on_cpu`; one named in `run_on_bpu` must get there. Raises ModelError, SampleError, ConfigError, or
+    UnsupportedError for a node that has no place at all.
     """
     clean = frontend.prepare(frontend.load(model), input_shapes)
-    return ptq.quantize(
-        clean, samples, calibration=calibration, symmetric=symmetric, refinement=refinement, progress=progress
+    forced = _named(run_on_cpu, run_on_bpu, clean)
+    stay_float, _ = _drafted(clean, forced, run_on_bpu)
+    qdq = ptq.quantize(
+        clean,
+        samples,
+        calibration=calibration,
+        symmetric=symmetric,
+        refinement=refinement,
+        run_on_cpu=stay_float,
+        run_on_bpu=run_on_bpu,
+        progress=progress,
     )
+    if forced:
+        qdq.metadata_props.add(key=_CPU_RECORD, value=json.dumps(sorted(forced)))
+    return qdq
 
 
-def compile(model: str | PathLike[str] | bytes | onnx.ModelProto, *, march: str = "nash-e") -> Executable:
+def compile(
+    model: str | PathLike[str] | bytes | onnx.ModelProto,
+    *,
+    march: str = "nash-e",
+    input_shapes: Mapping[str, tuple[int, ...]] | None = None,
+    run_on_cpu: Collection[str] = (),
+    run_on_bpu: Collection[str] = (),
+) -> Executable:
     """Compiles a QDQ model, of this or another tool, to an executable for the target profile `march`.
 
-    The same model and options give the same bytes. Raises ModelError for a model that is not quantised or is damaged,
-    UnsupportedError naming the node that has no place on the BPU, ConfigError for an unknown march.
+    What is not quantised, has no form on the BPU, or is named in `run_on_cpu` runs on the CPU in float; `check` says
+    where each node goes and why. The same model and options give the same bytes. Raises ModelError for a damaged model,
+    UnsupportedError naming a node that has no place, or none on the BPU though `run_on_bpu` names it, ConfigError for
+    an unknown march or node; warns (ModelWarning) if no part of the model is quantised.
     """
     target = profile(march)
-    graph = lower.lower(frontend.prepare_qdq(frontend.load(model)))
+    graph = _lowered(_ready(frontend.load(model), input_shapes), run_on_cpu, run_on_bpu)
+    if graph.ops and not any(decision.where == "BPU" for decision in graph.decisions):
+        warnings.warn(
+            "nothing of this model runs on the BPU: all of it stays float. Quantise it first with "
+            "openbpu.quantize(model, samples) or `openbpu quantize`, or see `openbpu check`",
+            ModelWarning,
+            stacklevel=2,
+        )
     return Executable.from_bytes(schedule.schedule(graph, target))
 
 
@@ -67,6 +110,8 @@ def build(
     symmetric: bool = False,
     refinement: Collection[str] = ptq.REFINEMENTS,
     input_shapes: Mapping[str, tuple[int, ...]] | None = None,
+    run_on_cpu: Collection[str] = (),
+    run_on_bpu: Collection[str] = (),
     progress: Progress | None = None,
 ) -> Executable:
     """Quantises and compiles: `compile(quantize(model, samples, ...), march=march)`."""
@@ -78,9 +123,102 @@ def build(
         symmetric=symmetric,
         refinement=refinement,
         input_shapes=input_shapes,
+        run_on_cpu=run_on_cpu,
+        run_on_bpu=run_on_bpu,
         progress=progress,
     )
-    return compile(qdq, march=march)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ModelWarning)  # quantising has said it
+        return compile(qdq, march=march)
+
+
+def check(
+    model: str | PathLike[str] | bytes | onnx.ModelProto,
+    *,
+    march: str = "nash-e",
+    input_shapes: Mapping[str, tuple[int, ...]] | None = None,
+    run_on_cpu: Collection[str] = (),
+    run_on_bpu: Collection[str] = (),
+) -> PlacementReport:
+    """Where each node of a float or quantised model would run, why, and what would move it to the BPU.
+
+    A float model is quantised with made-up ranges for this: no samples are needed, and nothing is compiled. Raises
+    what `quantize` and `compile` raise.
+    """
+    profile(march)
+    loaded = frontend.load(model)
+    name = loaded.graph.name
+    if frontend.is_quantised(loaded):
+        graph = _lowered(frontend.prepare_qdq(loaded, input_shapes), run_on_cpu, run_on_bpu)
+        return PlacementReport(name, march, tuple(graph.decisions))
+    clean = frontend.prepare(loaded, input_shapes)
+    _, graph = _drafted(clean, _named(run_on_cpu, run_on_bpu, clean), run_on_bpu)
+    own = {node.name for node in clean.graph.node}
+    return PlacementReport(name, march, tuple(d for d in graph.decisions if d.node in own))
+
+
+def remove_boundary_nodes(
+    model: str | PathLike[str] | bytes | onnx.ModelProto,
+    *,
+    types: Collection[str] = (),
+    names: Collection[str] = (),
+    output_nodes: Collection[str] = (),
+) -> onnx.ModelProto:
+    """The model cut behind the nodes or tensors `output_nodes`, then without boundary nodes of `types` or `names`.
+
+    Types are Quantize, Dequantize, Transpose, Reshape, Cast and Softmax; they are taken off at the inputs and outputs
+    again and again until none is left there. `names` go wherever they stand at a boundary. Raises ConfigError for an
+    unknown type or name and ModelError if a node is not at a boundary.
+    """
+    loaded = frontend.load(model)
+    if output_nodes:
+        loaded = frontend.cut(loaded, output_nodes)
+    return frontend.remove_boundary(loaded, types, names)
+
+
+def _ready(model: onnx.ModelProto, input_shapes: Mapping[str, tuple[int, ...]] | None) -> onnx.ModelProto:
+    prepare = frontend.prepare_qdq if frontend.is_quantised(model) else frontend.prepare
+    return prepare(model, input_shapes)
+
+
+def _lowered(model: onnx.ModelProto, run_on_cpu: Collection[str], run_on_bpu: Collection[str]) -> Graph:
+    recorded = next((p.value for p in model.metadata_props if p.key == _CPU_RECORD), "[]")
+    asked = {str(name) for name in json.loads(recorded)} - set(run_on_bpu)
+    return lower.lower(model, asked | _named(run_on_cpu, run_on_bpu, model), run_on_bpu)
+
+
+def _named(run_on_cpu: Collection[str], run_on_bpu: Collection[str], model: onnx.ModelProto) -> set[str]:
+    """`run_on_cpu` as a set; both lists must name nodes of the model, and different ones."""
+    known = {node.name for node in model.graph.node}
+    for key, names in (("run_on_cpu", run_on_cpu), ("run_on_bpu", run_on_bpu)):
+        if isinstance(names, str):
+            raise ConfigError(
+                "a list of node names", where=key, seen=f"the string '{names}'", remedy="put it into a list"
+            )
+        for name in names:
+            if name not in known:
+                near = difflib.get_close_matches(str(name), known, 1)
+                hint = f"did you mean {near[0]}?" if near else "openbpu check lists the nodes"
+                raise ConfigError("the simplified model has no such node", where=key, seen=name, remedy=hint)
+    if both := set(run_on_cpu) & set(run_on_bpu):
+        raise ConfigError("a node runs in one place", where="run_on_cpu, run_on_bpu", seen=", ".join(sorted(both)))
+    return set(run_on_cpu)
+
+
+def _drafted(clean: onnx.ModelProto, forced: set[str], run_on_bpu: Collection[str]) -> tuple[set[str], Graph]:
+    """The nodes of a clean float model that must stay float, found by compiling it with made-up ranges."""
+    own = {node.name for node in clean.graph.node}
+    stay_float = set(forced)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ModelWarning)
+        for _ in range(_MOST_DRAFTS):
+            draft = frontend.prepare_qdq(ptq.draft(clean, stay_float, run_on_bpu))
+            graph = lower.lower(draft, forced, run_on_bpu)
+            found = {d.node for d in graph.decisions if d.where == "CPU" and d.node in own}
+            if found <= stay_float:
+                break
+            stay_float |= found
+    return stay_float, graph
 
 
 def load(path: str | PathLike[str]) -> Executable:

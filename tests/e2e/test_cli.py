@@ -42,7 +42,28 @@ def test_the_whole_road(workspace: Path) -> None:
     assert json.loads((workspace / "t.json").read_text())["traceEvents"]
 
 
-@pytest.mark.parametrize("verb", ["quantize", "compile", "run", "info", "bench", "demo"])
+def test_check_says_where_nodes_run_and_why(workspace: Path) -> None:
+    reports = (workspace / "placement.json", workspace / "placement.html")
+    name = json.loads(_ok("check", workspace / "net.onnx", "--json"))["nodes"][0]["node"]
+    text = _ok(
+        *("check", workspace / "net.onnx", "--run-on-cpu", name),
+        *(argument for report in reports for argument in ("-o", report)),
+    )
+    assert "CPU 1 (" in text
+    found = json.loads(reports[0].read_text())
+    assert "asked to run on the CPU" in found["nodes"][0]["reason"]
+    assert found["counts"]["CPU"] == 1 and found["nodes"][0]["where"] == "CPU"
+    assert name in reports[1].read_text() and "<script" not in reports[1].read_text()
+
+
+def test_a_float_model_compiles_for_the_cpu_and_says_so(workspace: Path) -> None:
+    result = _openbpu("compile", workspace / "net.onnx", "-o", workspace / "float.bpux")
+    assert result.returncode == 0 and "nothing of this model runs on the BPU" in result.stderr
+    assert "BPU 0 nodes, CPU" in result.stdout
+    assert "BPU 0 nodes, CPU" in _ok("info", workspace / "float.bpux")
+
+
+@pytest.mark.parametrize("verb", ["quantize", "check", "compile", "run", "info", "bench", "demo"])
 def test_help_shows_an_example_and_fits_a_screen(verb: str) -> None:
     text = _ok(verb, "--help")
     assert "Example:" in text
@@ -55,7 +76,8 @@ def test_help_shows_an_example_and_fits_a_screen(verb: str) -> None:
     [
         (["compile", "missing.onnx"], "missing.onnx"),
         (["quantize", "net.onnx", "--samples", "nowhere"], "nowhere"),
-        (["compile", "net.onnx"], "quantise"),
+        (["compile", "net.onnx", "--run-on-cpu", "nothing"], "nothing"),
+        (["check", "net.onnx", "--output-nodes", "nothing"], "nothing"),
         (["compile", "calibration/00.npy"], "00.npy"),
         (["info", "net.onnx"], "net.onnx"),
         (["run", "net.onnx", "--input", "calibration/00.npy"], "net.onnx"),

@@ -12,6 +12,7 @@ from onnx import helper
 
 from openbpu import frontend
 from openbpu.errors import ModelError
+from openbpu.frontend import loading
 
 
 @pytest.fixture(scope="module")
@@ -110,3 +111,29 @@ def test_cycles_and_unknown_tensors_are_refused() -> None:
         info = [helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, [1]) for n in ("x", "b")]
         with pytest.raises(ModelError):
             frontend.load(helper.make_model(helper.make_graph(nodes, "g", info[:1], info[1:])))
+
+
+def test_more_weights_than_a_message_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """External data beyond protobuf's limit: loading and preparing never serialise the weights."""
+    path, weights = tmp_path / "large.onnx", np.ones((100, 100), np.float32)
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "w"], ["y"], name="product")],
+        "large",
+        [helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, (1, 100))],
+        [helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, (1, 100))],
+        [onnx.numpy_helper.from_array(weights, "w")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, path, save_as_external_data=True, size_threshold=0, location="large.data")
+    monkeypatch.setattr(loading, "LARGEST_MESSAGE", 4096)
+    serialise = onnx.ModelProto.SerializeToString
+
+    def limited(self: onnx.ModelProto, **options: object) -> bytes:
+        data = serialise(self, **options)
+        assert len(data) < weights.nbytes, "the weights were serialised"
+        return data
+
+    monkeypatch.setattr(onnx.ModelProto, "SerializeToString", limited)
+    loaded = frontend.prepare_qdq(frontend.load(path))
+    assert len(loaded.graph.initializer[0].raw_data) == weights.nbytes
+    assert [d.dim_value for d in loaded.graph.output[0].type.tensor_type.shape.dim] == [1, 100]

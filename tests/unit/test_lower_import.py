@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 
 from lowering.check import check, check_model
 from lowering.nets import Net
-from openbpu.errors import ModelError, OpenBpuError, UnsupportedError
+from openbpu.errors import OpenBpuError, UnsupportedError
 from openbpu.lower import lower, operators
 
 
@@ -167,7 +167,7 @@ def test_operator_form_with_integer_ports() -> None:
     check_model(*qlinear_conv())
 
 
-# ---- refusals
+# ---- what the BPU refuses runs on the CPU, with the reason
 
 
 def _float_output(net: Net, x: str) -> str:
@@ -186,44 +186,64 @@ def _slopes(net: Net, x: str) -> str:
     return net.quantise(net.node("PRelu", x, net.constant([[[0.1]], [[0.2]], [[0.3]]], np.float32)), 0.1)
 
 
-def _cubic(net: Net, x: str) -> str:
-    return net.quantise(net.node("Resize", x, "", net.constant([1, 1, 2, 2], np.float32), mode="cubic"), 0.1)
-
-
 def _ratio(net: Net, x: str) -> str:
     weight = net.weight(np.full((2, 3, 1, 1), 1e6))
     return net.quantise(net.node("Conv", x, weight), 1e-3)
 
 
-def _empty_window(net: Net, x: str) -> str:
-    return net.quantise(net.node("AveragePool", x, kernel_shape=[1, 1], pads=[1, 1, 1, 1]), 0.1)
-
-
 REFUSALS = {
-    _float_output: ("Sigmoid", "DequantizeLinear"),
-    _unknown: ("Tan", "no place on the BPU"),
+    _float_output: ("Sigmoid", "not quantised"),
+    _unknown: ("Tan", "no form on the BPU"),
     _float_weights: ("Conv", "weights must be quantised"),
     _slopes: ("PRelu", "one slope"),
-    _cubic: ("Resize", "nearest or linear"),
-    _empty_window: ("AveragePool", "reach into the input"),
     _ratio: ("Conv", "no integer form"),
 }
 
 
 @pytest.mark.parametrize("case", REFUSALS, ids=lambda f: f.__name__)
-def test_refusal_names_node_rule_and_remedy(case: object) -> None:
-    op, rule = REFUSALS[case]  # type: ignore[index]
+def test_what_the_bpu_refuses_runs_on_the_cpu_with_the_reason(case: Callable[[Net, str], str]) -> None:
+    op, rule = REFUSALS[case]
     net = Net(9)
-    net.output(case(net, net.input(1, 3, 4, 4)))  # type: ignore[operator]
-    with pytest.raises(UnsupportedError) as caught:
+    net.output(case(net, net.input(1, 3, 4, 4)))
+    graph = lower(net.model())
+    (decision,) = [d for d in graph.decisions if d.op == op]
+    assert decision.where == "CPU" and rule in decision.reason
+    assert any(made.kind == "cpu" and made.attrs["op"] == op for made in graph.ops)
+
+
+def test_a_node_that_must_run_on_the_bpu_is_refused_with_the_reason() -> None:
+    net = Net(9)
+    net.output(_float_output(net, net.input(1, 3, 4, 4)))
+    name = next(node.name for node in net.nodes if node.op_type == "Sigmoid")
+    with pytest.raises(UnsupportedError, match="not quantised"):
+        lower(net.model(), run_on_bpu=[name])
+
+
+def test_a_node_can_be_asked_to_run_on_the_cpu() -> None:
+    net = Net(9)
+    net.output(net.quantise(net.node("Sigmoid", net.input(1, 3, 4, 4)), 1 / 256, -128))
+    name = next(node.name for node in net.nodes if node.op_type == "Sigmoid")
+    assert [d.where for d in lower(net.model()).decisions if d.op == "Sigmoid"] == ["BPU"]
+    graph = lower(net.model(), run_on_cpu=[name])
+    assert [d.where for d in graph.decisions if d.op == "Sigmoid"] == ["CPU"]
+    assert [op.kind for op in graph.ops] == ["quantize", "dequantize", "cpu", "quantize", "dequantize"]
+
+
+def test_what_has_no_form_anywhere_is_refused() -> None:
+    net = Net(9)
+    net.output(net.node("RandomNormalLike", net.input(1, 3, 4, 4)))
+    with pytest.raises(UnsupportedError, match="random") as caught:
         lower(net.model())
-    error = caught.value
-    assert f"({op})" in error.where and rule in str(error) and error.remedy
+    assert "(RandomNormalLike)" in caught.value.where and caught.value.remedy
 
 
-def test_float_model_is_refused() -> None:
-    with pytest.raises(ModelError, match="Quantise it first"):
-        lower(float_net())
+def test_a_float_model_runs_on_the_cpu() -> None:
+    net = Net(9)
+    x = net.node("Conv", net.input(1, 3, 8, 8, quantised=False), net.constant(np.ones((2, 3, 3, 3)), np.float32))
+    net.output(net.node("Sigmoid", net.node("Flatten", x)))
+    graph = lower(net.model())
+    assert {d.where for d in graph.decisions} <= {"CPU", "none"}
+    assert graph.ops and {op.kind for op in graph.ops} <= {"cpu", "alias", "constant"}
 
 
 def test_dynamic_shape_is_refused() -> None:

@@ -40,25 +40,29 @@ PYTHON_FLOORS = {
     "ir": {"errors"},
     "frontend": _STAGE,
     "ptq": {*_STAGE, "__init__"},  # it writes the version into what it makes
-    "lower": _STAGE,
+    "lower": {*_STAGE, "_native"},  # it asks the runtime which CPU operators there are
     "schedule": {*_STAGE, "target"},  # it emits through target
     "target": {*_STAGE, "_native"},
     "runtime": {*_BASE, "_native", "__init__"},  # it tells the version
     "hbm_runtime": {"runtime"},
     "zoo": {*_BASE, "samples"},
-    "pipeline": {*_STAGE, "frontend", "ptq", "lower", "schedule", "target", "runtime"},
+    "analyze": _STAGE,
+    "pipeline": {*_STAGE, "analyze", "frontend", "ptq", "lower", "schedule", "target", "runtime"},
+    "backend": {*_STAGE, "lower", "pipeline", "runtime"},
     "demo": {*_STAGE, "samples", "zoo", "pipeline", "runtime", "_native"},
-    "cli": {*_STAGE, "samples", "zoo", "pipeline", "runtime", "demo", "_native", "__init__"},
+    "cli": {*_STAGE, "analyze", "samples", "zoo", "pipeline", "runtime", "demo", "_native", "__init__"},
     "__init__": {"pipeline", "runtime", "errors"},
 }
 
 # Packages that only these may import; the standard library and numpy are free.
 EXTERNAL = {
-    "onnx": {"frontend", "ptq", "lower", "pipeline", "zoo", "demo", "cli"},
+    "onnx": {"backend", "ir", "frontend", "ptq", "lower", "pipeline", "zoo", "demo", "cli"},
     "onnxruntime": {"frontend", "ptq", "pipeline", "demo", "cli"},
     "onnxscript": {"frontend", "ptq"},
     "click": {"cli"},
     "rich": {"cli"},
+    "jinja2": {"analyze"},
+    "ml_dtypes": {"lower"},
     "matplotlib": {"demo"},
     "skimage": {"zoo", "demo"},
     "PIL": {"zoo", "demo", "cli"},

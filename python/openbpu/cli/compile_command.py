@@ -14,9 +14,24 @@ from openbpu.cli import options
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Executable; default: MODEL with .bpux.")
 @options.march
+@options.input_shape
+@options.run_on_cpu
+@options.run_on_bpu
+@options.boundary
 @options.json_output
-def command(model: Path, output: Path | None, march: str, as_json: bool) -> None:
-    """Compile the quantised (QDQ) ONNX file MODEL to a .bpux executable.
+def command(
+    model: Path,
+    output: Path | None,
+    march: str,
+    input_shapes: dict[str, tuple[int, ...]],
+    run_on_cpu: tuple[str, ...],
+    run_on_bpu: tuple[str, ...],
+    output_nodes: tuple[str, ...],
+    remove_node_type: tuple[str, ...],
+    remove_node_name: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Compile the quantised (QDQ) ONNX file MODEL to a .bpux executable; what is not quantised runs on the CPU.
 
     \b
     Example:
@@ -26,11 +41,18 @@ def command(model: Path, output: Path | None, march: str, as_json: bool) -> None
 
     output = output or model.with_suffix(".bpux")
     with options.console.status(f"compiling {model} for {march}"):
-        executable = pipeline.compile(model, march=march)
+        executable = pipeline.compile(
+            options.changed(model, output_nodes, remove_node_type, remove_node_name),
+            march=march,
+            input_shapes=input_shapes,
+            run_on_cpu=run_on_cpu,
+            run_on_bpu=run_on_bpu,
+        )
     executable.save(output)
     summary = executable.summary()
     if as_json:
-        click.echo(json.dumps({"output": str(output), "march": march, **summary}, indent=2))
+        split = executable.meta.get("split", {})
+        click.echo(json.dumps({"output": str(output), "march": march, "split": split, **summary}, indent=2))
         return
     entry = summary["entries"][0]
     options.console.print(
@@ -38,3 +60,4 @@ def command(model: Path, output: Path | None, march: str, as_json: bool) -> None
         f"{entry['macs']:,} MACs, {entry['ddr_bytes']:,} bytes of activations",
         highlight=False,
     )
+    options.print_split(executable.meta)

@@ -46,3 +46,4 @@ def command(executable: Path, disassemble: bool, as_json: bool) -> None:
     options.console.print(table)
     for key, value in summary.items():
         options.console.print(f"{key}: {value}", highlight=False)
+    options.print_split(program.meta)

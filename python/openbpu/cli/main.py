@@ -15,6 +15,7 @@ from openbpu.errors import OpenBpuError
 
 _VERBS = {
     "quantize": "Quantise a float ONNX model with calibration samples.",
+    "check": "Show where each node of a model would run, and why.",
     "compile": "Compile a QDQ ONNX model to a .bpux executable.",
     "run": "Run an executable on inputs from files.",
     "info": "Show ports, sizes and instructions of an executable.",

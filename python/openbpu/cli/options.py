@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import click
@@ -52,6 +53,39 @@ input_shape: Decorator = click.option(
 )
 
 
+run_on_cpu: Decorator = click.option(
+    "--run-on-cpu", metavar="NODE", multiple=True, help="Keep this node in float, on the CPU; repeatable."
+)
+run_on_bpu: Decorator = click.option(
+    "--run-on-bpu", metavar="NODE", multiple=True, help="Fail if this node cannot run on the BPU; repeatable."
+)
+
+
+def boundary(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that cut a model or take nodes off its boundary."""
+    for option in (
+        click.option("--remove-node-name", metavar="NODE", multiple=True, help="Take this boundary node off."),
+        click.option(
+            "--remove-node-type",
+            type=click.Choice(["Quantize", "Dequantize", "Transpose", "Reshape", "Cast", "Softmax"]),
+            multiple=True,
+            help="Take nodes of this type off the inputs and outputs; repeatable.",
+        ),
+        click.option("--output-nodes", metavar="NODE", multiple=True, help="Cut the model behind this node or tensor."),
+    ):
+        function = option(function)
+    return function
+
+
+def changed(model: Path, outputs: tuple[str, ...], types: tuple[str, ...], names: tuple[str, ...]) -> Any:
+    """The model as the options of `boundary` want it: its path if they change nothing."""
+    if not (outputs or types or names):
+        return model
+    from openbpu import pipeline
+
+    return pipeline.remove_boundary_nodes(model, types=types, names=names, output_nodes=outputs)
+
+
 @contextmanager
 def progress() -> Iterator[Callable[[str, int, int], None]]:
     """A callback (stage, done, total) that draws one bar per stage on stderr; plain when it is no terminal."""
@@ -78,3 +112,15 @@ def table(title: str, *columns: str) -> Table:
     for column in columns:
         result.add_column(column.lstrip(">"), justify="right" if column.startswith(">") else "left", overflow="fold")
     return result
+
+
+def print_split(meta: dict[str, Any]) -> None:
+    """How the nodes of an executable are divided, in one line."""
+    from collections import Counter
+
+    from openbpu.analyze.placement import split_line
+
+    split = meta.get("split")
+    if split:
+        cpu = Counter(str(reason["op"]) for reason in split["reasons"])
+        console.print(split_line(split["bpu"], cpu, split["segments"]), highlight=False)

@@ -24,6 +24,9 @@ from openbpu.files import write_file
 @options.calibration
 @click.option("--symmetric", is_flag=True, help="Make every zero point 0.")
 @options.input_shape
+@options.run_on_cpu
+@options.run_on_bpu
+@options.boundary
 def command(
     model: Path,
     sources: tuple[str, ...],
@@ -31,6 +34,11 @@ def command(
     calibration: str,
     symmetric: bool,
     input_shapes: dict[str, tuple[int, ...]],
+    run_on_cpu: tuple[str, ...],
+    run_on_bpu: tuple[str, ...],
+    output_nodes: tuple[str, ...],
+    remove_node_type: tuple[str, ...],
+    remove_node_name: tuple[str, ...],
 ) -> None:
     """Quantise the float ONNX file MODEL to int8 and write a QDQ ONNX model.
 
@@ -44,11 +52,13 @@ def command(
     output = output or model.with_suffix(".qdq.onnx")
     with options.progress() as report:
         qdq = pipeline.quantize(
-            model,
+            options.changed(model, output_nodes, remove_node_type, remove_node_name),
             SampleFiles(sources),
             calibration=calibration,
             symmetric=symmetric,
             input_shapes=input_shapes,
+            run_on_cpu=run_on_cpu,
+            run_on_bpu=run_on_bpu,
             progress=report,
         )
     write_file(output, qdq.SerializeToString(deterministic=True))

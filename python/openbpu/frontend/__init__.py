@@ -1,6 +1,7 @@
 """ONNX files, bytes and protos to checked, static, simplified models."""
 
 from openbpu.frontend.loading import load
-from openbpu.frontend.preparation import prepare, prepare_qdq
+from openbpu.frontend.preparation import is_quantised, prepare, prepare_qdq
+from openbpu.frontend.surgery import cut, remove_boundary
 
-__all__ = ["load", "prepare", "prepare_qdq"]
+__all__ = ["cut", "is_quantised", "load", "prepare", "prepare_qdq", "remove_boundary"]

@@ -9,9 +9,13 @@ from pathlib import Path
 import onnx
 import onnx_ir as ir
 from google.protobuf.message import DecodeError
+from onnx import helper
 from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 
 from openbpu.errors import ModelError
+
+LARGEST_MESSAGE = (2 << 30) - (64 << 20)  # bytes of weights that a protobuf message can hold beside the rest
+_SMALL = 1024  # bytes
 
 
 def load(model: str | os.PathLike[str] | bytes | onnx.ModelProto) -> onnx.ModelProto:
@@ -104,12 +108,43 @@ def _checked(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
 def _check(model: onnx.ModelProto) -> onnx.ModelProto:
     """The checked model; nodes in the wrong order, which some converters leave, are sorted."""
     try:
-        onnx.checker.check_model(model)
+        onnx.checker.check_model(_checkable(model))
     except onnx.checker.ValidationError as error:
         if "topologically sorted" not in str(error):
             raise
-        graph = ir.from_proto(model)
-        graph.graph.sort()  # ValueError if there is a cycle
-        model = ir.to_proto(graph)
-        onnx.checker.check_model(model)
+        model = _sorted(model)
+        onnx.checker.check_model(_checkable(model))
     return model
+
+
+def _sorted(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model with its nodes in order; ValueError if there is a cycle, or damage that the checker did not come to."""
+    try:
+        graph = ir.from_proto(model)
+        graph.graph.sort()
+        return ir.to_proto(graph)
+    except Exception as error:  # onnx-ir raises errors of many kinds on damaged models
+        raise ValueError(f"its nodes cannot be sorted: {str(error).strip().splitlines()[0]}") from error
+
+
+def _checkable(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model as the checker can take it: without its weights, as inputs, if they are too many for protobuf."""
+    sizes = {tensor.name: len(tensor.raw_data) for tensor in model.graph.initializer}
+    if sum(sizes.values()) <= LARGEST_MESSAGE:
+        return model
+    skeleton = onnx.ModelProto(ir_version=model.ir_version)
+    skeleton.opset_import.extend(model.opset_import)
+    skeleton.functions.extend(model.functions)
+    graph = skeleton.graph
+    graph.name = model.graph.name
+    for name in ("node", "input", "output", "value_info"):
+        getattr(graph, name).extend(getattr(model.graph, name))
+    inputs = {info.name for info in graph.input}
+    for tensor in model.graph.initializer:
+        if sizes[tensor.name] > _SMALL and tensor.name in inputs:
+            continue
+        if sizes[tensor.name] > _SMALL:
+            graph.input.append(helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims)))
+        else:
+            graph.initializer.append(tensor)
+    return skeleton

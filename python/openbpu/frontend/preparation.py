@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+import re
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import onnx
@@ -21,6 +23,9 @@ from onnxscript.rewriter.rules.common import (
 
 from openbpu.errors import ModelError
 from openbpu.frontend.folding import fold_arithmetic
+from openbpu.frontend.inlining import inlined
+from openbpu.frontend.recurrent import unroll
+from openbpu.ir.onnx_graph import infer_shapes
 
 _OPSET = 17  # of clean float models; newer ones stay as they are
 _RULES = [
@@ -33,35 +38,49 @@ _RULES = [
 ]
 _PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 _REDUCED = (TensorProto.FLOAT16, TensorProto.BFLOAT16)
+_QUANTISED = re.compile(
+    "^(QLinear.*|QGemm|QuantizeLinear|DequantizeLinear|ConvInteger|MatMulInteger|DynamicQuantize.*)$"
+)
 
 
 def prepare(model: onnx.ModelProto, input_shapes: Mapping[str, tuple[int, ...]] | None = None) -> onnx.ModelProto:
     """A clean float model: opset 17 or newer, static shapes, BatchNormalization and constants folded, nodes named.
 
     A dynamic batch becomes 1; other dynamic dimensions are fixed by `input_shapes` or refused. float16 weights become
-    float32. The outputs are those of the given model up to float rounding. Changes `model`. Raises ModelError.
+    float32; functions, and operators that only a function defines, become their nodes. The outputs are those of the
+    given model up to float rounding. Changes `model`. Raises ModelError.
     """
     _fix_constants(model)
     _fix_shapes(model, input_shapes or {})
-    _widen_floats(model)
+    model = inlined(model)
+    _widen_floats(model.graph)
     model = _upgraded(model)
     model = _inferred(model)
     model = _simplified(model)
+    unroll(model)
     fold_arithmetic(model)
     model = _without_dead_code(model)
     _name_nodes(model)
     return _inferred(model)
 
 
-def prepare_qdq(model: onnx.ModelProto) -> onnx.ModelProto:
+def prepare_qdq(model: onnx.ModelProto, input_shapes: Mapping[str, tuple[int, ...]] | None = None) -> onnx.ModelProto:
     """A quantised model with static shapes and named nodes; Q and DQ nodes stay as they are.
 
     Changes `model`. Raises ModelError.
     """
     _fix_constants(model)
-    _fix_shapes(model, {})
+    _fix_shapes(model, input_shapes or {})
+    model = inlined(model)
+    _widen_floats(model.graph)
     _name_nodes(model)
     return _inferred(model)
+
+
+def is_quantised(model: onnx.ModelProto) -> bool:
+    """True if a part of the model is: it has quantised operators, or Q/DQ nodes."""
+    functions = (node for function in model.functions for node in function.node)
+    return any(_QUANTISED.search(node.op_type) for node in (*model.graph.node, *functions))
 
 
 # ---- inputs
@@ -127,10 +146,12 @@ def _shape_remedy(name: str) -> str:
 def _inferred(model: onnx.ModelProto) -> onnx.ModelProto:
     """Fresh shape inference: what the file says of inner shapes may still be dynamic."""
     del model.graph.value_info[:]
+    inputs = {info.name for info in model.graph.input}
     for output in model.graph.output:
-        output.type.tensor_type.ClearField("shape")
+        if output.name not in inputs:
+            output.type.tensor_type.ClearField("shape")
     try:
-        return onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
+        return infer_shapes(model, strict=True)
     except (onnx.shape_inference.InferenceError, ValueError) as error:
         raise ModelError(
             "shapes and types must fit together", where=model.graph.name, seen=_first_line(error)
@@ -146,7 +167,7 @@ def _first_line(error: Exception) -> str:
 
 def _upgraded(model: onnx.ModelProto) -> onnx.ModelProto:
     version = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
-    if version >= _OPSET:
+    if version >= _OPSET or not version:
         return model
     try:
         return onnx.version_converter.convert_version(model, _OPSET)
@@ -163,15 +184,25 @@ def _upgraded(model: onnx.ModelProto) -> onnx.ModelProto:
 
 def _simplified(model: onnx.ModelProto) -> onnx.ModelProto:
     """Constant folding, dead code, batch normalisation into its convolution, padding into its convolution."""
-    given = list(model.graph.node)
-    try:
-        graph = ir.from_proto(model)
+
+    def simplify(graph: ir.Model) -> ir.Model:
         optimizer.optimize_ir(graph)
         graph = rewriter.rewrite(graph, pattern_rewrite_rules=_RULES)
         optimizer.optimize_ir(graph)
-        simple = ir.to_proto(graph)
+        return graph
+
+    given = list(model.graph.node)
+    chatty = logging.getLogger("onnxscript"), logging.getLogger("onnx_ir")
+    levels = [logger.level for logger in chatty]
+    for logger in chatty:
+        logger.setLevel(logging.ERROR)
+    try:
+        simple = _changed(model, simplify)
     except Exception as error:  # the passes raise what they please on models that break their assumptions
         raise ModelError("the model cannot be simplified", where=model.graph.name, seen=_first_line(error)) from error
+    finally:
+        for logger, level in zip(chatty, levels, strict=True):
+            logger.setLevel(level)
     _restore_names(simple, given)
     return simple
 
@@ -195,28 +226,48 @@ def _restore_names(model: onnx.ModelProto, given: list[onnx.NodeProto]) -> None:
 
 
 def _without_dead_code(model: onnx.ModelProto) -> onnx.ModelProto:
-    graph = ir.from_proto(model)
-    RemoveUnusedNodesPass()(graph)
-    return ir.to_proto(graph)
+    def clean(graph: ir.Model) -> ir.Model:
+        RemoveUnusedNodesPass()(graph)
+        return graph
+
+    return _changed(model, clean)
 
 
-def _widen_floats(model: onnx.ModelProto) -> None:
+def _changed(model: onnx.ModelProto, change: Callable[[ir.Model], ir.Model]) -> onnx.ModelProto:
+    """The model after passes of onnx-ir, which would rename inputs that are outputs too: those sit out."""
+    inputs = {info.name: info for info in model.graph.input}
+    outputs = list(model.graph.output)
+    computed = [info for info in outputs if info.name not in inputs]
+    if not computed:
+        return model
+    del model.graph.output[:]
+    model.graph.output.extend(computed)
+    result = ir.to_proto(change(ir.from_proto(model)))
+    for index, info in enumerate(outputs):
+        if info.name in inputs:
+            result.graph.output.insert(index, inputs[info.name])
+    return result
+
+
+def _widen_floats(graph: onnx.GraphProto) -> None:
     """float16 and bfloat16 models are float32 models with smaller files."""
 
     def widened(tensor: TensorProto) -> TensorProto:
         array = numpy_helper.to_array(tensor).astype(np.float32)
         return numpy_helper.from_array(array, tensor.name)
 
-    for tensor in model.graph.initializer:
+    for tensor in graph.initializer:
         if tensor.data_type in _REDUCED:
             tensor.CopyFrom(widened(tensor))
-    for node in model.graph.node:
+    for node in graph.node:
         for attribute in node.attribute:
+            if attribute.HasField("g"):
+                _widen_floats(attribute.g)
             if attribute.HasField("t") and attribute.t.data_type in _REDUCED:
                 attribute.t.CopyFrom(widened(attribute.t))
-            if node.op_type == "Cast" and attribute.name == "to" and attribute.i in _REDUCED:
+            if attribute.name in ("to", "dtype") and attribute.i in _REDUCED:
                 attribute.i = TensorProto.FLOAT
-    for info in [*model.graph.input, *model.graph.output]:
+    for info in [*graph.input, *graph.output]:
         if info.type.tensor_type.elem_type in _REDUCED:
             info.type.tensor_type.elem_type = TensorProto.FLOAT
 

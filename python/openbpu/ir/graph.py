@@ -3,11 +3,13 @@
 Tensors of rank 4 lie NHWC, whatever their ONNX order (NCHW); tensors of other ranks lie row major. `Value.shape` is the
 extent in memory order, padded in front with ones to four: (n, h, w, c). An [M, K] matrix is (1, 1, M, K), a [B, T, C]
 tensor (1, B, T, C); ranks above four join their leading dimensions in n. `Value.onnx_shape` keeps the model's own view.
+
+What has no integer form stays float: ops of kind "cpu" work on tensors that lie dense in ONNX order, as those of the
+caller do, whatever their extents say. "quantize" and "dequantize" stand at the borders between both worlds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,9 +24,19 @@ class Value:
 
     name: str
     shape: tuple[int, int, int, int]
-    dtype: str  # "int8"; ports also "uint8", "float32"
-    quant: QuantParams | None  # None for float32
+    dtype: str  # "int8"; ports also "uint8"; ports and CPU tensors "float32", "int64", "int32", "bool"
+    quant: QuantParams | None  # None for CPU tensors
     onnx_shape: tuple[int, ...]
+
+    @property
+    def item_size(self) -> int:
+        """Bytes per element."""
+        return 2 if self.dtype == "bfloat16" else np.dtype(self.dtype).itemsize
+
+    @property
+    def on_cpu(self) -> bool:
+        """Dense in ONNX order, read and written by CPU operators."""
+        return self.quant is None
 
 
 @dataclass(eq=False)
@@ -65,7 +77,7 @@ KINDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "resize_nearest": ((), ("rows", "columns")),  # int32 source index per output row and column
     # int32 [out, 2] and int16 [out, 2] per axis; weights of an output sum to 2048
     "resize_bilinear": ((), ("row_index", "row_weight", "column_index", "column_weight")),
-    "constant": ((), ("data",)),  # int8 (n, h, w, c)
+    "constant": ((), ("data",)),  # int8 (n, h, w, c), or a CPU tensor in ONNX order
     # moves: no arithmetic; the scheduler may place them without an instruction
     "concat": (("axis",), ()),  # axis into (n, h, w, c)
     "slice": (("axis", "start", "stop", "step"), ()),  # step >= 1
@@ -75,12 +87,27 @@ KINDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "depth_to_space": (("block", "mode"), ()),  # mode "DCR" or "CRD", on NHWC
     "space_to_depth": (("block",), ()),
     "pad": (("pads", "value"), ()),  # pads ((before, after) x 4), value int8
-    # borders of the graph: the caller's tensor is dense in ONNX order, whatever its extents say
-    "quantize": ((), ()),  # float32 input -> int8
-    "dequantize": ((), ()),  # int8 -> float32 output
+    # an ONNX operator in float; `operands` are the positions of its inputs, `results` of its outputs in the ONNX node
+    "cpu": (("op", "attributes", "operands", "results"), ()),
+    "alias": ((), ()),  # a CPU tensor under another shape: the same bytes
+    # borders to the caller and to CPU tensors, which are dense in ONNX order, whatever their extents say
+    "quantize": ((), ()),  # float32 -> int8
+    "dequantize": ((), ()),  # int8 -> float32
     "read_port": ((), ()),  # int8 or uint8 input -> int8
     "write_port": ((), ()),  # int8 -> int8 or uint8 output
 }
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Where an ONNX node runs and why: `where` is "BPU", "CPU" or "none" (folded, a view, or not needed)."""
+
+    node: str
+    op: str
+    where: str
+    reason: str
+    remedy: str = ""  # what would move it to the BPU
+    outputs: tuple[str, ...] = ()
 
 
 @dataclass
@@ -91,12 +118,7 @@ class Graph:
     inputs: list[Value]
     outputs: list[Value]
     ops: list[Op]
-
-    def consumers(self, value: Value) -> Iterator[Op]:
-        return (op for op in self.ops if value in op.inputs)
-
-    def producer(self, value: Value) -> Op | None:
-        return next((op for op in self.ops if value in op.outputs), None)
+    decisions: list[Decision] = field(default_factory=list)  # one per ONNX node, in the order of the model
 
     def __str__(self) -> str:
         """Readable text, one line per op: used by --dump and by golden tests."""

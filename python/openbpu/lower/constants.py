@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import ml_dtypes
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper
@@ -42,7 +45,14 @@ def fold(proto: onnx.NodeProto, node: Node, opset: int) -> list[Expr]:
     if isinstance(first, Constant) and first.quantised is not None and proto.op_type in _REARRANGING:
         return _rearranged(proto, node, first.quantised, opset)
     results = _evaluated(proto, node, [_numbers(operand) for operand in node.inputs], opset)
-    return [Constant(node=node, shape=tuple(r.shape), origin=(), numbers=r) for r in results]
+    stated = [info for name, info in zip(node.outputs, node.infos, strict=True) if name]
+    typed = [r if i is None else r.astype(named_type(i.dtype)) for r, i in zip(results, stated, strict=True)]
+    return [Constant(node=node, shape=tuple(r.shape), origin=(), numbers=r) for r in typed]
+
+
+def named_type(name: str) -> np.dtype[Any]:
+    """A numpy type by name, those of ml_dtypes included."""
+    return np.dtype(getattr(ml_dtypes, name, name))
 
 
 def _numbers(operand: Expr | None) -> np.ndarray | None:

@@ -19,7 +19,7 @@ from openbpu.ir.graph import Value
 from openbpu.ir.quant import QuantParams
 from openbpu.lower import requant
 from openbpu.lower.builder import GraphBuilder, Shape, memory_shape
-from openbpu.lower.node import QUANTISE_BETWEEN, Node
+from openbpu.lower.node import QUANTISE_BEHIND, QUANTISE_BETWEEN, Node
 
 Function = Callable[[np.ndarray], np.ndarray]  # element-wise on float64
 Move = Callable[[Value], Value]
@@ -34,6 +34,7 @@ class Expr:
     node: Node
     shape: Shape
     origin: tuple[str, ...]
+    index: int = 0  # which result of `node`
     _made: dict[QuantParams, Value] = field(default_factory=dict, repr=False)
 
     @property
@@ -65,6 +66,18 @@ class Expr:
             remedy=QUANTISE_BETWEEN,
         )
 
+    @property
+    def dtype(self) -> str:
+        """Type of the tensor in the model."""
+        return "float32"
+
+    def dense(self, reader: str) -> Value:
+        """The tensor as CPU operators read it; `reader` says who needs it in float."""
+        why = self.node.refuse(
+            "its result is not quantised", seen=f"a float result for {reader}", remedy=QUANTISE_BEHIND
+        )
+        return self.node.on_cpu(self.index, why)
+
     def map(self, function: Function, node: Node) -> Expr:
         """An element-wise function of this tensor."""
         raise node.refuse(
@@ -94,7 +107,7 @@ class Expr:
 
     def step(self: _E, node: Node, **changes: Any) -> _E:
         """A copy that stands for `node` too."""
-        return replace(self, node=node, origin=(*self.origin, node.name), _made={}, **changes)
+        return replace(self, node=node, origin=(*self.origin, node.name), index=0, _made={}, **changes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,9 +149,18 @@ class Constant(Expr):
         assert self.quantised is not None
         return self.quantised.real
 
+    @property
+    def dtype(self) -> str:
+        return "float32" if self.numbers is None else self.numbers.dtype.name
+
+    def dense(self, reader: str) -> Value:
+        numbers = np.ascontiguousarray(self.real, self.dtype)
+        name, consts = f"{self.node.name}.constant", {"data": numbers}
+        return self.graph.emit("constant", [], self.shape, None, (), name=name, consts=consts, dtype=self.dtype)
+
     def _quantise(self, quant: QuantParams, name: str) -> Value:
         codes = requant.table(self.real, quant.s, quant.z)
-        return self._emit(codes, quant, name)
+        return self._emit(codes, quant, name or f"{self.node.name}.constant")
 
     def value(self, node: Node) -> Value:
         held = self.quantised
@@ -163,13 +185,22 @@ class Constant(Expr):
 
 
 @dataclass(eq=False, kw_only=True)
-class Source(Expr):
-    """A float input of the graph."""
+class Plain(Expr):
+    """A CPU tensor: an input of the graph that is not quantised, or the result of a CPU operator."""
 
-    port: Value
+    held: Value
+
+    @property
+    def dtype(self) -> str:
+        return self.held.dtype
+
+    def dense(self, reader: str) -> Value:
+        return self.held
 
     def _quantise(self, quant: QuantParams, name: str) -> Value:
-        return self.graph.emit("quantize", [self.port], self.shape, quant, self.origin, name=name)
+        if self.dtype != "float32":
+            raise self.node.refuse("only float tensors can be quantised", seen=self.dtype)
+        return self.graph.emit("quantize", [self.held], self.shape, quant, (), name=name)
 
 
 @dataclass(eq=False, kw_only=True)
@@ -202,6 +233,12 @@ class Unary(Expr):
         out = self.graph.emit("lut8", [self.root], self.shape, quant, self.origin, name=name, consts={"table": codes})
         self.graph.tables[out] = (self.root, codes)
         return out
+
+    def dense(self, reader: str) -> Value:
+        if self.leaf is None:
+            return super().dense(reader)
+        name = f"{self.leaf.name}.float"
+        return self.graph.emit("dequantize", [self.leaf], self.shape, None, (), name=name, dtype="float32")
 
     def value(self, node: Node) -> Value:
         if self.leaf is not None:
@@ -239,6 +276,10 @@ class Moved(Expr):
     apply: Move
     pointwise: bool  # any element-wise function may be applied before it; a clamp always may
 
+    @property
+    def dtype(self) -> str:
+        return self.inner.dtype
+
     def _quantise(self, quant: QuantParams, name: str) -> Value:
         return self.apply(self.inner.quantise(quant, name))
 
@@ -263,6 +304,10 @@ class Join(Expr):
     parts: Sequence[Expr]
     axis: int
 
+    @property
+    def dtype(self) -> str:
+        return self.parts[0].dtype
+
     def _quantise(self, quant: QuantParams, name: str) -> Value:
         return self.graph.concat([part.quantise(quant) for part in self.parts], self.axis, self.origin)
 
@@ -279,12 +324,39 @@ class Codes(Expr):
 
     held: Value
     unsigned: bool  # uint8 in the model: held as int8, 128 less
+    port: Value | None = None  # the input of the graph that holds the same integers
+
+    @property
+    def dtype(self) -> str:
+        return "uint8" if self.unsigned else "int8"
+
+    def dense(self, reader: str) -> Value:
+        if self.port is not None:
+            return self.port
+        name = f"{self.held.name}.{self.dtype}"
+        return self.graph.emit("write_port", [self.held], self.shape, None, (), name=name, dtype=self.dtype)
 
     def _quantise(self, quant: QuantParams, name: str) -> Value:
         raise self.node.refuse("only float tensors can be quantised", seen=f"integers of {self.node.where}")
 
+    def numbers(self, node: Node) -> Value:
+        """The integers themselves, on the grid of steps of 1."""
+        quant = QuantParams.per_tensor(1.0, -128 if self.unsigned else 0)
+        if self.held.quant == quant:
+            return self.held
+        return self.graph.emit("reshape", [self.held], self.shape, quant, (node.name,), shape=self.held.shape)
+
+    def clamp(self, lo: float, hi: float, node: Node) -> Expr:
+        """The integers limited to [lo, hi], as quantisers write a narrow range."""
+        shift = 128 if self.unsigned else 0
+        low, high = (int(np.clip(limit - shift, -128, 127)) for limit in (lo, hi))
+        table = np.clip(_CODES, low, high).astype(np.int8)
+        held, origin = self.held, (node.name,)
+        out = self.graph.emit("lut8", [held], self.shape, held.quant, origin, shape=held.shape, consts={"table": table})
+        return self.step(node, held=out, port=None)
+
     def move(self, move: Move, node: Node, shape: Shape, pointwise: bool = True) -> Expr:
-        return self.step(node, held=move(self.held), shape=shape)
+        return self.step(node, held=move(self.held), shape=shape, port=None)
 
 
 def rescale(

@@ -1,58 +1,64 @@
-"""The walk over a QDQ model: constants, quantised tensors and expressions, one rule per operator."""
+"""The walk over a model: constants, quantised tensors and expressions, one rule per operator.
+
+A node whose rule refuses it runs on the CPU, in float, with the refusal as the reason.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, shape_inference
+from onnx import TensorProto, helper
 
 from openbpu.errors import ModelError, UnsupportedError
 from openbpu.ir.graph import Value
 from openbpu.ir.quant import QuantParams
-from openbpu.lower import constants, qoperator, rules
+from openbpu.lower import constants, cpu, qoperator, rules
 from openbpu.lower.builder import GraphBuilder, Shape, memory_shape
-from openbpu.lower.expressions import Codes, Constant, Expr, Source, Unary
-from openbpu.lower.node import Node
+from openbpu.lower.cpu.kernels import PORT_TYPES
+from openbpu.lower.expressions import Codes, Constant, Expr, Plain, Unary
+from openbpu.lower.moves import MAX_EXTENT
+from openbpu.lower.node import Node, TensorInfo
+from openbpu.lower.ports import REPLACE, bind_outputs
 from openbpu.lower.registry import RULES
+from openbpu.lower.shapes import DATA_DEPENDENT, inferred, infos_of, results_of
 
 _REGISTERED = rules.__all__  # importing the package fills the table
 _INTEGERS: dict[int, str] = {TensorProto.INT8: "int8", TensorProto.UINT8: "uint8"}
 
-
 _NO_PLACE = (
-    "this operator has no place on the BPU",
+    "this operator has no form on the BPU",
     "",
-    "replace it, or cut the model in front of it and compute the rest on the host",
+    "nothing; cut the model in front of it to leave it to the host",
 )
 _REFUSED = {  # operator -> rule, value seen, remedy
     "ConvInteger": ("results are int8", "an int32 result", "use QLinearConv, or Conv between Q/DQ pairs"),
     "MatMulInteger": ("results are int8", "an int32 result", "use QLinearMatMul, or MatMul between Q/DQ pairs"),
     "DynamicQuantizeLinear": ("scales must be constant", "scales computed at run time", "use static quantisation"),
 }
+_RANDOM = ("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial")
 
 
 class Importer:
-    """Lowers one model; `run` gives its integer graph, still with chains of moves."""
+    """Lowers one model; `run` gives its integer graph, still with chains of moves.
 
-    def __init__(self, model: onnx.ModelProto) -> None:
-        self.model = _inferred(qoperator.expand(model))
+    Nodes named in `run_on_cpu` run there whether the BPU could take them or not.
+    """
+
+    def __init__(self, model: onnx.ModelProto, run_on_cpu: Collection[str] = ()) -> None:
+        self.model = inferred(qoperator.expand(model))
         self.opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 1)
         self.builder = GraphBuilder(model.graph.name or "model")
         self.tensors: dict[str, Expr] = {}
-        self.shapes = _shapes(self.model.graph)
+        self.infos = infos_of(self.model.graph)
+        self.forced = frozenset(run_on_cpu)
+        self.nodes: list[Node] = []  # in the order of the model
 
     def run(self) -> GraphBuilder:
         graph = self.model.graph
-        if not any(n.op_type in ("QuantizeLinear", "DequantizeLinear", *_REFUSED) for n in graph.node):
-            raise ModelError(
-                "the model must be quantised",
-                where=f"model '{graph.name}'",
-                seen="no QuantizeLinear node",
-                remedy="quantise it first with openbpu.quantize(model, samples) or `openbpu quantize`",
-            )
         for tensor in graph.initializer:
             self._constant(tensor.name, constants.array_of(tensor))
         for info in graph.input:
@@ -60,30 +66,35 @@ class Importer:
                 self._input(info)
         for proto in graph.node:
             self._node(proto)
-        for info in graph.output:
-            self._output(info)
+        bind_outputs(self.builder, graph, self.tensors)
+        self._count_rows({info.name for info in graph.output})
         return self.builder
 
     # ---- borders
 
     def _input(self, info: onnx.ValueInfoProto) -> None:
+        if not info.type.HasField("tensor_type"):
+            raise UnsupportedError(
+                "inputs are tensors", where=f"input '{info.name}'", seen=info.type.WhichOneof("value"), remedy=REPLACE
+            )
         shape, kind = self._port_shape(info), info.type.tensor_type.elem_type
-        if kind == TensorProto.FLOAT:
-            port = self._port(info.name, shape, "float32", None)
-            node = self._plain_node(info.name, "input", [])
-            self.tensors[info.name] = Source(node=node, shape=shape, origin=(), port=port)
-        elif kind in _INTEGERS:
+        if kind in _INTEGERS:
             quant = self._input_parameters(info.name)
             port = self._port(info.name, shape, _INTEGERS[kind], quant)
             held = self.builder.emit("read_port", [port], shape, quant, (), name=f"{info.name}.int8")
-            self._hold(info.name, held, kind == TensorProto.UINT8)
-        else:
+            self._hold(info.name, held, kind == TensorProto.UINT8, port)
+            return
+        dtype = _type_name(kind)
+        if dtype not in PORT_TYPES:
             raise UnsupportedError(
-                "inputs are float32, int8 or uint8",
+                "inputs are numbers or bool",
                 where=f"input '{info.name}'",
                 seen=TensorProto.DataType.Name(kind).lower(),
                 remedy="change the type of the input, or make it a constant",
             )
+        port = self._port(info.name, shape, dtype, None)
+        node = self._plain_node(info.name, "input", [])
+        self.tensors[info.name] = Plain(node=node, shape=shape, origin=(), held=port)
 
     def _port_shape(self, info: onnx.ValueInfoProto) -> Shape:
         dims = info.type.tensor_type.shape.dim
@@ -113,29 +124,11 @@ class Importer:
                     return _activation_parameters(*arrays)
         return QuantParams.per_tensor(1.0, 0)
 
-    def _output(self, info: onnx.ValueInfoProto) -> None:
-        expr = self.tensors.get(info.name)
-        if expr is None:
-            raise ModelError("a node must make it", where=f"output '{info.name}'", remedy="check it with onnx.checker")
-        if isinstance(expr, Codes):
-            dtype = "uint8" if expr.unsigned else "int8"
-            out = self._emit_port("write_port", expr.held, info.name, dtype, expr.held.quant)
-        elif isinstance(expr, Unary) and expr.leaf is not None:
-            out = self._emit_port("dequantize", expr.leaf, info.name, "float32", None)
-        else:
-            raise UnsupportedError(
-                "a graph output must come from DequantizeLinear or QuantizeLinear",
-                where=expr.node.where,
-                seen=f"output '{info.name}' is the float result of this node",
-                remedy="put a QuantizeLinear and DequantizeLinear pair behind it, or cut the model in front of it",
-            )
-        self.builder.graph.outputs.append(out)
-
-    def _emit_port(self, kind: str, value: Value, name: str, dtype: str, quant: QuantParams | None) -> Value:
-        shape = value.onnx_shape
-        out = self.builder.emit(kind, [value], shape, quant, (), name=name, dtype=dtype, shape=memory_shape(shape))
-        out.name = name  # ports keep their name even if a value inside has it too
-        return out
+    def _count_rows(self, outputs: set[str]) -> None:
+        """An output whose extent depends on the data brings its count of valid rows as one more output."""
+        for node in self.nodes:
+            if node.refusal is not None and node.op in DATA_DEPENDENT and outputs.intersection(node.outputs):
+                self.builder.graph.outputs.append(node.count)
 
     # ---- nodes
 
@@ -152,33 +145,85 @@ class Importer:
             ) from error
 
     def _lower(self, proto: onnx.NodeProto) -> None:
-        if proto.op_type == "Constant":
+        if proto.op_type == "Constant" and proto.domain in ("", "ai.onnx"):
             self._constant(proto.output[0], constants.value_of(proto))
             return
         node = self._wrapped(proto)
-        if proto.domain not in ("", "ai.onnx"):
-            raise node.refuse("operators of this domain have no place on the BPU", seen=proto.domain)
-        if proto.op_type == "QuantizeLinear":
-            self._quantize(proto, node)
-        elif proto.op_type == "DequantizeLinear":
-            self.tensors[proto.output[0]] = self._dequantize(proto, node)
-        elif proto.op_type == "Shape":
-            start, end = node.attribute("start", 0), node.attribute("end", None)
-            self._constant(proto.output[0], np.array(node.operand(0).shape[start:end], np.int64))
-        elif all(operand is None or isinstance(operand, Constant) for operand in node.inputs):
-            self._store(proto, constants.fold(proto, node, self.opset))
-        elif proto.op_type in RULES:
-            result = RULES[proto.op_type](node)
-            self._store(proto, result if isinstance(result, list) else [result])
+        self.nodes.append(node)
+        standard = proto.domain in ("", "ai.onnx")
+        if standard and proto.op_type == "If":
+            self._branch(proto, node)
+        elif standard and proto.op_type in _OF_SHAPES:
+            self._constant(proto.output[0], _OF_SHAPES[proto.op_type](node))
+        elif all(_is_empty(info) for info in node.infos):
+            self._store(proto, node, [_empty(node, info) for info in node.infos])
+        elif standard and proto.op_type not in _UNFOLDED and _constant_operands(node):
+            self._store(proto, node, constants.fold(proto, node, self.opset))
         else:
-            raise node.refuse(*_REFUSED.get(proto.op_type, _NO_PLACE))
+            results: Sequence[Expr | None]
+            try:
+                results = _within_limits(self._on_bpu(proto, node), node)
+            except UnsupportedError as refusal:
+                if refusal.where != node.where:  # an operand was needed in a form that it cannot have
+                    refusal = node.refuse(refusal.rule, refusal.seen, refusal.remedy)
+                results = self._on_cpu(node, refusal)
+            self._store(proto, node, results)
 
-    def _store(self, proto: onnx.NodeProto, results: Sequence[Expr]) -> None:
-        for name, result in zip(proto.output, results, strict=False):
+    def _on_bpu(self, proto: onnx.NodeProto, node: Node) -> list[Expr]:
+        """The results by the rule of the operator; UnsupportedError if the BPU has no form for it."""
+        if proto.domain not in ("", "ai.onnx"):
+            raise node.refuse("operators of this domain have no form on the BPU", seen=proto.domain)
+        if node.name in self.forced:
+            raise node.refuse("it is asked to run on the CPU", remedy="take it out of run_on_cpu")
+        if proto.op_type == "QuantizeLinear":
+            return [self._quantize(proto, node)]
+        if proto.op_type == "DequantizeLinear":
+            return [self._dequantize(proto, node)]
+        if proto.op_type not in RULES:
+            raise node.refuse(*_REFUSED.get(proto.op_type, _NO_PLACE))
+        result = RULES[proto.op_type](node)
+        return result if isinstance(result, list) else [result]
+
+    def _on_cpu(self, node: Node, refusal: UnsupportedError) -> list[Expr | None]:
+        """The results as CPU tensors; None for those that are not wanted."""
+        if node.op in _RANDOM:
+            raise node.refuse("results must follow from the inputs", seen="random numbers", remedy=REPLACE)
+        results: list[Expr | None] = []
+        for index, name in enumerate(node.outputs):
+            held = node.on_cpu(index, refusal) if name and not _is_empty(node.infos[index]) else None
+            plain = None if held is None else Plain(node=node, shape=held.onnx_shape, origin=(), held=held)
+            results.append(plain)
+        return results
+
+    def _branch(self, proto: onnx.NodeProto, node: Node) -> None:
+        """An If whose condition is known: the nodes of the branch that is taken."""
+        condition = node.operand(0)
+        if not isinstance(condition, Constant):
+            raise node.refuse(
+                "its condition must be known at compile time", seen="computed at run time", remedy=REPLACE
+            )
+        taken = node.attributes["then_branch" if bool(np.ravel(condition.real)[0]) else "else_branch"]
+        self.infos.update(infos_of(taken))
+        for tensor in taken.initializer:
+            self._constant(tensor.name, constants.array_of(tensor))
+        for inner in taken.node:
+            self._node(inner)
+        for name, output in zip(proto.output, taken.output, strict=True):
+            self.tensors[name] = self.tensors[output.name]
+
+    def _store(self, proto: onnx.NodeProto, node: Node, results: Sequence[Expr | None]) -> None:
+        for index, (name, result) in enumerate(zip(proto.output, results, strict=False)):
+            if not name:
+                continue
+            if result is None or _is_empty(node.infos[index]):
+                result = _empty(node, node.infos[index])
             self.tensors[name] = result
+            if result.node is node:
+                result.index = index
             if min(result.shape, default=1) < 1 and not isinstance(result, Constant):
                 raise result.node.refuse("its result must not be empty", seen=f"shape {result.shape}")
-            known = self.shapes.get(name)
+            info = self.infos.get(name)
+            known = None if info is None else info.shape
             if known is not None and known != result.shape:
                 raise ModelError(
                     "the shapes that the model states must be true",
@@ -196,6 +241,11 @@ class Importer:
         attributes = {a.name: _plain(helper.get_attribute_value(a)) for a in proto.attribute}
         node = self._plain_node(_title(proto), proto.op_type, inputs)
         node.attributes, node.outputs = attributes, list(proto.output)
+        node.run = cpu.run
+        node.infos = [self.infos.get(name) for name in proto.output]
+        if any(name and info is None for name, info in zip(proto.output, node.infos, strict=True)):
+            stated = node.infos
+            node.infos = [a or b for a, b in zip(stated, results_of(proto, node), strict=True)]
         return node
 
     def _plain_node(self, name: str, op: str, inputs: list[Expr | None]) -> Node:
@@ -207,24 +257,31 @@ class Importer:
 
     # ---- quantised tensors
 
-    def _quantize(self, proto: onnx.NodeProto, node: Node) -> None:
+    def _quantize(self, proto: onnx.NodeProto, node: Node) -> Expr:
         operand, name = node.operand(0), proto.output[0]
         scale, zero, dtype = self._parameters(node, _quantized_type(node))
         if isinstance(operand, Constant):
             axis = int(node.attribute("axis", 1))
             codes = constants.quantized(operand.real, scale, zero, axis, dtype)
-            self._constant(name, codes)
-            return
+            return Constant(node=node, shape=tuple(codes.shape), origin=(), numbers=codes)
         if dtype not in ("int8", "uint8"):
             raise node.refuse("activations are int8 or uint8", seen=dtype, remedy="quantise this tensor to 8 bits")
         if scale.size != 1:
             raise node.refuse("activations have one scale", seen=f"{scale.size} scales", remedy="use per-tensor scales")
         quant = _activation_parameters(scale, zero)
-        self._hold(name, operand.quantise(quant, name), dtype == "uint8")
+        try:
+            value = operand.quantise(quant, name)
+        except UnsupportedError as refusal:  # the scales around the operator have no integer form
+            held = operand.node.on_cpu(operand.index, refusal)
+            value = self.builder.emit("quantize", [held], operand.shape, quant, (), name=name)
+        return self._held(value, dtype == "uint8")
 
-    def _hold(self, name: str, value: Value, unsigned: bool) -> None:
-        node = self._plain_node(name, "QuantizeLinear", [])
-        self.tensors[name] = Codes(node=node, shape=value.onnx_shape, origin=(), held=value, unsigned=unsigned)
+    def _hold(self, name: str, value: Value, unsigned: bool, port: Value) -> None:
+        self.tensors[name] = self._held(value, unsigned, port)
+
+    def _held(self, value: Value, unsigned: bool, port: Value | None = None) -> Codes:
+        node = self._plain_node(value.name, "QuantizeLinear", [])
+        return Codes(node=node, shape=value.onnx_shape, origin=(), held=value, unsigned=unsigned, port=port)
 
     def _dequantize(self, proto: onnx.NodeProto, node: Node) -> Expr:
         operand = node.operand(0)
@@ -268,17 +325,47 @@ def _title(proto: onnx.NodeProto) -> str:
     return proto.name or (proto.output[0] if proto.output else proto.op_type)
 
 
-def _inferred(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The model with the shapes that follow from those of its inputs."""
-    try:
-        return shape_inference.infer_shapes(model, data_prop=True)
-    except (shape_inference.InferenceError, ValueError) as error:
-        raise ModelError(
-            "shapes must fit together",
-            where=f"model '{model.graph.name}'",
-            seen=error,
-            remedy="check it with onnx.checker",
-        ) from error
+def _within_limits(results: list[Expr], node: Node) -> list[Expr]:
+    """The results of a rule; refused if no surface can hold them."""
+    for result in results:
+        if not isinstance(result, Plain | Constant) and max(memory_shape(result.shape)) > MAX_EXTENT:
+            raise node.refuse(
+                f"extents of a tensor on the BPU are at most {MAX_EXTENT}",
+                seen=f"shape {result.shape}",
+                remedy="split the tensor, or keep it in more dimensions",
+            )
+    return results
+
+
+def _is_empty(info: TensorInfo | None) -> bool:
+    return info is not None and 0 in info.shape
+
+
+def _empty(node: Node, info: TensorInfo | None) -> Constant:
+    """A tensor without elements, which is known at compile time."""
+    assert info is not None
+    return Constant(node=node, shape=info.shape, origin=(), numbers=np.zeros(info.shape, info.dtype))
+
+
+def _constant_operands(node: Node) -> bool:
+    return all(operand is None or isinstance(operand, Constant) for operand in node.inputs)
+
+
+def _eye(node: Node) -> np.ndarray:
+    rows, columns = node.operand(0).shape
+    info = node.infos[0]
+    assert info is not None
+    return np.eye(rows, columns, int(node.attribute("k", 0)), np.dtype(info.dtype))
+
+
+_OF_SHAPES: dict[str, Callable[[Node], np.ndarray]] = {  # results that follow from the shape of the operand
+    "Shape": lambda node: np.array(
+        node.operand(0).shape[node.attribute("start", 0) : node.attribute("end", None)], np.int64
+    ),
+    "Size": lambda node: np.array(prod(node.operand(0).shape), np.int64),
+    "EyeLike": _eye,
+}
+_UNFOLDED = ("QuantizeLinear", "DequantizeLinear", *_RANDOM)
 
 
 def _quantized_type(node: Node) -> str:
@@ -294,15 +381,8 @@ def _activation_parameters(scale: np.ndarray, zero: np.ndarray | None = None) ->
     return QuantParams.per_tensor(float(np.float32(scale.ravel()[0])), point - shift)
 
 
-def _shapes(graph: onnx.GraphProto) -> dict[str, Shape]:
-    """Static shapes that the model states or that follow."""
-    shapes = {}
-    for info in (*graph.value_info, *graph.output):
-        tensor = info.type.tensor_type
-        dims = tuple(d.dim_value for d in tensor.shape.dim)
-        if tensor.HasField("shape") and all(d.HasField("dim_value") for d in tensor.shape.dim):
-            shapes[info.name] = dims
-    return shapes
+def _type_name(kind: int) -> str:
+    return helper.tensor_dtype_to_np_dtype(kind).name if kind != TensorProto.STRING else "string"
 
 
 def _plain(value: Any) -> Any:

@@ -16,7 +16,7 @@ from openbpu.ir.graph import Op, Value
 from openbpu.lower.builder import GraphBuilder, row_major
 
 _CHAIN = frozenset({"reshape", "transpose", "rearrange"})
-_MAX_EXTENT = 65535  # of a surface
+MAX_EXTENT = 65535  # of a surface
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ def _limited(axes: list[strides.Axis]) -> list[strides.Axis]:
     result: list[strides.Axis] = []
     for extent, stride in axes:
         spare = 4 - len(axes) - (len(result) - axes.index((extent, stride)))
-        divisors = (d for d in range(_MAX_EXTENT, 1, -1) if extent % d == 0)
-        inner = next(divisors, extent) if extent > _MAX_EXTENT and spare > 0 else extent
+        divisors = (d for d in range(MAX_EXTENT, 1, -1) if extent % d == 0)
+        inner = next(divisors, extent) if extent > MAX_EXTENT and spare > 0 else extent
         result += [(extent // inner, stride * inner), (inner, stride)] if inner != extent else [(extent, stride)]
     return result

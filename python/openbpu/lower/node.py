@@ -3,22 +3,36 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from openbpu.errors import ModelWarning, UnsupportedError
-from openbpu.lower.builder import GraphBuilder
+from openbpu.lower.builder import GraphBuilder, Shape
 
 if TYPE_CHECKING:
+    from openbpu.ir.graph import Value
     from openbpu.lower.expressions import Expr
 
 QUANTISE_BETWEEN = "put a QuantizeLinear and DequantizeLinear pair in front of this node"
+QUANTISE_BEHIND = "put a QuantizeLinear and DequantizeLinear pair behind this node"
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """Shape and numpy type of a tensor."""
+
+    shape: Shape
+    dtype: str
 
 
 @dataclass(eq=False)
 class Node:
-    """One node. `inputs` has None for an operand left out."""
+    """One node. `inputs` has None for an operand left out, `infos` None for a result of unknown shape.
+
+    `run` computes all its results on the CPU; the refusal says why it is not on the BPU.
+    """
 
     name: str
     op: str
@@ -27,6 +41,25 @@ class Node:
     outputs: Sequence[str]
     opset: int
     graph: GraphBuilder
+    infos: Sequence[TensorInfo | None] = ()
+    run: Callable[[Node], dict[int, Value]] | None = None
+    refusal: UnsupportedError | None = None  # why it runs on the CPU
+
+    @cached_property
+    def _on_cpu(self) -> dict[int, Value]:
+        assert self.run is not None
+        return self.run(self)
+
+    @property
+    def count(self) -> Value:
+        """The number of valid rows of a result whose extent depends on the data: the last result of its operator."""
+        return self._on_cpu[max(self._on_cpu)]
+
+    def on_cpu(self, index: int, why: UnsupportedError) -> Value:
+        """Result `index`, computed by a CPU operator; raises `why`, with more to it, if there is none."""
+        if self.refusal is None:
+            self.refusal = why
+        return self._on_cpu[index]
 
     @property
     def where(self) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -14,33 +16,35 @@ _CONVOLUTIONS = frozenset({"conv2d", "dwconv2d"})
 
 def merge_duplicates(graph: Graph) -> None:
     """Ops with equal operands, parameters and constants become one."""
-    seen: dict[tuple[Any, ...], Value] = {}
+    seen: dict[tuple[Any, ...], list[Value]] = {}
     replaced: dict[Value, Value] = {}
     kept: list[Op] = []
+    outputs = set(graph.outputs)
     for op in graph.ops:
         op.inputs = [replaced.get(value, value) for value in op.inputs]
-        out = op.outputs[0]
         key = (
             op.kind,
             tuple(map(id, op.inputs)),
             repr(sorted(op.attrs.items())),
-            tuple((name, op.consts[name].tobytes()) for name in sorted(op.consts)),
-            (out.shape, out.dtype, out.quant),
+            tuple((name, sha256(op.consts[name].tobytes()).digest()) for name in sorted(op.consts)),
+            tuple((out.shape, out.onnx_shape if out.on_cpu else (), out.dtype, out.quant) for out in op.outputs),
         )
-        if key in seen and out not in graph.outputs:
-            replaced[out] = seen[key]
-            continue
-        seen.setdefault(key, out)
         kept.append(op)
+        if outputs.intersection(op.outputs):
+            continue  # an output is written, and never read
+        if key in seen:
+            replaced.update(zip(op.outputs, seen[key], strict=True))
+            kept.pop()
+        seen.setdefault(key, op.outputs)
     graph.ops = kept
 
 
 def drop_dead(graph: Graph) -> None:
-    """Removes ops whose result nobody reads."""
+    """Removes ops whose results nobody reads."""
     needed = set(graph.outputs)
     kept = []
     for op in reversed(graph.ops):
-        if op.outputs[0] in needed:
+        if needed.intersection(op.outputs):
             needed.update(op.inputs)
             kept.append(op)
     graph.ops = kept[::-1]
@@ -48,26 +52,41 @@ def drop_dead(graph: Graph) -> None:
 
 def join_clamps(graph: Graph) -> None:
     """A table that only clamps, on the grid of its input, becomes the clamp of the op before it."""
-    for op in list(graph.ops):
+    producers = {out: op for op in graph.ops for out in op.outputs}
+    readers = readers_of(graph)
+    replaced: dict[Value, Value] = {}
+    kept = []
+    for op in graph.ops:
+        op.inputs = [replaced.get(value, value) for value in op.inputs]
         limits = _clamp_of(op)
-        if limits is None:
+        if limits is None or not _joined(limits, op, producers.get(op.inputs[0]), len(readers[op.inputs[0]])):
+            kept.append(op)
             continue
-        source = op.inputs[0]
-        producer = graph.producer(source)
-        if limits == (-128, 127):
-            _bypass(graph, op)
-        elif producer and "lo" in producer.attrs and len(list(graph.consumers(source))) == 1:
-            own = producer.attrs
-            own["lo"], own["hi"] = (min(max(own[name], limits[0]), limits[1]) for name in ("lo", "hi"))
-            producer.origin = tuple(dict.fromkeys((*producer.origin, *op.origin)))
-            _bypass(graph, op)
+        source, out = op.inputs[0], op.outputs[0]
+        replaced[out] = source
+        readers[source] = [reader for reader in readers[source] if reader is not op] + readers[out]
+    graph.ops = kept
 
 
-def _bypass(graph: Graph, op: Op) -> None:
-    """Removes an op whose result equals its input."""
-    graph.ops.remove(op)
-    for user in graph.consumers(op.outputs[0]):
-        user.inputs = [op.inputs[0] if value is op.outputs[0] else value for value in user.inputs]
+def _joined(limits: tuple[int, int], op: Op, producer: Op | None, readers: int) -> bool:
+    """True if the producer clamps now, or nothing has to be clamped: `op` is not needed any more."""
+    if limits == (-128, 127):
+        return True
+    if producer is None or "lo" not in producer.attrs or readers != 1:
+        return False
+    own = producer.attrs
+    own["lo"], own["hi"] = (min(max(own[name], limits[0]), limits[1]) for name in ("lo", "hi"))
+    producer.origin = tuple(dict.fromkeys((*producer.origin, *op.origin)))
+    return True
+
+
+def readers_of(graph: Graph) -> dict[Value, list[Op]]:
+    """The ops that read each value."""
+    readers: dict[Value, list[Op]] = defaultdict(list)
+    for op in graph.ops:
+        for value in dict.fromkeys(op.inputs):
+            readers[value].append(op)
+    return readers
 
 
 def _clamp_of(op: Op) -> tuple[int, int] | None:
@@ -81,12 +100,13 @@ def _clamp_of(op: Op) -> tuple[int, int] | None:
 
 def join_pads(graph: Graph) -> None:
     """A border of zeros becomes the padding of the convolutions that read it."""
+    readers = readers_of(graph)
     for op in graph.ops:
         if op.kind != "pad":
             continue
         out, source = op.outputs[0], op.inputs[0]
         (_, _), (top, bottom), (left, right), (_, _) = pads = op.attrs["pads"]
-        users = list(graph.consumers(out))
+        users = readers[out]
         zeros = source.quant is not None and op.attrs["value"] == source.quant.z and not any((*pads[0], *pads[3]))
         if not zeros or not users or not all(user.kind in _CONVOLUTIONS for user in users):
             continue

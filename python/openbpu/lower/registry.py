@@ -9,6 +9,7 @@ from openbpu.lower.node import Node
 
 Rule = Callable[[Node], Expr | list[Expr]]
 RULES: dict[str, Rule] = {}
+INT16: dict[str, str] = {}  # operator -> one sentence on what becomes of it with int16 activations
 
 
 def rule(*ops: str) -> Callable[[Rule], Rule]:
@@ -26,4 +27,9 @@ def rule(*ops: str) -> Callable[[Rule], Rule]:
 
 def operators() -> dict[str, str]:
     """ONNX operator -> one sentence on what becomes of it."""
-    return {op: (RULES[op].__doc__ or "").strip().splitlines()[0] for op in sorted(RULES)}
+    return {op: sentence(op) for op in sorted(RULES)}
+
+
+def sentence(op: str) -> str:
+    """What becomes of an operator on the BPU."""
+    return (RULES[op].__doc__ or "").strip().splitlines()[0]

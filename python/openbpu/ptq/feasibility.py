@@ -36,7 +36,9 @@ def feasible(
         before = dict(result)
         for node in model.graph.node:
             group = groups.get(view.quantised_result(node, groups))
-            if node.op_type not in COMPUTING | ARITHMETIC or group is None or group in placement.fixed:
+            if node.op_type not in COMPUTING | ARITHMETIC or node.name in placement.cpu:
+                continue
+            if group is None or group in placement.fixed:
                 continue
             smallest = _smallest_scale(view, node, [result[groups[n]].s for n in node.input if n in groups])
             if smallest > result[group].s:

@@ -2,26 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
+from openbpu.ir.onnx_graph import reads
 from openbpu.ir.quant import QuantParams
 from openbpu.ptq.operators import ARITHMETIC
 from openbpu.ptq.refinement import Refinements
-from openbpu.ptq.view import ModelView, channel_axis, output_channels, reads
+from openbpu.ptq.view import ModelView, channel_axis, output_channels
 from openbpu.ptq.weights import quantise_bias, quantise_weights, weight_scales
 
 
-def insert(model: onnx.ModelProto, params: Mapping[str, QuantParams], refinements: Refinements) -> onnx.ModelProto:
-    """A QDQ copy of a clean float model; `params` holds the parameters of each tensor that gets a pair."""
-    return _Inserter(model, params, refinements).run()
+def insert(
+    model: onnx.ModelProto, params: Mapping[str, QuantParams], refinements: Refinements, cpu: Collection[str] = ()
+) -> onnx.ModelProto:
+    """A QDQ copy of a clean float model; `params` holds the parameters of each tensor that gets a pair.
+
+    Nodes named in `cpu` stay float: among themselves they exchange float tensors.
+    """
+    return _Inserter(model, params, refinements, cpu).run()
 
 
 class _Inserter:
-    def __init__(self, model: onnx.ModelProto, params: Mapping[str, QuantParams], refinements: Refinements) -> None:
+    def __init__(
+        self,
+        model: onnx.ModelProto,
+        params: Mapping[str, QuantParams],
+        refinements: Refinements,
+        cpu: Collection[str],
+    ) -> None:
+        self.cpu = frozenset(cpu)
         self.model = onnx.ModelProto()
         self.model.CopyFrom(model)
         self.params, self.refinements = params, refinements
@@ -42,7 +55,9 @@ class _Inserter:
             if info.name in self.params:
                 self._pair(info.name, info.name)
         for node in graph.node:
-            if self.view.weighted(node) and node.input[0] in self.params:
+            if node.name in self.cpu:
+                self._float(node)
+            elif self.view.weighted(node) and node.input[0] in self.params:
                 self._weighted(node)
             elif node.op_type in ARITHMETIC:
                 self._arithmetic(node)
@@ -51,9 +66,19 @@ class _Inserter:
         self._finish()
         return self.model
 
-    def _emit(self, node: onnx.NodeProto) -> None:
+    def _float(self, node: onnx.NodeProto) -> None:
+        """A node that stays float: it reads what other such nodes make before that is quantised."""
+        self._emit(node, [self._before(name) for name in node.input])
+
+    def _before(self, name: str) -> str:
+        producer = self.view.producers.get(name)
+        if producer is None or producer.name in self.cpu:
+            return self.before.get(name, name)
+        return self.real.get(name, name)
+
+    def _emit(self, node: onnx.NodeProto, inputs: Sequence[str] = ()) -> None:
         """A node of the float model on quantised tensors, and the pairs behind it."""
-        node.input[:] = [self.real.get(name, name) for name in node.input]
+        node.input[:] = inputs or [self.real.get(name, name) for name in node.input]
         made = [name for name in node.output if name in self.params]
         node.output[:] = [self.before.get(name, name) for name in node.output]
         self.nodes.append(node)

@@ -2,12 +2,14 @@
 
 After a convolution and its clamp, never between them; at both ends of a chain of functions of one tensor, never inside
 it; on every other tensor between two operators. Tensors joined by concat, pooling, resize and layout operators share
-parameters, so that those operators change no number.
+parameters, so that those operators change no number. Operators that run on the CPU stay float: between two of them
+there is no pair, and layout operators among them stay float too.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Collection
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -25,6 +27,7 @@ class Placement:
 
     groups: dict[str, str]  # tensor -> representative of its group
     fixed: dict[str, tuple[float, int]]  # representative -> (scale, zero point) that need no calibration
+    cpu: frozenset[str] = frozenset()  # names of nodes that stay float
 
     @property
     def tensors(self) -> list[str]:
@@ -38,21 +41,22 @@ class Placement:
         return dict(members)
 
 
-def place(model: onnx.ModelProto) -> Placement:
-    """Decides placement for a clean float model."""
-    return _Placer(model).run()
+def place(model: onnx.ModelProto, run_on_cpu: Collection[str] = (), run_on_bpu: Collection[str] = ()) -> Placement:
+    """Decides placement for a clean float model; both lists hold names of nodes and win over what is decided here."""
+    return _Placer(model, run_on_cpu, run_on_bpu).run()
 
 
 class _Placer:
-    def __init__(self, model: onnx.ModelProto) -> None:
+    def __init__(self, model: onnx.ModelProto, run_on_cpu: Collection[str], run_on_bpu: Collection[str]) -> None:
         self.graph = model.graph
         self.view = ModelView(model)
         self.floats = _float_tensors(model)
+        self.cpu = self._float_nodes(frozenset(run_on_cpu), frozenset(run_on_bpu))
         self.roots: dict[str, str] = {}  # tensor -> tensor that its chain of functions starts from
         self.absorbed: set[str] = set()  # results whose only consumer is a bias or clamp that their producer absorbs
 
     def run(self) -> Placement:
-        wanted = [i.name for i in self.graph.input if i.name in self.floats]
+        wanted = [i.name for i in self.graph.input if i.name in self.floats and self._read_on_bpu(i.name)]
         for node in self.graph.node:
             for name in node.output:
                 if name in self.floats:
@@ -62,9 +66,31 @@ class _Placer:
         groups = self._groups(wanted)
         fixed = {}
         for node in self.graph.node:
-            if node.op_type == "Softmax" and node.output[0] in groups:
+            if node.op_type == "Softmax" and node.output[0] in groups and node.name not in self.cpu:
                 fixed[groups[node.output[0]]] = (1 / 256, -128)
-        return Placement(groups, fixed)
+        return Placement(groups, fixed, self.cpu)
+
+    def _float_nodes(self, forced: frozenset[str], wanted: frozenset[str]) -> frozenset[str]:
+        """Nodes on the CPU: other operators, other types, those asked for, and layout operators among them."""
+        cpu = {node.name for node in self.graph.node if node.name in forced or self._is_foreign(node)} - wanted
+        nodes = [n for n in self.graph.node if n.op_type in SHARING and n.name not in cpu | wanted]
+        for order in (nodes, nodes[::-1]):  # from the producers on, then from the consumers back
+            for node in order:
+                sources = [self.view.producers.get(name) for name in self._data(node)]
+                readers = [c for name in node.output for c in self.view.consumers.get(name, [])]
+                made_there = all(source is not None and source.name in cpu for source in sources)
+                if made_there and all(reader.name in cpu for reader in readers):
+                    cpu.add(node.name)
+        return frozenset(cpu)
+
+    def _is_foreign(self, node: onnx.NodeProto) -> bool:
+        """An operator that has no int8 form, or one on tensors that are not float."""
+        if node.op_type not in QUANTISABLE or node.domain not in ("", "ai.onnx"):
+            return True
+        return node.output[0] not in self.floats or not self._data(node)
+
+    def _read_on_bpu(self, name: str) -> bool:
+        return any(consumer.name not in self.cpu for consumer in self.view.consumers.get(name, []))
 
     def _data(self, node: onnx.NodeProto) -> list[str]:
         """Run-time float inputs of a node."""
@@ -72,7 +98,7 @@ class _Placer:
 
     def _root(self, node: onnx.NodeProto, output: str) -> str:
         data = self._data(node)
-        if node.op_type not in FUNCTIONS | ARITHMETIC or not data:
+        if node.op_type not in FUNCTIONS | ARITHMETIC or not data or node.name in self.cpu:
             return output
         if self._absorbs_bias(node, data[0]) or self._absorbs_clamp(node, data[0]):
             self.absorbed.add(data[0])
@@ -86,12 +112,12 @@ class _Placer:
 
     def _absorbs_bias(self, add: onnx.NodeProto, source: str) -> bool:
         product = self.view.producers.get(source)
-        return product is not None and self.view.bias_add(product) is add
+        return product is not None and product.name not in self.cpu and self.view.bias_add(product) is add
 
     def _absorbs_clamp(self, clamp: onnx.NodeProto, source: str) -> bool:
         """`clamp` is the only consumer of an operator that clips its own result."""
         producer = self.view.producers.get(source)
-        if clamp.op_type not in CLAMPS or producer is None:
+        if clamp.op_type not in CLAMPS or producer is None or producer.name in self.cpu:
             return False
         sums = producer.op_type in ARITHMETIC and self.roots[source] == source
         computes = producer.op_type in COMPUTING and producer.op_type != "Softmax"
@@ -100,12 +126,12 @@ class _Placer:
 
     def _is_border(self, node: onnx.NodeProto, output: str) -> bool:
         consumers = self.view.consumers.get(output, [])
+        if node.name in self.cpu:
+            return self._read_on_bpu(output)
         if output in self.view.outputs:
             return True
         if output in self.absorbed or not consumers:
             return False
-        if node.op_type not in QUANTISABLE:
-            return any(c.op_type in QUANTISABLE for c in consumers)
         if self.roots[output] == output:
             return True
         # Inside a chain unless somebody leaves it.
@@ -121,7 +147,7 @@ class _Placer:
 
         order = {name: i for i, name in enumerate(wanted)}
         for node in self.graph.node:
-            if node.op_type not in SHARING:
+            if node.op_type not in SHARING or node.name in self.cpu:
                 continue
             inputs = self._data(node) if node.op_type == "Concat" else self._data(node)[:1]
             joined = [n for n in [*inputs, *node.output] if n in parent]

@@ -18,10 +18,11 @@ import onnx
 import onnxruntime as ort
 from onnx import helper, numpy_helper
 
+from openbpu.ir.onnx_graph import reads
 from openbpu.ptq.calibration import Progress, Runner
 from openbpu.ptq.samples import Feed, SampleStream
 from openbpu.ptq.second_order import rounded
-from openbpu.ptq.view import ModelView, reads
+from openbpu.ptq.view import ModelView
 
 _MEMORY_BYTES = 768 << 20  # of activations that are alive at the same time
 _MOST_SAMPLES, _FEWEST_SAMPLES = 64, 4

@@ -97,7 +97,7 @@ class SampleStream:
         if wanted.kind == "f" and not np.isfinite(array).all():
             kind = "NaN" if np.isnan(array).any() else "inf"
             raise SampleError("all values must be finite float32", where=where, seen=kind)
-        if not self.count and array.size > 1 and array.min() == array.max():
+        if not self.count and wanted.kind == "f" and array.size > 1 and array.min() == array.max():
             self._equal.append(f"{where} ({array.flat[0]:g})")
         return array
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Container, Iterator
+from collections.abc import Container
 
 import numpy as np
 import onnx
 from onnx import numpy_helper
 
+from openbpu.ir.onnx_graph import reads
 from openbpu.ptq.operators import WEIGHTED
 
 
@@ -70,18 +71,6 @@ class ModelView:
             return None
         channels = output_channels(node, self.constants[node.input[1]])
         return np.broadcast_to(self.constants[name].reshape(-1).astype(np.float64), channels)
-
-
-def reads(node: onnx.NodeProto) -> Iterator[str]:
-    """Every tensor that a node reads, those that its sub-graphs take from outside included."""
-    yield from (name for name in node.input if name)
-    for attribute in node.attribute:
-        for graph in (attribute.g, *attribute.graphs) if attribute.HasField("g") else attribute.graphs:
-            own = {name for inner in graph.node for name in inner.output}
-            own |= {i.name for i in graph.input} | {t.name for t in graph.initializer}
-            for inner in graph.node:
-                yield from (name for name in reads(inner) if name not in own)
-            yield from (o.name for o in graph.output if o.name not in own)
 
 
 def attribute(node: onnx.NodeProto, name: str, default: int) -> int:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from math import prod
 
 from openbpu.schedule.memory import Memory
@@ -67,12 +69,13 @@ def plan(lives: Lifetimes) -> Plan:
     tightest gap between those placed before that live at the same time.
     """
     order = sorted(lives, key=lambda m: (-_size(m), lives[m]))
-    placed: list[Memory] = []
+    alive: dict[int, list[Memory]] = defaultdict(list)  # buffers placed so far, by instruction
     for memory in order:
-        first, last = lives[memory]
-        rivals = [m for m in placed if lives[m][0] <= last and first <= lives[m][1]]
+        times = range(lives[memory][0], lives[memory][1] + 1)
+        rivals = dict.fromkeys(rival for time in times for rival in alive[time])
         memory.address = _best_gap(sorted(rivals, key=lambda m: m.address), _size(memory))
-        placed.append(memory)
+        for time in times:
+            alive[time].append(memory)
     check(lives)
     end = max((m.address + _size(m) for m in order), default=0)
     return Plan(end, _lower_bound(lives))
@@ -107,11 +110,14 @@ def _lower_bound(lives: Lifetimes) -> int:
 
 def check(lives: Lifetimes) -> None:
     """Raises AssertionError if two buffers share bytes while both are alive, or one is not aligned."""
-    memories = list(lives)
-    for i, a in enumerate(memories):
-        if a.address % ALIGNMENT:
-            raise AssertionError(f"address {a.address} is not aligned")
-        for b in memories[:i]:
-            alive = lives[a][0] <= lives[b][1] and lives[b][0] <= lives[a][1]
-            if alive and a.address < b.address + b.size and b.address < a.address + a.size:
+    starts: dict[int, list[Memory]] = defaultdict(list)
+    for memory, (first, _) in lives.items():
+        if memory.address % ALIGNMENT:
+            raise AssertionError(f"address {memory.address} is not aligned")
+        starts[first].append(memory)
+    alive: list[Memory] = []
+    for time in sorted(starts):
+        alive = sorted([m for m in alive if lives[m][1] >= time] + starts[time], key=lambda m: (m.address, m.size))
+        for a, b in pairwise(m for m in alive if m.size):
+            if a.address + a.size > b.address:
                 raise AssertionError(f"buffers at {a.address} and {b.address} overlap")

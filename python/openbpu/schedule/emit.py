@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 
@@ -11,11 +12,12 @@ from openbpu.errors import UnsupportedError
 from openbpu.ir.graph import Op, Value
 from openbpu.schedule.memory import Place, reshaped
 from openbpu.schedule.placement import Placement
-from openbpu.schedule.program import MAX_EXTENT, Instruction, Operand
+from openbpu.schedule.program import MAX_EXTENT, Call, Instruction, Operand
 from openbpu.target import ProgramBuilder, packing
 
 _Emitter = Callable[["Emitter", Op], Iterator[Instruction]]
 _EMITTERS: dict[str, _Emitter] = {}
+_T = TypeVar("_T")
 
 
 def _emits(*kinds: str) -> Callable[[_Emitter], _Emitter]:
@@ -41,11 +43,17 @@ class Emitter:
             return []
         found = list(_EMITTERS[op.kind](self, op))
         for instruction in found:
-            _check_extents(instruction, op)
+            if instruction.call is None:
+                _check_extents(instruction, op)
         return found
 
     def operand(self, value: Value, place: Place | None = None) -> Operand:
         return Operand(value, self.placement.places[value] if place is None else place, value.shape)
+
+    def cpu_operand(self, value: Value) -> Operand | np.ndarray:
+        """A CPU tensor; the array itself if it is constant."""
+        constant = self.placement.constants.get(value)
+        return self.operand(value) if constant is None else constant
 
     def binary(self, name: str, op: Op, **options: object) -> Instruction:
         """An instruction with the operands of `op`; `fields` are those of the instruction word."""
@@ -271,6 +279,31 @@ def _space_to_depth(e: Emitter, op: Op) -> Iterator[Instruction]:
             pixels = source.place.part(1, by, block).part(2, bx, block)
             target = out.place.part(3, (by * block + bx) * c)
             yield e.copy(Operand(out.value, target, (n, h, w, c)), Operand(source.value, pixels, (n, h, w, c)))
+
+
+# ---- CPU operators
+
+
+@_emits("cpu")
+def _cpu(e: Emitter, op: Op) -> Iterator[Instruction]:
+    inputs = _positioned(op.attrs["operands"], [e.cpu_operand(value) for value in op.inputs])
+    outputs = _positioned(op.attrs["results"], [e.operand(value) for value in op.outputs])
+    call = Call(op.attrs["op"], inputs, outputs, op.attrs["attributes"])
+    yield Instruction("CPUCALL", e.layer, call.writes[0], call=call)
+
+
+@_emits("alias")
+def _alias(e: Emitter, op: Op) -> Iterator[Instruction]:
+    """Another shape of a tensor that is a port: a copy."""
+    out = e.operand(op.outputs[0])
+    yield Instruction("CPUCALL", e.layer, out, call=Call("Identity", (e.cpu_operand(op.inputs[0]),), (out,), {}))
+
+
+def _positioned(positions: Sequence[int], items: Sequence[_T]) -> tuple[_T | None, ...]:
+    placed: list[_T | None] = [None] * (max(positions) + 1)
+    for position, item in zip(positions, items, strict=True):
+        placed[position] = item
+    return tuple(placed)
 
 
 # ---- borders of the graph

@@ -1,5 +1,7 @@
 """A place for every value: own buffers, views of others, and the copies that no view can save.
 
+CPU tensors lie dense in ONNX order; their other shapes are views.
+
 Concatenations come first, from the last to the first: their parts are written straight into the common buffer, wherever
 the producer can do that. Slices, reshapes and transpositions then become views of what is already placed.
 """
@@ -7,6 +9,8 @@ the producer can do that. Slices, reshapes and transpositions then become views 
 from __future__ import annotations
 
 from math import prod
+
+import numpy as np
 
 from openbpu.ir.graph import Graph, Op, Value
 from openbpu.schedule.memory import Memory, Place, dense_strides, is_channel_dense, normalised, reshaped
@@ -21,13 +25,14 @@ class Placement:
         self.places: dict[Value, Place] = {}
         self.copies: dict[tuple[Op, int], Place] = {}
         self.views: set[Op] = set()  # ops that need no instruction
-        self._producers = {op.outputs[0]: op for op in graph.ops}
+        self.constants: dict[Value, np.ndarray] = {}  # CPU tensors that are known
+        self._producers = {out: op for op in graph.ops for out in op.outputs}
         self._place_ports(graph)
         for op in reversed(graph.ops):
             if op.kind == "concat":
                 self._join(op)
         for op in graph.ops:
-            if op.outputs[0] not in self.places:
+            if any(out not in self.places for out in op.outputs):
                 self._place(op)
             elif op.kind == "concat" and not any(key[0] is op for key in self.copies):
                 self.views.add(op)
@@ -40,9 +45,8 @@ class Placement:
     def _place_ports(self, graph: Graph) -> None:
         for region, values in (("in", graph.inputs), ("out", graph.outputs)):
             for index, value in enumerate(values):
-                size = 4 if value.dtype == "float32" else 1
-                memory = Memory(region, size * prod(value.shape), index)
-                self.places[value] = Place(memory, 0, _port_strides(value, size))
+                memory = Memory(region, value.item_size * prod(value.shape), index)
+                self.places[value] = Place(memory, 0, _dense_strides(value))
 
     def _join(self, op: Op) -> None:
         out, axis = op.outputs[0], op.attrs["axis"]
@@ -70,6 +74,9 @@ class Placement:
 
     def _place(self, op: Op) -> None:
         out = op.outputs[0]
+        if out.on_cpu:
+            self._place_on_cpu(op)
+            return
         view = self._view(op)
         if view is not None:
             self.places[out] = view
@@ -78,6 +85,24 @@ class Placement:
             self.places[out] = self.constant(out)
         else:
             self.places[out] = _buffer(out)
+
+    def _place_on_cpu(self, op: Op) -> None:
+        source = op.inputs[0] if op.kind == "alias" else None
+        if op.kind == "constant":
+            self.constants[op.outputs[0]] = op.consts["data"]
+            self.views.add(op)
+        elif source in self.constants:
+            self.constants[op.outputs[0]] = self.constants[source].reshape(op.outputs[0].onnx_shape)
+            self.views.add(op)
+        elif source is not None:
+            out, held = op.outputs[0], self.places[source]
+            self.places[out] = Place(held.memory, held.offset, _dense_strides(out))
+            self.views.add(op)
+        else:
+            for out in op.outputs:
+                if out not in self.places:
+                    memory = Memory("ddr", out.item_size * prod(out.shape))
+                    self.places[out] = Place(memory, 0, _dense_strides(out))
 
     def _view(self, op: Op) -> Place | None:
         """The result as a view of the first operand; None if it needs bytes of its own."""
@@ -101,8 +126,9 @@ def _buffer(value: Value) -> Place:
     return Place(Memory("ddr", prod(value.shape)), 0, dense_strides(value.shape))
 
 
-def _port_strides(value: Value, size: int) -> tuple[int, int, int, int]:
+def _dense_strides(value: Value) -> tuple[int, int, int, int]:
     """Strides (n, h, w, c) of a dense tensor in ONNX order."""
+    size = value.item_size
     if len(value.onnx_shape) != 4:
         return dense_strides(value.shape, size)
     n, c, h, w = dense_strides(value.onnx_shape, size)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
 
 from openbpu.ir.graph import Value
 from openbpu.schedule.memory import Extents, Memory, Place
@@ -23,10 +26,9 @@ class Operand:
     @property
     def span(self) -> tuple[int, int]:
         """First byte and one past the last byte in the region."""
-        size = 4 if self.value.dtype == "float32" else 1
         start = self.place.memory.root.address + self.place.offset
         reach = sum((e - 1) * s for e, s in zip(self.extents, self.place.strides, strict=True))
-        return start, start + reach + size
+        return start, start + reach + self.value.item_size
 
     def surface(self, builder: ProgramBuilder) -> Ref:
         """Its record in the file."""
@@ -44,6 +46,24 @@ class Operand:
         )
 
 
+@dataclass(frozen=True)
+class Call:
+    """A CPU operator: operands and results by their ONNX position, None for those that are absent."""
+
+    kernel: str
+    inputs: tuple[Operand | np.ndarray | None, ...]  # arrays are constants
+    outputs: tuple[Operand | None, ...]
+    attributes: Mapping[str, Any]
+
+    @property
+    def reads(self) -> list[Operand]:
+        return [operand for operand in self.inputs if isinstance(operand, Operand)]
+
+    @property
+    def writes(self) -> list[Operand]:
+        return [operand for operand in self.outputs if operand is not None]
+
+
 @dataclass(eq=False)
 class Instruction:
     """One instruction word in the making; `layer` is 1 for the first layer."""
@@ -59,13 +79,20 @@ class Instruction:
     flags: tuple[str, ...] = ()
     fields: Mapping[str, int] = field(default_factory=dict)
     wait: tuple[int, int, int, int] = (0, 0, 0, 0)
+    call: Call | None = None
 
     @property
     def reads(self) -> list[Operand]:
+        if self.call is not None:
+            return self.call.reads
         return [operand for operand in (self.in0, self.in1) if operand is not None]
+
+    @property
+    def writes(self) -> list[Operand]:
+        return [self.out] if self.call is None else self.call.writes
 
     @property
     def memories(self) -> list[Memory]:
         """Buffers of the arena that it touches."""
-        touched = (operand.place.memory.root for operand in (*self.reads, self.out))
+        touched = (operand.place.memory.root for operand in (*self.reads, *self.writes))
         return [memory for memory in touched if memory.region == "ddr"]

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import asdict
 from typing import Any
+
+import numpy as np
 
 from openbpu.ir.graph import Graph, Op, Value
 from openbpu.ir.profile import TargetProfile
 from openbpu.schedule import arena, waits
 from openbpu.schedule.emit import Emitter
 from openbpu.schedule.placement import Placement
-from openbpu.schedule.program import Instruction
-from openbpu.target import ProgramBuilder
+from openbpu.schedule.program import Call, Instruction, Operand
+from openbpu.target import CpuTensor, ProgramBuilder
 from openbpu.target.records import INSTRUCTIONS, NO_ID, VERSIONS
 
 
@@ -43,6 +47,7 @@ def schedule(graph: Graph, profile: TargetProfile) -> bytes:
         "march": profile.name,
         "options": {},
         "versions": VERSIONS,
+        "split": _split(graph),
         "memory": {
             "ddr_bytes": memory.ddr_bytes,
             "lower_bound_bytes": memory.lower_bound,
@@ -59,7 +64,11 @@ def _port_parameters(value: Value) -> tuple[float, int]:
 
 
 def _layer(op: Op) -> dict[str, Any]:
-    return {"name": op.origin[-1] if op.origin else op.outputs[0].name, "op": op.kind, "nodes": list(op.origin)}
+    return {"name": op.origin[-1] if op.origin else op.outputs[0].name, "op": _kind(op), "nodes": list(op.origin)}
+
+
+def _kind(op: Op) -> str:
+    return str(op.attrs["op"]) if op.kind == "cpu" else op.kind
 
 
 def _write(builder: ProgramBuilder, code: list[Instruction]) -> None:
@@ -68,6 +77,9 @@ def _write(builder: ProgramBuilder, code: list[Instruction]) -> None:
         if i.layer != layer:
             layer = i.layer
             builder.emit("MARK", layer=layer)
+        if i.call is not None:
+            _write_call(builder, i.layer, i.call)
+            continue
         in0, in1 = (None if operand is None else operand.surface(builder) for operand in (i.in0, i.in1))
         builder.emit(
             i.op,
@@ -82,3 +94,33 @@ def _write(builder: ProgramBuilder, code: list[Instruction]) -> None:
             wait=i.wait,
             **{"layer": i.layer, **i.fields},
         )
+
+
+def _write_call(builder: ProgramBuilder, layer: int, call: Call) -> None:
+    inputs = [builder.const_tensor(i) if isinstance(i, np.ndarray) else _tensor(builder, i) for i in call.inputs]
+    outputs = [_tensor(builder, operand) for operand in call.outputs]
+    builder.cpucall(call.kernel, inputs=inputs, outputs=outputs, attributes=dict(call.attributes), layer=layer)
+
+
+def _tensor(builder: ProgramBuilder, operand: Operand | None) -> CpuTensor | None:
+    if operand is None:
+        return None
+    memory, value = operand.place.memory, operand.value
+    port = memory.index if memory.region in ("in", "out") else 0
+    base = memory.root.address + operand.place.offset
+    return builder.tensor(memory.region, value.onnx_shape, value.dtype, base=base, port=port)
+
+
+def _split(graph: Graph) -> dict[str, Any]:
+    """How the nodes of the model are divided, with the reason for each on the CPU."""
+    counts = Counter(decision.where for decision in graph.decisions)
+    sides = [op.kind == "cpu" for op in graph.ops]
+    segments = sum(now and not before for before, now in zip([False, *sides], sides, strict=False))
+    reasons = [asdict(decision) for decision in graph.decisions if decision.where == "CPU"]
+    return {
+        "bpu": counts["BPU"],
+        "cpu": counts["CPU"],
+        "none": counts["none"],
+        "segments": segments,
+        "reasons": reasons,
+    }

@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from math import prod
 
 import numpy as np
+from onnx import TensorProto
 
 from openbpu.ir.graph import Value
 from openbpu.lower.builder import Shape, memory_shape
-from openbpu.lower.expressions import Codes, Expr, Join, Unary
+from openbpu.lower.expressions import Codes, Constant, Expr, Join, Unary
 from openbpu.lower.node import Node
 from openbpu.lower.registry import rule
 from openbpu.lower.rules.operands import common_shape, integers
 
-_FLOAT_TYPES = (1, 10, 11, 16)  # FLOAT, FLOAT16, DOUBLE, BFLOAT16
 _MAX_PIECES = 64
 
 
@@ -23,15 +23,25 @@ def identity(node: Node) -> Expr:
     """Nothing."""
     if len(node.outputs) > 1 and node.outputs[1]:
         raise node.refuse("its second result, the mask, cannot be computed", remedy="export in inference mode")
+    training = node.optional(2)
+    if (
+        node.op == "Dropout"
+        and training is not None
+        and not (isinstance(training, Constant) and not training.real.any())
+    ):
+        raise node.refuse("training mode is not inference", remedy="export in inference mode")
     return node.operand(0)
 
 
 @rule("Cast")
 def cast(node: Node) -> Expr:
-    """Nothing, between float types."""
-    if isinstance(node.operand(0), Codes) or int(node.attribute("to")) not in _FLOAT_TYPES:
-        raise node.refuse("only casts between float types", remedy="fold integer arithmetic into constants")
-    return node.operand(0)
+    """Nothing, from float to float; of 8-bit integers to float: those numbers."""
+    x = node.operand(0)
+    if isinstance(x, Codes) and int(node.attribute("to")) == TensorProto.FLOAT:
+        return Unary.of(x.numbers(node), node, (*x.origin, node.name))
+    if x.dtype != "float32" or int(node.attribute("to")) != TensorProto.FLOAT:
+        raise node.refuse("only casts to float", seen=f"{x.dtype} to {TensorProto.DataType.Name(node.attribute('to'))}")
+    return x
 
 
 @rule("Reshape", "Flatten", "Squeeze", "Unsqueeze")

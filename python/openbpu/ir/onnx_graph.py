@@ -1,0 +1,68 @@
+"""What the stages share on ONNX models: who reads what, and shape inference that does not copy the weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import onnx
+
+# Operators that the frontend replaces by the function that ONNX defines them by.
+DECOMPOSED = (
+    "Attention", "CausalConvWithState", "CenterCropPad", "FlexAttention", "LinearAttention",
+    "NegativeLogLikelihoodLoss", "RotaryEmbedding", "SoftmaxCrossEntropyLoss", "SwiGLU",
+)  # fmt: skip
+
+_LIKE = {"GroupNormalization": "InstanceNormalization", "MeanVarianceNormalization": "Identity"}
+_LARGE = 1024  # elements: shapes, axes and indices are smaller, and inference reads their values
+
+
+def reads(node: onnx.NodeProto) -> Iterator[str]:
+    """Every tensor that a node reads, those that its sub-graphs take from outside included."""
+    yield from (name for name in node.input if name)
+    for attribute in node.attribute:
+        for graph in (attribute.g, *attribute.graphs) if attribute.HasField("g") else attribute.graphs:
+            own = {name for inner in graph.node for name in inner.output}
+            own |= {i.name for i in graph.input} | {t.name for t in graph.initializer}
+            for inner in graph.node:
+                yield from (name for name in reads(inner) if name not in own)
+            yield from (o.name for o in graph.output if o.name not in own)
+
+
+def infer_shapes(model: onnx.ModelProto, *, strict: bool = False) -> onnx.ModelProto:
+    """`model` with the shapes that follow, in place; raises what onnx.shape_inference raises.
+
+    Large weights stay out of it, so that models beyond protobuf's 2 GB pass.
+    """
+    skeleton = onnx.ModelProto()
+    for field in ("ir_version", "producer_name", "domain", "model_version"):
+        if model.HasField(field):
+            setattr(skeleton, field, getattr(model, field))
+    skeleton.opset_import.extend(model.opset_import)
+    skeleton.functions.extend(model.functions)
+    graph = skeleton.graph
+    graph.name = model.graph.name
+    for name in ("node", "input", "output", "value_info", "sparse_initializer"):
+        getattr(graph, name).extend(getattr(model.graph, name))
+    for tensor in model.graph.initializer:
+        if _elements(tensor) <= _LARGE:
+            graph.initializer.append(tensor)
+        else:
+            graph.initializer.add(name=tensor.name, data_type=tensor.data_type, dims=tensor.dims)
+    for node in graph.node:  # ONNX infers nothing for these, or fails; their result has the shape of the first operand
+        if node.op_type in _LIKE:
+            node.op_type = _LIKE[node.op_type]
+    found = onnx.shape_inference.infer_shapes(skeleton, check_type=strict, strict_mode=strict, data_prop=True)
+    for node, original in zip(found.graph.node, model.graph.node, strict=True):
+        node.op_type = original.op_type
+    for name in ("node", "value_info", "output"):
+        target = getattr(model.graph, name)
+        del target[:]
+        target.extend(getattr(found.graph, name))
+    return model
+
+
+def _elements(tensor: onnx.TensorProto) -> int:
+    count = 1
+    for extent in tensor.dims:
+        count *= extent
+    return count
