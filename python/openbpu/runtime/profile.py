@@ -96,7 +96,7 @@ class Profile(_Report):
             speed = f"{s.gmac_per_second:.1f}" if s.macs else ""
             share = f"{self.percent_of_peak(s):.0f}" if s.macs and self.peak_gmac_per_second else ""
             numbers = (f"{s.nanoseconds / 1e3:.1f}", f"{_percent(s, total):.1f}", speed, share, f"{s.bytes / 1e3:.1f}")
-            note = s.reason or self._note(s)
+            note = "; ".join(filter(None, (s.reason, self._note(s))))
             rows.append((*numbers, str(s.instruction), s.op, s.row, s.layer, _brief(s.nodes, 40), note))
         head = f"{self._head()}, median of {self.runs} runs: {total / 1e6:.3f} ms"
         if self.peak_gmac_per_second:
