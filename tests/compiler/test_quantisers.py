@@ -62,7 +62,8 @@ def test_types_of_onnxruntime(tmp_path: Path, opset: int, activations: str, weig
     quantised = onnx.load(tmp_path / "qdq.onnx")
     feeds = {model.graph.input[0].name: np.random.default_rng(7).standard_normal((1, 3, 10, 10)).astype(np.float32)}
     (want,) = reference(quantised, feeds)
-    with pytest.warns(ModelWarning) if weights.startswith("QUInt") else _nothing():
+    # Unsigned weights of 8 bits lose a bit as int8; those of 4 bits fit.
+    with pytest.warns(ModelWarning) if weights == "QUInt8" else _nothing():
         executable = openbpu.compile(quantised)
     (got,) = openbpu.Session(executable).run(feeds).values()
     np.testing.assert_allclose(got, want, atol=0.03 * np.abs(want).max())  # some steps of 8 bits, over three layers

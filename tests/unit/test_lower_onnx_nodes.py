@@ -91,8 +91,8 @@ def test_node_without_a_form_on_the_bpu(name: str) -> None:
         assert error.where and error.rule
         return
     for got, want in zip(results, outputs, strict=True):
-        if isinstance(want, onnx.TensorProto):  # types that numpy lacks
-            want = numpy_helper.to_array(want)
+        if want.dtype == object:  # of a type that numpy lacks
+            want = numpy_helper.to_array(want.item())
         expected = want.astype(np.float64)
         assert np.abs(got.astype(np.float64) - expected).max() <= 1e-6 * max(np.abs(expected).max(), 1)
 
