@@ -181,8 +181,7 @@ class Finisher {
 
  private:
   __attribute__((always_inline)) Acc sum(const Sums& sums, std::int32_t row, std::int32_t vector) const {
-    return reinterpret_cast<Acc>(load(sums.at[row] + 16 * vector)) +
-           reinterpret_cast<Acc>(load(k_.start + 16 * vector));
+    return reinterpret_cast<Acc>(_mm512_add_epi32(load(sums.at[row] + 16 * vector), load(k_.start + 16 * vector)));
   }
 
   // 64 channels; constants are loaded once for all rows of the tile.
