@@ -2,9 +2,9 @@
 # build_aarch64_wheel.sh FOLDER [PYTHON]: cross-builds the wheel for 64-bit ARM Linux into FOLDER/dist; then runs it
 # under qemu in Debian's own Python for that machine, on the golden file (tests/cross/wheel.py).
 #
-# PYTHON (default python3), with pip, must have the version of Debian's Python: the wheel is for that one. Debian's
-# packages for arm64 are unpacked into FOLDER/sysroot; nothing on this machine is installed or configured. Needs
-# g++-aarch64-linux-gnu and qemu-user.
+# PYTHON (default python3) must have the version of Debian's Python, for which the wheel is, and pip, scikit-build-core,
+# pybind11, cmake and ninja. Debian's packages for arm64 are unpacked into FOLDER/sysroot; nothing on this machine is
+# installed or configured. Needs g++-aarch64-linux-gnu and qemu-user.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 folder=$(mkdir -p "$1" && cd "$1" && pwd)
@@ -24,12 +24,13 @@ packages=(python"$version"-minimal libpython"$version"-{minimal,stdlib,dev} pyth
 (cd "$folder/apt/debs" && apt-get "${options[@]}" download "${packages[@]}")
 for package in "$folder"/apt/debs/*.deb; do dpkg -x "$package" "$sysroot"; done
 
-# The interpreter that builds is this machine's; what it would say of itself is replaced.
+# The interpreter that builds is this machine's; what it would say of itself is replaced. pip would believe that too and
+# fill an isolated environment with build tools for ARM, so the tools are those of PYTHON.
 tag=cpython-${version/./}-aarch64-linux-gnu
 _PYTHON_HOST_PLATFORM=linux-aarch64 CMAKE_ARGS="-DCMAKE_TOOLCHAIN_FILE=$root/cmake/aarch64-linux-gnu.cmake \
 -DPython_INCLUDE_DIR=$sysroot/usr/include/python$version -DCMAKE_CXX_FLAGS=-isystem$sysroot/usr/include \
 -DPYTHON_MODULE_EXTENSION=.$tag.so -DPYTHON_MODULE_DEBUG_POSTFIX=" \
-  "$python" -m pip wheel -q --no-deps -w "$folder/dist" "$root"
+  "$python" -m pip wheel -q --no-build-isolation --no-deps -w "$folder/dist" "$root"
 wheel=$(echo "$folder"/dist/openbpu-*-cp"${version/./}"-cp"${version/./}"-linux_aarch64.whl)
 "$python" -m zipfile -e "$wheel" "$folder/site"
 aarch64-linux-gnu-readelf -h "$folder/site/openbpu/_native.$tag.so" | grep -q 'Machine: *AArch64'
