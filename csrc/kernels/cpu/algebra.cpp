@@ -7,6 +7,7 @@
 #include "kernels/cpu/kernel.hpp"
 #include "kernels/cpu/types.hpp"
 #include "kernels/cpu/walk.hpp"
+#include "kernels/cpu/wide.hpp"
 
 namespace openbpu::kernels::cpu {
 namespace {
@@ -49,27 +50,30 @@ const char* einsum_run(const Task& task, std::int32_t begin, std::int32_t end) {
   const auto& c = *reinterpret_cast<const Contraction*>(task.prepared);
   const std::int64_t outputs = task.call.out().elements(), units = einsum_plan(task.call, task.vector).units;
   const std::size_t inputs = task.call.inputs.size();
-  visit_number(task.call.out().type, [&](auto tag) {
-    using T = typename decltype(tag)::type;
-    T* y = task.call.out().as<T>();
-    const int inner = c.summed.rank - 1;
+  visit_wide(task.call.out().type, [&](auto tag) {
+    using W = typename decltype(tag)::type;
+    const int inner = c.summed.rank - 1, last = c.kept.rank - 1;
     std::int64_t at = outputs * begin / units;
     walk_rows(c.kept, at, outputs * end / units, [&](const std::int64_t(&base)[kOperands], std::int64_t n) {
-      const int last = c.kept.rank - 1;
       for (std::int64_t i = 0; i < n; ++i, ++at) {
         double sum = 0;
         walk_rows(c.summed, 0, c.summed.elements(), [&](const std::int64_t(&offset)[kOperands], std::int64_t count) {
-          for (std::int64_t j = 0; j < count; ++j) {
-            double product = 1;
+          for (std::int64_t j = 0; j < count; j += kWideBlock) {
+            const std::int64_t part = std::min(kWideBlock, count - j);
+            double product[kWideBlock];
+            std::fill(product, product + part, 1);
             for (std::size_t o = 0; o < inputs; ++o) {
-              const std::int64_t place = base[o] + offset[o] + (last < 0 ? 0 : i * c.kept.stride[o][last]) +
-                                         (inner < 0 ? 0 : j * c.summed.stride[o][inner]);
-              product *= static_cast<double>(task.call.in(o).as<const T>()[place]);
+              const std::int64_t step = inner < 0 ? 0 : c.summed.stride[o][inner];
+              W x[kWideBlock];
+              load_wide(task.call.in(o), base[o] + offset[o] + (last < 0 ? 0 : i * c.kept.stride[o][last]) + j * step,
+                        step, part, x);
+              for (std::int64_t k = 0; k < part; ++k) product[k] *= static_cast<double>(x[k]);
             }
-            sum += product;
+            for (std::int64_t k = 0; k < part; ++k) sum += product[k];
           }
         });
-        y[at] = static_cast<T>(sum);
+        const auto value = static_cast<W>(sum);
+        store_wide(task.call.out(), at, 1, &value);
       }
     });
   });

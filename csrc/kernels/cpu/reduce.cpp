@@ -1,13 +1,13 @@
 // Reductions over any axes, arg-max, running sums.
 #include <cmath>
 #include <cstring>
-#include <limits>
 #include <new>
 #include <string_view>
 
 #include "kernels/cpu/kernel.hpp"
 #include "kernels/cpu/types.hpp"
 #include "kernels/cpu/walk.hpp"
+#include "kernels/cpu/wide.hpp"
 
 namespace openbpu::kernels::cpu {
 namespace {
@@ -49,81 +49,79 @@ Part part_of(const Task& task, std::int64_t outputs, std::int32_t begin, std::in
 }
 
 // Sums of integers wrap; those of floats are in double, but for the primitives of float32.
-template <class T>
-using Sum = std::conditional_t<std::is_integral_v<T>, std::uint64_t, double>;
+template <class W>
+using Sum = std::conditional_t<std::is_integral_v<W>, std::uint64_t, double>;
 
-template <Kind kind, class T>
-Sum<T> term(T x, T most) {
-  using S = Sum<T>;
+// What exponents of LogSumExp are taken against.
+template <class W>
+double shift_of(W most) {
+  return std::isfinite(static_cast<double>(most)) ? static_cast<double>(most) : 0;
+}
+
+template <Kind kind, class W>
+Sum<W> term(W x, W most) {
+  using S = Sum<W>;
   if constexpr (kind == Kind::L1) return x < 0 ? S(0) - static_cast<S>(x) : static_cast<S>(x);
   if constexpr (kind == Kind::L2 || kind == Kind::SumSquare) return static_cast<S>(x) * static_cast<S>(x);
   if constexpr (kind == Kind::LogSumExp) {
-    const double shift = std::isfinite(static_cast<double>(most)) ? static_cast<double>(most) : 0;
-    if constexpr (std::is_integral_v<T>) return 0;
-    return static_cast<S>(std::exp(static_cast<double>(x) - shift));
+    if constexpr (std::is_integral_v<W>) return 0;
+    return static_cast<S>(std::exp(static_cast<double>(x) - shift_of(most)));
   }
   return static_cast<S>(x);
 }
 
-// The result in the output's type.
-template <class T, Kind kind>
-T finished(Sum<T> sum, std::int64_t count, T most) {
+// The result, to be stored in the output's type.
+template <Kind kind, class W>
+W finished(Sum<W> sum, std::int64_t count, W most, [[maybe_unused]] Type type) {
   const auto real = [&](double v) {
-    if constexpr (std::is_integral_v<T>) {
-      if (!(v > static_cast<double>(std::numeric_limits<T>::min()))) return std::numeric_limits<T>::min();
-      if (v >= static_cast<double>(std::numeric_limits<T>::max())) return std::numeric_limits<T>::max();
-    }
-    return static_cast<T>(v);
+    if constexpr (std::is_integral_v<W>)
+      return saturated(v, range_of<W>(type));
+    else
+      return v;
   };
-  const auto wrapped = static_cast<T>(sum);
-  switch (kind) {
-    case Kind::Mean:
-      if constexpr (std::is_integral_v<T>) return static_cast<T>(static_cast<std::int64_t>(sum) / count);
-      return real(static_cast<double>(sum) / static_cast<double>(count));
-    case Kind::L2:
-      return real(std::sqrt(static_cast<double>(sum)));
-    case Kind::LogSum:
-      return real(std::log(static_cast<double>(sum)));
-    case Kind::LogSumExp: {
-      const double shift = std::isfinite(static_cast<double>(most)) ? static_cast<double>(most) : 0;
-      return real(std::log(static_cast<double>(sum)) + shift);
-    }
-    case Kind::Max:
-    case Kind::Min:
-      return most;
-    case Kind::Sum:
-    case Kind::Prod:
-    case Kind::L1:
-    case Kind::SumSquare:
-      break;
+  if constexpr (kind == Kind::Mean) {
+    if constexpr (std::is_integral_v<W>) return static_cast<W>(static_cast<std::int64_t>(sum) / count);
+    return real(static_cast<double>(sum) / static_cast<double>(count));
   }
-  return wrapped;
+  if constexpr (kind == Kind::L2) return real(std::sqrt(static_cast<double>(sum)));
+  if constexpr (kind == Kind::LogSum) return real(std::log(static_cast<double>(sum)));
+  if constexpr (kind == Kind::LogSumExp) return real(std::log(static_cast<double>(sum)) + shift_of(most));
+  return static_cast<W>(sum);
 }
 
-template <Kind kind, class T>
-T reduced(const T* x, const Shape& shape) {
+// Calls each(wide element) for what is reduced to the output whose first element lies at `base`.
+template <class W, class Each>
+void reduced_elements(const Tensor& x, std::int64_t base, const Shape& shape, Each each) {
   const int end = shape.reduced.rank - 1;
   const std::int64_t step = end < 0 ? 0 : shape.reduced.stride[0][end];
-  T most = *x;
-  if constexpr (kind == Kind::Max || kind == Kind::Min || kind == Kind::LogSumExp)
-    walk_rows(shape.reduced, 0, shape.count, [&](const std::int64_t(&offset)[1], std::int64_t n) {
-      for (std::int64_t i = 0; i < n; ++i) {
-        const T v = x[offset[0] + i * step];
-        if (v != v || (kind == Kind::Min ? v < most : v > most)) most = v;
-      }
-    });
-  if constexpr (kind == Kind::Max || kind == Kind::Min) return most;
-  Sum<T> sum = kind == Kind::Prod ? 1 : 0;
-  walk_rows(shape.reduced, 0, shape.count, [&](const std::int64_t(&offset)[1], std::int64_t n) {
-    for (std::int64_t i = 0; i < n; ++i) {
-      const Sum<T> t = term<kind>(x[offset[0] + i * step], most);
-      if constexpr (kind == Kind::Prod)
-        sum *= t;
-      else
-        sum += t;
+  W block[kWideBlock];
+  walk_rows(shape.reduced, 0, shape.count, [&](const std::int64_t(&offset)[1], std::int64_t count) {
+    for (std::int64_t i = 0; i < count; i += kWideBlock) {
+      const std::int64_t n = std::min(kWideBlock, count - i);
+      load_wide(x, base + offset[0] + i * step, step, n, block);
+      for (std::int64_t k = 0; k < n; ++k) each(block[k]);
     }
   });
-  return finished<T, kind>(sum, shape.count, most);
+}
+
+template <Kind kind, class W>
+W reduced(const Tensor& x, std::int64_t base, const Shape& shape) {
+  W most;
+  load_wide(x, base, 1, 1, &most);
+  if constexpr (kind == Kind::Max || kind == Kind::Min || kind == Kind::LogSumExp)
+    reduced_elements<W>(x, base, shape, [&most](W v) {
+      if (v != v || (kind == Kind::Min ? v < most : v > most)) most = v;
+    });
+  if constexpr (kind == Kind::Max || kind == Kind::Min) return most;
+  Sum<W> sum = kind == Kind::Prod ? 1 : 0;
+  reduced_elements<W>(x, base, shape, [&sum, most](W v) {
+    const Sum<W> t = term<kind>(v, most);
+    if constexpr (kind == Kind::Prod)
+      sum *= t;
+    else
+      sum += t;
+  });
+  return finished<kind>(sum, shape.count, most, x.type);
 }
 
 constexpr bool has_rows(Kind kind) {
@@ -195,11 +193,14 @@ const char* run(const Task& task, std::int32_t begin, std::int32_t end) {
   }
   const int last = shape.kept.rank - 1;
   const std::int64_t step = last < 0 ? 0 : shape.kept.stride[0][last];
-  visit_number(x.type, [&](auto tag) {
-    using T = typename decltype(tag)::type;
-    T* to = y.as<T>() + part.first;
+  visit_wide(x.type, [&](auto tag) {
+    using W = typename decltype(tag)::type;
+    std::int64_t to = part.first;
     walk_rows(shape.kept, part.first, part.last, [&](const std::int64_t(&at)[1], std::int64_t n) {
-      for (std::int64_t i = 0; i < n; ++i) *to++ = reduced<kind, T>(x.as<const T>() + at[0] + i * step, shape);
+      for (std::int64_t i = 0; i < n; ++i) {
+        const W value = reduced<kind, W>(x, at[0] + i * step, shape);
+        store_wide(y, to++, 1, &value);
+      }
     });
   });
   return nullptr;
@@ -251,18 +252,20 @@ const char* running_run(const Task& task, std::int32_t, std::int32_t) {
   const Tensor &x = task.call.in(0), &y = task.call.out();
   const Axes a = around(x, operators::axis_of(task.call.parameter(1)[0], x.rank));
   const bool exclusive = task.call.integer("exclusive") != 0, reverse = task.call.integer("reverse") != 0;
-  visit_number(x.type, [&](auto tag) {
-    using T = typename decltype(tag)::type;
-    using S = Sum<T>;
+  visit_wide(x.type, [&](auto tag) {
+    using W = typename decltype(tag)::type;
+    using S = Sum<W>;
     for (std::int64_t o = 0; o < a.outer * a.inner; ++o) {
       const std::int64_t base = o / a.inner * a.size * a.inner + o % a.inner;
       S sum = product ? 1 : 0;
       for (std::int64_t k = 0; k < a.size; ++k) {
         const std::int64_t at = base + (reverse ? a.size - 1 - k : k) * a.inner;
-        const auto v = static_cast<S>(x.as<const T>()[at]);
-        if (exclusive) y.as<T>()[at] = static_cast<T>(sum);
-        sum = product ? sum * v : sum + v;
-        if (!exclusive) y.as<T>()[at] = static_cast<T>(sum);
+        W v;
+        load_wide(x, at, 1, 1, &v);
+        const S before = sum;
+        sum = product ? sum * static_cast<S>(v) : sum + static_cast<S>(v);
+        v = static_cast<W>(exclusive ? before : sum);
+        store_wide(y, at, 1, &v);
       }
     }
   });

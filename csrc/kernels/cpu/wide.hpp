@@ -1,0 +1,65 @@
+// Elements of any number type as one of three wide ones, a block at a time: signed integers as int64, unsigned ones and
+// bool as uint64, floats as double. An operator in the types that are rare in models is compiled three times, not ten.
+#pragma once
+
+#include "kernels/cpu/types.hpp"
+
+namespace openbpu::kernels::cpu {
+
+constexpr std::int64_t kWideBlock = 256;
+
+// Calls f(TypeTag<W>{}) with the wide type of a number type.
+template <class F>
+auto visit_wide(operators::Type type, F f) {
+  using operators::Type;
+  switch (type) {
+    case Type::I8:
+    case Type::I16:
+    case Type::I32:
+    case Type::I64:
+      return f(TypeTag<std::int64_t>{});
+    case Type::U8:
+    case Type::U16:
+    case Type::U32:
+    case Type::U64:
+    case Type::Bool:
+      return f(TypeTag<std::uint64_t>{});
+    default:
+      return f(TypeTag<double>{});
+  }
+}
+
+// to[i] = element at + i * step of a tensor whose wide type is that of `to`, for i < n.
+void load_wide(const operators::Tensor& x, std::int64_t at, std::int64_t step, std::int64_t n, std::int64_t* to);
+void load_wide(const operators::Tensor& x, std::int64_t at, std::int64_t step, std::int64_t n, std::uint64_t* to);
+void load_wide(const operators::Tensor& x, std::int64_t at, std::int64_t step, std::int64_t n, double* to);
+
+// Element at + i of the tensor = from[i], for i < n: integers modulo their size, floats rounded.
+void store_wide(const operators::Tensor& y, std::int64_t at, std::int64_t n, const std::int64_t* from);
+void store_wide(const operators::Tensor& y, std::int64_t at, std::int64_t n, const std::uint64_t* from);
+void store_wide(const operators::Tensor& y, std::int64_t at, std::int64_t n, const double* from);
+
+// What an integer type holds, in its wide type W.
+template <class W>
+struct Range {
+  W low, high;
+};
+template <class W>
+Range<W> range_of(operators::Type type) {
+  const auto bits = static_cast<int>(8 * operators::size_of(type));
+  if constexpr (std::is_signed_v<W>) {
+    const auto high = static_cast<W>(~std::uint64_t{0} >> (65 - bits));
+    return {static_cast<W>(-high - 1), high};
+  } else {
+    return {0, ~W{0} >> (64 - bits)};
+  }
+}
+
+// The integer next to zero from a float, held to the range; not-a-number becomes its lower end.
+template <class W>
+W saturated(double value, const Range<W>& range) {
+  if (!(value > static_cast<double>(range.low))) return range.low;
+  return value >= static_cast<double>(range.high) ? range.high : static_cast<W>(value);
+}
+
+}  // namespace openbpu::kernels::cpu
