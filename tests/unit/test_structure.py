@@ -49,6 +49,7 @@ PYTHON_FLOORS = {
     "analyze": _STAGE,
     "pipeline": {*_STAGE, "analyze", "frontend", "ptq", "lower", "schedule", "target", "runtime"},
     "backend": {*_STAGE, "lower", "pipeline", "runtime"},
+    "qat": {*_STAGE, "ptq", "lower", "pipeline", "runtime", "__init__"},  # it computes with what ptq and lower derive
     "demo": {*_STAGE, "samples", "zoo", "pipeline", "runtime", "_native"},
     "cli": {*_STAGE, "analyze", "samples", "zoo", "pipeline", "runtime", "demo", "_native", "__init__"},
     "__init__": {"pipeline", "runtime", "errors"},
@@ -56,14 +57,15 @@ PYTHON_FLOORS = {
 
 # Packages that only these may import; the standard library and numpy are free.
 EXTERNAL = {
-    "onnx": {"backend", "ir", "frontend", "ptq", "lower", "pipeline", "zoo", "demo", "cli"},
-    "onnxruntime": {"frontend", "ptq", "pipeline", "demo", "cli"},
-    "onnxscript": {"frontend", "ptq"},
+    "onnx": {"backend", "ir", "frontend", "ptq", "lower", "pipeline", "qat", "zoo", "demo", "cli"},
+    "onnxruntime": {"frontend", "ptq", "pipeline", "qat", "demo", "cli"},
+    "onnxscript": {"frontend", "ptq", "qat"},
+    "torch": {"qat"},
     "click": {"cli"},
     "rich": {"cli"},
-    "jinja2": {"analyze"},
+    "jinja2": {"analyze", "qat"},
     "ml_dtypes": {"lower"},
-    "matplotlib": {"demo"},
+    "matplotlib": {"demo", "qat"},
     "skimage": {"zoo", "demo"},
     "PIL": {"zoo", "demo", "cli"},
 }

@@ -6,10 +6,10 @@ import numpy as np
 
 # Bounds of clause RQ8 (docs/numerics.md), with room to spare. The ratio input scale * weight scale / output scale keeps
 # the shift below 16, so that any zero point fits B; so does a channel's ratio against the largest of its operator.
-_SMALLEST_RATIO = 2.0**-20
-_SMALLEST_SHARE = 2.0**-12
-_BIAS_LEVELS = 2.0**24
-_SMALLEST_SCALE = 2.0**-64  # of weights that are all zero
+SMALLEST_RATIO = 2.0**-20
+SMALLEST_SHARE = 2.0**-12
+BIAS_LEVELS = 2.0**24
+SMALLEST_SCALE = 2.0**-64  # of weights that are all zero
 # The widest accumulator in steps of the output, and the largest ratio.
 _WIDEST = 2.0**22
 _LARGEST_RATIO = 2.0**7
@@ -25,9 +25,9 @@ def weight_scales(
     """
     channels_first = np.moveaxis(weight, axis, 0)
     peak = np.abs(channels_first.reshape(len(channels_first), -1)).max(axis=1, initial=0).astype(np.float64) / 127
-    floor = np.maximum(_SMALLEST_RATIO * output_scale / input_scale, np.abs(bias) / (input_scale * _BIAS_LEVELS))
-    floor = np.maximum(floor, np.maximum(peak, floor).max(initial=0) * _SMALLEST_SHARE)
-    floor = np.maximum(floor, _SMALLEST_SCALE)
+    floor = np.maximum(SMALLEST_RATIO * output_scale / input_scale, np.abs(bias) / (input_scale * BIAS_LEVELS))
+    floor = np.maximum(floor, np.maximum(peak, floor).max(initial=0) * SMALLEST_SHARE)
+    floor = np.maximum(floor, SMALLEST_SCALE)
     return np.asarray(np.maximum(peak, floor).astype(np.float32).astype(np.float64))
 
 

@@ -1,0 +1,191 @@
+"""From a trained model to the QDQ ONNX model that the compiler takes."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import io
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from os import PathLike
+from typing import Any
+
+import onnx
+import torch
+from onnx import version_converter
+from torch import Tensor, fx, nn
+
+from openbpu import __version__
+from openbpu.errors import ConfigError, ModelError
+from openbpu.files import write_file
+from openbpu.qat.laws import FrozenLaw, Law
+from openbpu.qat.operators import TRANSLATIONS, dequantize
+from openbpu.qat.preparing import preparation
+from openbpu.qat.quantisers import FrozenSite, Site
+from openbpu.qat.states import State
+from openbpu.qat.switching import sites, state_of
+from openbpu.qat.weighted import ConstantQuantiser, FrozenWeighted, Weighted
+
+_OPSET = 18
+_OPSET_INT16 = 21  # the first with QuantizeLinear to int16
+
+
+def export(
+    model: nn.Module,
+    path: str | PathLike[str] | None = None,
+    *,
+    example_inputs: Sequence[Tensor] | Tensor | None = None,
+    input_names: Sequence[str] | None = None,
+    output_names: Sequence[str] | None = None,
+) -> onnx.ModelProto:
+    """The QDQ model of a prepared model in state validation; also written to `path` if that is given.
+
+    Shapes are those of `example_inputs`, by default those of `prepare` with batch 1. `openbpu.compile` takes the
+    result. Raises ConfigError in another state, ModelError if PyTorch cannot export the model.
+    """
+    if state_of(model) is not State.VALIDATION:
+        raise ConfigError(
+            "export the state validation", where="model", seen=state_of(model).value,
+            remedy="call set_state(model, 'validation')",
+        )  # fmt: skip
+    examples = preparation(model).examples if example_inputs is None else _tuple(example_inputs)
+    exported = _export(frozen(model, examples), examples, input_names, output_names)
+    proto = _cleaned(exported)
+    onnx.checker.check_model(proto, full_check=True)
+    if path is not None:
+        write_file(path, proto.SerializeToString())
+    return proto
+
+
+def _tuple(inputs: Sequence[Tensor] | Tensor) -> tuple[Tensor, ...]:
+    return (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
+
+
+def frozen(model: nn.Module, examples: Sequence[Tensor]) -> fx.GraphModule:
+    """A copy on the CPU that computes the same with constant integers and the two operators alone."""
+    copied: fx.GraphModule = copy.deepcopy(model).cpu()
+    constants: dict[str, Tensor] = {}
+    hooks = [
+        module.register_forward_hook(lambda m, inputs, _, name=name: constants.__setitem__(name, inputs[0].detach()))
+        for name, module in copied.named_modules()
+        if isinstance(module, ConstantQuantiser)
+    ]
+    with torch.no_grad():
+        copied(*(e.cpu() if isinstance(e, Tensor) else e for e in examples))
+    for hook in hooks:
+        hook.remove()
+    for name, module in list(copied.named_modules()):
+        replacement: nn.Module
+        if isinstance(module, Site):
+            replacement = FrozenSite(module)
+        elif isinstance(module, Weighted):
+            replacement = FrozenWeighted(module)
+            for child, inner in module.named_children():
+                if child != "norm":
+                    replacement.add_module(child, inner)
+        elif isinstance(module, Law):
+            replacement = FrozenLaw()
+        elif isinstance(module, ConstantQuantiser):
+            replacement = _FrozenConstant(constants[name])
+        else:
+            continue
+        owner, _, last = name.rpartition(".")
+        setattr(copied.get_submodule(owner), last, replacement)
+    copied.eval()
+    return copied
+
+
+class _FrozenConstant(nn.Module):
+    def __init__(self, value: Tensor) -> None:
+        super().__init__()
+        scale = (value.abs().amax() / 127).clamp(min=2.0**-64)
+        self.register_buffer("scale", scale)
+        self.register_buffer("integers", (value / scale).round().clamp(-127, 127).to(torch.int8))
+        self.register_buffer("zero_point", torch.zeros((), dtype=torch.int8))
+
+    def forward(self, _: Tensor) -> Tensor:
+        result: Tensor = dequantize(self.integers, self.scale, self.zero_point, -1)
+        return result
+
+
+def _export(
+    model: fx.GraphModule,
+    examples: Sequence[Any],
+    input_names: Sequence[str] | None,
+    output_names: Sequence[str] | None,
+) -> onnx.ModelProto:
+    try:
+        with _quiet():
+            program = torch.onnx.export(
+                model,
+                tuple(examples),
+                dynamo=True,
+                custom_translation_table=TRANSLATIONS,
+                input_names=input_names,
+                output_names=output_names,
+                opset_version=_OPSET,
+                optimize=True,
+                verbose=False,
+            )
+        proto: onnx.ModelProto = program.model_proto
+        return proto
+    except Exception as error:  # the exporter raises errors of many kinds
+        raise ModelError(
+            "PyTorch must be able to export the model",
+            where="openbpu.qat.export",
+            seen=str(error).strip().splitlines()[0],
+            remedy="see the cause above; what torch.onnx does not know can be computed outside the model",
+        ) from error
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the exporter's progress and warnings."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def _cleaned(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """The model without what the exporter tells of the source code, in the lowest opset that has its types."""
+    wide = any(t.data_type == onnx.TensorProto.INT16 for t in proto.graph.initializer)
+    if wide:
+        proto = version_converter.convert_version(proto, _OPSET_INT16)
+    for node in proto.graph.node:
+        del node.metadata_props[:]
+        node.doc_string = ""
+    for info in (*proto.graph.value_info, *proto.graph.input, *proto.graph.output, *proto.graph.initializer):
+        del info.metadata_props[:]
+        info.doc_string = ""
+    del proto.metadata_props[:], proto.graph.metadata_props[:]
+    proto.graph.doc_string = ""
+    proto.producer_name, proto.producer_version = "openbpu.qat", __version__
+    proto.metadata_props.add(key="openbpu.version", value=__version__)
+    return proto
+
+
+def tensors_of_sites(proto: onnx.ModelProto, model: nn.Module) -> dict[str, str]:
+    """Name of site -> tensor of the exported model that holds what the site gives.
+
+    Both stand in the order in which they are computed. Raises ModelError if the two do not fit together.
+    """
+    scales = {t.name: onnx.numpy_helper.to_array(t) for t in proto.graph.initializer}
+    quantised = {node.output[0] for node in proto.graph.node if node.op_type == "QuantizeLinear"}
+    pairs = [n for n in proto.graph.node if n.op_type == "DequantizeLinear" and n.input[0] in quantised]
+    found = sites(model)
+    fitting = [
+        float(scales[node.input[1]]) == float(site.quantiser.positive_scale())
+        for node, site in zip(pairs, found.values(), strict=False)
+    ]
+    if len(pairs) != len(found) or not all(fitting):
+        raise ModelError("the exported model must be that of the trained one", where="qdq", seen="other pairs")
+    return {name: node.output[0] for name, node in zip(found, pairs, strict=True)}

@@ -1,0 +1,159 @@
+"""Fake-quantisation of activations: a quantiser holds scale and zero point, a site is a place in the graph."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from openbpu.errors import ConfigError
+from openbpu.qat.grids import Grid, parameters
+from openbpu.qat.integers import Params
+from openbpu.qat.observers import Fixed, Observer
+from openbpu.qat.operators import fake_quantize
+from openbpu.qat.states import State
+
+RANGES = ("moving", "fixed", "learned")
+_AVERAGING = 0.01
+_SMALLEST = 2.0**-60
+
+
+class Quantiser(nn.Module):
+    """Scale and zero point of one tensor, or of several that share them.
+
+    `ranges` says what becomes of the range during training: "moving" follows the averaged extremes, "fixed" stays as
+    calibrated, "learned" makes the scale a parameter (LSQ).
+    """
+
+    scale: Tensor
+    zero_point: Tensor
+    calibrated: Tensor
+
+    def __init__(self, name: str, grid: Grid, observer: Observer, ranges: str, symmetric: bool) -> None:
+        super().__init__()
+        if ranges not in RANGES:
+            raise ConfigError(f"one of {', '.join(RANGES)}", where="ranges", seen=ranges)
+        self.name, self.grid, self.symmetric = name, grid, symmetric
+        self.ranges = "fixed" if isinstance(observer, Fixed) else ranges
+        self.observer = observer
+        self.state = State.FLOAT
+        if self.ranges == "learned":
+            self.scale = nn.Parameter(torch.ones(()))
+        else:
+            self.register_buffer("scale", torch.ones(()))
+        self.register_buffer("zero_point", torch.zeros((), dtype=torch.int32))
+        self.register_buffer("calibrated", torch.zeros((), dtype=torch.bool))
+        if isinstance(observer, Fixed):
+            self.choose()
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.state is State.FLOAT:
+            return x
+        if self.state is State.CALIBRATION:
+            self.observer.observe(x)
+            return x
+        if self.training != (self.state is State.TRAINING):
+            mode = "train()" if self.training else "eval()"
+            raise ConfigError(
+                "the mode of the model must fit its state",
+                where="openbpu.qat",
+                seen=f"model.{mode} in state {self.state.value}",
+                remedy="call openbpu.qat.set_state(model, state), which sets both",
+            )
+        if self.state is State.TRAINING and self.ranges == "moving":
+            self._follow(x)
+        scale, zero = self.positive_scale(), self.zero_point
+        if self.state is State.TRAINING and self.ranges == "moving":
+            scale, zero = scale.clone(), zero.clone()  # the next tensor moves them before the gradient needs them
+        return fake_quantize(x, scale, zero, -1, self.grid.low, self.grid.high)
+
+    def positive_scale(self) -> Tensor:
+        """The scale; one that training made negative or zero becomes tiny."""
+        return self.scale.clamp(min=_SMALLEST) if self.ranges == "learned" else self.scale
+
+    @torch.no_grad()
+    def choose(self) -> None:
+        """Takes the range from the observer."""
+        low, high = self.observer.limits(self.grid, self.symmetric)
+        self._cover(low, high)
+        self.calibrated.fill_(True)
+
+    @torch.no_grad()
+    def set_parameters(self, scale: float, zero_point: int) -> None:
+        """Sets scale and zero point; the quantiser counts as calibrated."""
+        self.scale.fill_(scale)
+        self.zero_point.fill_(zero_point)
+        self.calibrated.fill_(True)
+
+    @torch.no_grad()
+    def _follow(self, x: Tensor) -> None:
+        low, high = ((edge - self.zero_point) * self.scale for edge in (self.grid.low, self.grid.high))
+        least, most = torch.aminmax(x.detach())
+        self._cover(low.lerp(least.float(), _AVERAGING), high.lerp(most.float(), _AVERAGING))
+
+    def _cover(self, low: Tensor, high: Tensor) -> None:
+        scale, zero = parameters(low, high, self.grid, self.symmetric)
+        self.scale.copy_(scale)
+        self.zero_point.copy_(zero)
+
+    def extra_repr(self) -> str:
+        return f"{self.name}: {self.grid.name}, scale={float(self.scale):.4g}, zero_point={int(self.zero_point)}"
+
+
+class Site(nn.Module):
+    """A place in the graph whose tensor is quantised; sites that share parameters share the quantiser.
+
+    `reach` is the largest magnitude seen there during calibration, 0 if nobody needs it (`watched`).
+    """
+
+    reach: Tensor
+
+    def __init__(self, name: str, quantiser: Quantiser) -> None:
+        super().__init__()
+        self.name = name
+        self.quantiser = quantiser
+        self.watched = False
+        self.register_buffer("reach", torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.watched and self.quantiser.state is State.CALIBRATION:
+            self.reach.copy_(torch.maximum(self.reach, x.detach().abs().amax().float()))
+        return self.quantiser(x)
+
+
+class FrozenSite(nn.Module):
+    """A site as it is exported: nothing but the operator."""
+
+    scale: Tensor
+    zero_point: Tensor
+
+    def __init__(self, site: Site) -> None:
+        super().__init__()
+        self.name, self.grid = site.name, site.quantiser.grid
+        self.register_buffer("scale", site.quantiser.positive_scale().detach().clone())
+        self.register_buffer("zero_point", site.quantiser.zero_point.to(self.grid.storage))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return fake_quantize(x, self.scale, self.zero_point, -1, self.grid.low, self.grid.high)
+
+
+# ---- reals and integers
+
+
+def to_integers(x: Tensor, params: Params) -> Tensor:
+    """int64 steps of reals that lie on a grid."""
+    scale = torch.tensor(params.scale, dtype=torch.float32, device=x.device)
+    return torch.div(x, scale).round().long() + params.zero
+
+
+def to_reals(q: Tensor, params: Params) -> Tensor:
+    """float32 reals of steps."""
+    return (q - params.zero).float() * torch.tensor(params.scale, dtype=torch.float32, device=q.device)
+
+
+def params_of(source: Any) -> Params | None:
+    """The parameters of an int8 tensor from its quantiser; None for other types."""
+    if isinstance(source, Quantiser) and source.grid.name != "int8":
+        return None
+    return Params(float(source.positive_scale()), int(source.zero_point))

@@ -1,0 +1,35 @@
+"""Prepare, calibrate, 20 steps, export, compile: what runs equals what was trained."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from qat import nets
+
+MODELS = {
+    "residual": (lambda: nets.Residual(), (1, 16, 16)),
+    "resnet": (lambda: nets.ResNet(), (3, 24, 24)),
+    "mobilenet": (lambda: nets.MobileNet(), (3, 24, 24)),
+    "unet": (lambda: nets.UNet(), (3, 16, 16)),
+    "vit": (lambda: nets.ViT(), (3, 16, 16)),
+    "lstm": (lambda: nets.Tagger(torch.nn.LSTM), (4, 12)),
+    "gru": (lambda: nets.Tagger(torch.nn.GRU, bidirectional=True), (3, 12)),
+}
+
+
+@pytest.fixture(autouse=True)
+def _deterministic() -> None:
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_what_runs_equals_what_was_trained(name: str) -> None:
+    make, shape = MODELS[name]
+    batches = [torch.randn(16, *shape) for _ in range(4)]
+    net = nets.settled(make(), batches)
+    model = nets.trained(net, batches)
+    result = nets.verified(model, [torch.randn(24, *shape)])
+    print(result)
+    assert result.ok, str(result)
