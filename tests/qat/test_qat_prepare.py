@@ -190,9 +190,8 @@ def test_templates_override_in_their_order() -> None:
     with pytest.raises(ConfigError, match="int3x"):
         qat.prepare(nets.Residual(), torch.randn(2, 1, 16, 16), qat.Config(weights="int3x"))
     with pytest.raises(ConfigError, match="heaviness"):
-        qat.prepare(
-            nets.Residual(), torch.randn(2, 1, 16, 16), qat.Config(templates=[qat.ModuleName({"": {"heaviness": "int8"}})])
-        )
+        wrong = qat.Config(templates=[qat.ModuleName({"": {"heaviness": "int8"}})])
+        qat.prepare(nets.Residual(), torch.randn(2, 1, 16, 16), wrong)
 
 
 @pytest.mark.parametrize("mode", ["train", "freeze", "fold"])
