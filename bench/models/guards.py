@@ -25,15 +25,19 @@ def count_macs(model: Any) -> int:
 
     shapes = {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in model.graph.value_info}
     shapes |= {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in model.graph.output}
+    shapes |= {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in model.graph.input}
     weights = {i.name: numpy_helper.to_array(i) for i in model.graph.initializer}
     macs = 0
     for node in model.graph.node:
-        if node.op_type not in ("Conv", "Gemm"):
+        if node.op_type not in ("Conv", "Gemm", "MatMul"):
             continue
-        weight = weights[node.input[1]]
-        if np.count_nonzero(weight) < 0.99 * weight.size:
+        weight = weights.get(node.input[1])
+        if node.op_type == "MatMul":
+            macs += int(np.prod(shapes[node.output[0]])) * shapes[node.input[0]][-1]
+        else:
+            macs += int(np.prod(shapes[node.output[0]])) * int(np.prod(weights[node.input[1]].shape[1:]))
+        if weight is not None and np.count_nonzero(weight) < 0.99 * weight.size:
             raise SystemExit(f"{node.name}: weights are zero: engines would skip work")
-        macs += int(np.prod(shapes[node.output[0]])) * int(np.prod(weight.shape[1:]))
     return macs
 
 

@@ -55,6 +55,9 @@ std::vector<isa::Entry> with_macs(const Parts& parts) {
 // The least minor version that knows all that the file uses.
 std::uint16_t needed_minor(const Parts& parts) {
   for (const isa::Instruction& instruction : parts.code)
+    for (const isa::Op op : {isa::Op::LAYERNORM, isa::Op::RMSNORM})
+      if (instruction.op == static_cast<std::uint8_t>(op)) return 2;
+  for (const isa::Instruction& instruction : parts.code)
     if (instruction.op == static_cast<std::uint8_t>(isa::Op::CPUCALL)) return 1;
   for (const isa::Port& port : parts.ports)
     if (port.dtype > static_cast<std::uint8_t>(isa::DType::Bool)) return 1;

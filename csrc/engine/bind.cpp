@@ -11,6 +11,7 @@
 #include "kernels/layout/layout.hpp"
 #include "kernels/lut/lut.hpp"
 #include "kernels/matmul/matmul.hpp"
+#include "kernels/norm/norm.hpp"
 #include "kernels/pool/pool.hpp"
 #include "kernels/quantize/quantize.hpp"
 #include "kernels/rescale/rescale.hpp"
@@ -159,6 +160,8 @@ class Binder {
     p.flip = m_.flip;
     return choose(p, kernels::softmax_rows());
   }
+  StepResult operator()(Tag<Op::LAYERNORM>) { return norm(true); }
+  StepResult operator()(Tag<Op::RMSNORM>) { return norm(false); }
 
   StepResult operator()(Tag<Op::MAXPOOL>) {
     return choose(kernels::MaxPoolParams{channels(in0()), out(), window(), m_.flip}, kernels::maxpool_rows());
@@ -348,6 +351,24 @@ class Binder {
     p.hi = i_.hi;
     p.flip = m_.flip;
     return choose(p, kernels::add_rows());
+  }
+
+  StepResult norm(bool centred) {
+    const auto& aux = m_.program->aux_record<isa::NormAux>(i_);
+    kernels::NormParams p{};
+    p.in = boxed(in0());
+    p.out = out();
+    p.b = item<std::int32_t>(i_.table);
+    p.g = reinterpret_cast<const std::int16_t*>(p.b + (p.out.c + 15) / 16 * 16);
+    p.eps = aux.eps;
+    p.F = aux.F;
+    p.sh = i_.sh;
+    p.centred = centred;
+    p.in_zero = surface(i_.in0).zero_point;
+    p.lo = i_.lo;
+    p.hi = i_.hi;
+    p.flip = m_.flip;
+    return choose(p, kernels::norm_rows());
   }
 
   kernels::PoolGeometry window() const {

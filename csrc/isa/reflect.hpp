@@ -75,7 +75,7 @@ inline constexpr RecordInfo kRecords[] = {
 // Operand bits of an instruction.
 enum Operand : u8 { A = 1, B = 2, O = 4, W = 8, T = 16 };
 
-enum class AuxKind : u8 { None, Conv, Pool, MatMul, Softmax, Resize, CpuCall };
+enum class AuxKind : u8 { None, Conv, Pool, MatMul, Softmax, Norm, Resize, CpuCall };
 
 struct InstructionInfo {
   const char* name;
@@ -138,6 +138,8 @@ constexpr const RecordInfo* aux_record(AuxKind kind) {
       return &kRecords[static_cast<int>(RecordId::MatMulAux)];
     case AuxKind::Softmax:
       return &kRecords[static_cast<int>(RecordId::SoftmaxAux)];
+    case AuxKind::Norm:
+      return &kRecords[static_cast<int>(RecordId::NormAux)];
     case AuxKind::Resize:
       return &kRecords[static_cast<int>(RecordId::ResizeAux)];
     case AuxKind::CpuCall:

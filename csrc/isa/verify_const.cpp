@@ -33,6 +33,8 @@ u64 implied_size(const Const& item) {
       return d0 * sizeof(PoolEntry);
     case Format::RESIZE:
       return d0 * sizeof(ResizeEntry);
+    case Format::NORM:
+      return round_up(d0, 16) * 6;
   }
   return kTooLarge;
 }
@@ -50,6 +52,20 @@ Status check_rq8(const Const& item, const Sections& sections, const std::string&
       return illegal(at, "padding must be B 0, m 16384, s 0");
     if (m[c] < 16384) return illegal(at, "m must be 16384..32767", m[c]);
     if (s[c] > 31) return illegal(at, "s must be 0..31", s[c]);
+  }
+  return {};
+}
+
+// With |z| <= 2^15 the sum z * g + b then fits int32.
+Status check_norm(const Const& item, const Sections& sections, const std::string& where) {
+  const u64 padded = round_up(item.dims[0], 16);
+  const auto* b = items<i32>(item, sections);
+  const auto* g = reinterpret_cast<const i16*>(b + padded);
+  for (u64 c = 0; c < padded; ++c) {
+    const std::string at = where + ", channel " + std::to_string(c);
+    if (c >= item.dims[0] && (b[c] != 0 || g[c] != 0)) return illegal(at, "padding must be zero");
+    if (g[c] == -32768) return illegal(at, "g must be within +-32767", g[c]);
+    if (magnitude(b[c]) >= u64{1} << 30) return illegal(at, "b must be below 2^30", b[c]);
   }
   return {};
 }
@@ -115,6 +131,8 @@ Status check_values(const Const& item, const Sections& sections, const std::stri
       if (const u16 first = items<u16>(item, sections)[0]; first != 65535)
         return illegal(where, "entry 0 must be 65535", first);
       return {};
+    case Format::NORM:
+      return check_norm(item, sections, where);
     case Format::CONV_WEIGHTS:
     case Format::DW_WEIGHTS:
       return check_weight_padding(item, sections, where);

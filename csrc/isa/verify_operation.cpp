@@ -122,6 +122,8 @@ class Rules {
     const u64 C = w_.aux<SoftmaxAux>().C;
     return C >= 1 && C < u64{1} << 62 ? Status{} : w_.field("C", "must be 1..2^62 - 1", as_i64(C));
   }
+  Status operator()(Tag<Op::LAYERNORM>) { return norm(); }
+  Status operator()(Tag<Op::RMSNORM>) { return norm(); }
 
   // ---- windows
 
@@ -185,6 +187,17 @@ class Rules {
     const u64 reach = 128 * (magnitude(w_.i.ma) + magnitude(w_.i.mb)) + magnitude(w_.i.C);
     return reach < u64{1} << 31 ? Status{}
                                 : w_.field("C", "the sum must be proved to fit int32; its magnitude", as_i64(reach));
+  }
+
+  Status norm() const {
+    if (Status status = unary(); !status.ok()) return status;
+    if (w_.i.box_n != w_.out().c) return w_.field("box_n", "must be all channels", w_.i.box_n);
+    if (!has_format(w_.table(), Format::NORM) || w_.table().dims[0] != w_.out().c)
+      return w_.field("table", "must be of format NORM with one entry per channel");
+    if (w_.i.sh < 1 || w_.i.sh > 30) return w_.field("sh", "must be 1..30", w_.i.sh);
+    const NormAux& aux = w_.aux<NormAux>();
+    if (aux.eps < 1 || aux.eps >= u64{1} << 60) return w_.field("eps", "must be 1..2^60 - 1", as_i64(aux.eps));
+    return aux.F <= 14 ? Status{} : w_.field("F", "must be 0..14", aux.F);
   }
 
   Status move() const {

@@ -76,12 +76,14 @@ Status check_flags(const Word& w) {
 Status check_fields(const Word& w) {
   const Op op = w.info.op;
   const bool rq8 = w.info.queue == Queue::Mac, sums = op == Op::ADD || op == Op::SUB;
-  const bool clamps = rq8 || sums || op == Op::MUL || op == Op::RESCALE || op == Op::SOFTMAX || op == Op::AVGPOOL;
+  const bool norms = op == Op::LAYERNORM || op == Op::RMSNORM;
+  const bool clamps =
+      rq8 || sums || norms || op == Op::MUL || op == Op::RESCALE || op == Op::SOFTMAX || op == Op::AVGPOOL;
   if (Status status = check_flags(w); !status.ok()) return status;
   if (w.i.reserved0 != 0) return w.field("reserved0", "must be zero", w.i.reserved0);
   if (!rq8 && w.i.L != 0) return w.field("L", "must be zero", w.i.L);
   if (w.i.L > 15) return w.field("L", "must be 0..15", w.i.L);
-  if (!sums && op != Op::MUL && w.i.sh != 0) return w.field("sh", "must be zero", w.i.sh);
+  if (!sums && !norms && op != Op::MUL && w.i.sh != 0) return w.field("sh", "must be zero", w.i.sh);
   if (!sums && w.i.ma != 0) return w.field("ma", "must be zero", w.i.ma);
   if (!sums && w.i.mb != 0) return w.field("mb", "must be zero", w.i.mb);
   if (!sums && op != Op::MUL && op != Op::FILL && op != Op::TRAP && w.i.C != 0)

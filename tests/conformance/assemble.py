@@ -173,6 +173,18 @@ def _softmax(a: Assembler, step: Step) -> Fields:
     }
 
 
+def _norm(a: Assembler, step: Step) -> Fields:
+    p = step.params["p"]
+    return {
+        "out": a.surface(step.out),
+        "in0": a.surface(step.inputs[0], zero_point=p.zx or 0),
+        "table": a.builder.const("NORM", packing.norm(p.b, p.g)),
+        "aux": {"eps": p.eps, "F": p.F},
+        "sh": p.sh,
+        **_clamp(p),
+    }
+
+
 def _maxpool(a: Assembler, step: Step) -> Fields:
     return {**_unary(a, step), "aux": _window(step.params, step.params["kernel"])}
 
@@ -228,6 +240,7 @@ FIELDS: dict[str, Callable[[Assembler, Step], Fields]] = {
     "RESCALE": _rescale,
     "LUT8": _lut8,
     "SOFTMAX": _softmax,
+    **dict.fromkeys(("LAYERNORM", "RMSNORM"), _norm),
     "MAXPOOL": _maxpool,
     "AVGPOOL": _avgpool,
     "FILL": _fill,

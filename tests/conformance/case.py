@@ -32,6 +32,8 @@ ORACLE: dict[str, Callable[..., np.ndarray]] = {
     "RESCALE": vec.rescale,
     "LUT8": vec.lut8,
     "SOFTMAX": vec.softmax,
+    "LAYERNORM": vec.norm,
+    "RMSNORM": vec.norm,
     "MAXPOOL": window.maxpool,
     "AVGPOOL": window.avgpool,
     "RESIZE_NN": window.resize_nearest,

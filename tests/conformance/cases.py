@@ -215,6 +215,28 @@ def softmax(rng: np.random.Generator, name: str) -> Case:
     return Case(f"{name}-{'x'.join(map(str, x.shape))}", "SOFTMAX", (x,), {"exp": exp, "C": C, "zp": zp})
 
 
+def layernorm(rng: np.random.Generator, name: str, op: str = "LAYERNORM") -> Case:
+    """Rows of any spread, also such of which all elements but one are equal; gains of both signs, some too large."""
+    n = pick(rng, (*CHANNELS, 129, 192, 384, 1000))
+    x = activations(rng, (*shape4(rng)[:3], n))
+    if rng.integers(3) == 0:
+        x = np.clip(rng.normal(rng.uniform(-90, 90), rng.choice([0.3, 3, 30]), x.shape).round(), -128, 127)
+        x = x.astype(np.int8)
+    zx = pick(rng, ZEROS) if op == "RMSNORM" else None
+    gamma = rng.normal(0, 1, n) * rng.choice([0.05, 1, 40])
+    beta = rng.normal(0, 1, n) * rng.choice([0, 1, 40])
+    eps = float(rng.choice([1e-12, 1e-5, 1.0, 1e4]))
+    p = derive.norm(scale(rng), zx, eps, gamma.tolist(), beta.tolist(), scale(rng, 0.01, 0.1), pick(rng, ZEROS))
+    if rng.integers(4) == 0:
+        lo, hi = sorted(rng.integers(-128, 128, 2).tolist())
+        p = replace(p, lo=lo, hi=hi)
+    return Case(f"{name}-{'x'.join(map(str, x.shape))}", op, (x,), {"p": p})
+
+
+def rmsnorm(rng: np.random.Generator, name: str) -> Case:
+    return layernorm(rng, name, "RMSNORM")
+
+
 def pooled(rng: np.random.Generator) -> tuple[np.ndarray, dict[str, Any]]:
     """A window in which each position has at least one tap inside."""
     while True:
@@ -318,6 +340,8 @@ DRAWS: dict[str, tuple[Draw, int]] = {
     "RESCALE": (rescale, 16),
     "LUT8": (lut8, 10),
     "SOFTMAX": (softmax, 16),
+    "LAYERNORM": (layernorm, 30),
+    "RMSNORM": (rmsnorm, 20),
     "MAXPOOL": (maxpool, 20),
     "AVGPOOL": (avgpool, 24),
     "RESIZE_NN": (resize_nearest, 12),

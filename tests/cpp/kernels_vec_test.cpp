@@ -4,6 +4,7 @@
 #include "kernels/eltwise/eltwise.hpp"
 #include "kernels/layout/layout.hpp"
 #include "kernels/lut/lut.hpp"
+#include "kernels/norm/norm.hpp"
 #include "kernels/pool/pool.hpp"
 #include "kernels/quantize/quantize.hpp"
 #include "kernels/rescale/rescale.hpp"
@@ -163,8 +164,33 @@ TEST_P(VecRows, Softmax) {
   exp[0] = 65535;
   for (int d = 1; d < 256; ++d) exp[d] = static_cast<std::uint16_t>(random.within(0, exp[d - 1]));
   SoftmaxParams p{in.tensor.view, out.view, exp, 0, random.within(-128, 127), clamp.lo, clamp.hi, kFlip};
-  p.C = random.one_in(4) ? std::uint64_t{1} << random.within(38, 61) : (std::uint64_t{1} << 46) - 1;
+  p.C = random.one_in(4) ? std::uint64_t{1} << random.within(38, 61) : std::uint64_t{1} << random.within(44, 47);
   compare(softmax_rows(), p, out.bytes, random);
+}
+
+TEST_P(VecRows, Norm) {
+  c = random.one_in(3) ? random.pick({192, 384, 511, 768, 1025}) : c;
+  const Operand in(random, n, h, w, c);
+  const Tensor out(random, n, h, w, c);
+  if (random.one_in(3))  // rows of little spread
+    for (std::size_t i = 0; i < in.memory.size(); ++i)
+      in.memory.data()[i] = static_cast<std::uint8_t>(static_cast<std::uint8_t>(random.one_in(9) + 40) ^ kFlip);
+  std::vector<std::int32_t> b(static_cast<std::size_t>(c));
+  std::vector<std::int16_t> g(static_cast<std::size_t>(c));
+  for (std::int32_t& offset : b) offset = random.within(-(1 << 30) + 1, (1 << 30) - 1);
+  for (std::int16_t& gain : g)
+    gain = static_cast<std::int16_t>(random.pick({-32767, 32767, random.within(-32767, 32767)}));
+  if (random.one_in(2))
+    for (std::int32_t& offset : b) offset /= 64;
+  NormParams p{in.tensor.view, out.view, b.data(), g.data(), 1, 0, 0, false, 0, clamp.lo, clamp.hi, kFlip};
+  p.eps = random.one_in(3) ? 1 : std::uint64_t{1} << random.within(0, 59);
+  p.F = random.one_in(2) ? 10 : random.within(0, 14);
+  p.sh = random.one_in(2) ? random.within(17, 23) : random.within(1, 30);
+  p.in_zero = random.pick({-128, 127, 0, random.within(-128, 127)});
+  for (const bool centred : {false, true}) {
+    p.centred = centred;
+    compare(norm_rows(), p, out.bytes, random);
+  }
 }
 
 TEST_P(VecRows, Copy) {
@@ -243,6 +269,7 @@ TEST(VecRowTables, NameWhatWasNotRun) {
   name_rows_not_run("resize_nearest", resize_nearest_rows());
   name_rows_not_run("resize_bilinear", resize_bilinear_rows());
   name_rows_not_run("softmax", softmax_rows());
+  name_rows_not_run("norm", norm_rows());
   name_rows_not_run("copy", copy_rows());
   name_rows_not_run("quantize", quantize_rows());
   name_rows_not_run("dequantize", dequantize_rows());

@@ -7,7 +7,7 @@ like every kernel.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -222,6 +222,27 @@ def table_hazards() -> Iterator[Hazard]:
     yield softmax("half-of-a-coarse-step", [0, 0], [0, 0], zp=0, exp=half, C=coarse)
 
 
+def norm_hazards() -> Iterator[Hazard]:
+    def norm(name: str, x: Any, y: Any, zx: int | None = None, eps: int = 1, F: int = 10, **params: Any) -> Hazard:
+        """z * 2^-F is the result: a gain of 1 and a shift by F."""
+        n = len(x)
+        p = derive.Norm(eps, F, np.full(n, 1 << 10), np.full(n, 1 << 19), 20, zx)
+        return hazard("norm", name, "LAYERNORM" if zx is None else "RMSNORM", (tensor(x),), y, p=replace(p, **params))
+
+    for value in (-128, 0, 127):
+        yield norm(f"equal-row-of-{value}", [value] * 7, [0] * 7)
+    yield norm("one-element", [-77], [0], F=14)
+    yield norm("negative-mean-is-floored", [-3, -3, -4], [1, 1, -1])
+    # (n - 1) / sqrt(n - 1) = 16 deviations
+    yield norm("one-outlier", [127, *[126] * 256], [16, *[0] * 256])
+    yield norm("whole-range", [-128, 127] * 3, [-1, 1] * 3)
+    yield norm("large-eps", [-128, 127], [0, 0], eps=(1 << 60) - 1)
+    yield norm("z-saturates", [-128, *[127] * 3000], [-32, *[0] * 3000], F=14)
+    yield norm("rms-about-the-zero-point", [127, 127], [1, 1], zx=-128)
+    yield norm("rms-of-zeros", [5, 5, 5], [0, 0, 0], zx=5)
+    yield norm("rms-centre-is-not-the-mean", [10, -10], [1, -1], zx=0)
+
+
 def resize_hazards() -> Iterator[Hazard]:
     for value in (-128, 127, -1):
         x = np.full((1, 3, 5, 2), value, np.int8)
@@ -278,6 +299,7 @@ HAZARDS = [
     *eltwise_hazards(),
     *pool_hazards(),
     *table_hazards(),
+    *norm_hazards(),
     *resize_hazards(),
     *port_hazards(),
 ]

@@ -114,16 +114,21 @@ def test_softmax_is_within_1(n: int) -> None:
         assert share < 0.01, f"seed {SEED}: {share:.3%}"
 
 
-def test_layernorm_is_within_1() -> None:
+@pytest.mark.parametrize("zx", [None, -20])
+def test_norms_are_within_1_and_rarely_off(zx: int | None) -> None:
     rng = np.random.default_rng(SEED)
-    for n in (5, 64, 768):
-        x = rng.integers(-128, 128, (1, 1, 20, n)).astype(np.int8)
+    for n in (5, 64, 384, 1024):
+        x = np.clip(rng.normal(-10, 30, (1, 1, 40, n)).round(), -128, 127).astype(np.int8)
+        x[0, 0, :20] = np.clip(rng.normal(0, 2, (20, n)).round(), -128, 127)
         gamma, beta = rng.normal(1, 0.3, n), rng.normal(0, 0.3, n)
-        p = derive.layernorm(n, 0.05, 1e-5, gamma.tolist(), beta.tolist(), 0.03, 4)
+        sy = float(np.float32(8 / 255))  # results of up to 4 deviations fill the range
+        p = derive.norm(0.05, zx, 1e-5, gamma.tolist(), beta.tolist(), sy, 4)
         real = x.astype(float) * 0.05
-        z = (real - real.mean(-1, keepdims=True)) / np.sqrt(real.var(-1, keepdims=True) + 1e-5)
-        share, largest = compare(vec.layernorm(x, p), (z * gamma + beta) / 0.03 + 4)
-        assert largest <= 1 and share < 0.02, f"seed {SEED}: {largest}, {share:.3%}"
+        centre = real.mean(-1, keepdims=True) if zx is None else zx * 0.05
+        z = (real - centre) / np.sqrt(((real - centre) ** 2).mean(-1, keepdims=True) + 1e-5)
+        share, largest = compare(vec.norm(x, p), (z * gamma + beta) / sy + 4)
+        # Rows of five small integers are full of ties.
+        assert largest <= 1 and (n == 5 or share < 0.03), f"seed {SEED}: {n}: {largest}, {share:.3%}"
 
 
 def test_bilinear_is_within_its_bound() -> None:

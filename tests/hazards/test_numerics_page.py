@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Callable
-from math import exp, floor, frexp, isqrt
+from math import exp, floor, frexp, isqrt, sqrt
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ TOOLS: dict[str, Any] = {
     "floor": floor,
     "frexp": frexp,
     "isqrt": isqrt,
+    "sqrt": sqrt,
     "exp": exp,
     "rne": round,
     "rhu": lambda v: floor(v + 0.5),
@@ -122,10 +123,10 @@ def check_softmax(n: dict[str, Any]) -> None:
     assert vec.softmax(int8(n["x"]), table, C, n["zp"]).ravel().tolist() == n["y"]
 
 
-def check_layernorm(n: dict[str, Any]) -> None:
-    p = derive.layernorm(5, n["sx"], n["eps"], [1.0] * 5, [0.0] * 5, n["sy"], n["zp"])
-    assert (p.sh, p.gamma[0]) == (23, n["g"])
-    assert vec.layernorm(int8(n["x"]), p).ravel().tolist() == n["y"]
+def check_norm(n: dict[str, Any]) -> None:
+    p = derive.norm(n["sx"], None, n["eps"], [n["gamma"]] * 5, [n["beta"]] * 5, n["sy"], n["zp"])
+    assert (p.eps, p.F, p.sh, p.g[0], p.b[0]) == (n["eps_q"], n["F"], n["sh"], n["g"], n["b"])
+    assert vec.norm(int8(n["x"]), p).ravel().tolist() == n["y"]
 
 
 def check_resize(n: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from openbpu.ir.graph import Graph, Op, Value
 from oracle import mac, ports, vec, window
-from oracle.derive import Add, Rq8, Rq16
+from oracle.derive import Add, Norm, Rq8, Rq16
 
 Arrays = dict[Value, np.ndarray]
 
@@ -116,6 +116,11 @@ def _rescale(op: Op, x: list[np.ndarray]) -> np.ndarray:
     return vec.rescale(x[0], Rq16(**wide, lo=op.attrs["lo"], hi=op.attrs["hi"]))
 
 
+def _norm(op: Op, x: list[np.ndarray]) -> np.ndarray:
+    consts = {name: op.consts[name].astype(np.int64) for name in ("b", "g")}
+    return vec.norm(x[0], Norm(zx=op.attrs["zero"], **_geometry(op, "eps", "F", "sh", "lo", "hi"), **consts))
+
+
 def _slice(op: Op, x: list[np.ndarray]) -> np.ndarray:
     at = [slice(None)] * 4
     at[op.attrs["axis"]] = slice(op.attrs["start"], op.attrs["stop"], op.attrs["step"])
@@ -144,6 +149,7 @@ _RULES: dict[str, Callable[[Op, list[np.ndarray]], np.ndarray]] = {
     "rescale": _rescale,
     "lut8": lambda op, x: vec.lut8(x[0], op.consts["table"]),
     "softmax": lambda op, x: vec.softmax(x[0], op.consts["exp"], op.attrs["C"], _zero(op.outputs[0])),
+    "norm": _norm,
     "maxpool": lambda op, x: _cropped(op, window.maxpool(x[0], **_window(op))),
     "avgpool": _avgpool,
     "resize_nearest": lambda op, x: window.resize_nearest(x[0], op.consts["rows"], op.consts["columns"]),

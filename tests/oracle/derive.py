@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from math import exp, frexp
+from math import exp, frexp, sqrt
 
 import numpy as np
 
@@ -210,21 +210,33 @@ def softmax(sx: float, sy: float) -> tuple[np.ndarray, int]:
 
 
 @dataclass(frozen=True)
-class LayerNorm:
+class Norm:
+    """LAYERNORM, or RMSNORM about `zx` if it is not None; g and b have one entry per channel."""
+
     eps: int
-    gamma: np.ndarray
-    beta: np.ndarray
+    F: int
+    g: np.ndarray
+    b: np.ndarray
     sh: int
+    zx: int | None = None
+    lo: int = -128
+    hi: int = 127
 
 
-def layernorm(
-    n: int, sx: float, eps: float, gamma: Sequence[float], beta: Sequence[float], sy: float, zp: int
-) -> LayerNorm:
-    """Integer form of eps, gamma and beta; the normalised value has 14 fraction bits."""
-    for sh in range(30, 13, -1):
-        g = [round_half_up(Fraction(float(v) / float(sy)) * 2 ** (sh - 14)) for v in gamma]
-        if max(map(abs, g)) <= 32767:
-            b = [(zp << sh) + round_half_up(Fraction(float(v) / float(sy)) * 2**sh) + (1 << (sh - 1)) for v in beta]
-            eps_q = max(1, round_half_up(n * n * float(eps) / (float(sx) * float(sx))))
-            return LayerNorm(eps_q, np.array(g), np.array(b), sh)
-    raise Infeasible("gamma / output scale exceeds 32767")
+def norm(
+    sx: float, zx: int | None, eps: float, gamma: Sequence[float], beta: Sequence[float], sy: float, zp: int
+) -> Norm:
+    """Integer form of epsilon, gamma and beta; `zx` is None for LAYERNORM."""
+    n, ratio = len(gamma), float(eps) / (float(sx) * float(sx))
+    eps_q = max(1, round_half_up(n * n * ratio))
+    if eps_q >= 1 << 60:
+        raise Infeasible(f"epsilon / sx^2 = {ratio}")
+    reach, ways = (255 * (n - 1) / n, n - 1) if zx is None else (float(max(128 + zx, 127 - zx)), n)
+    z = reach / sqrt(reach * reach / ways + ratio) if reach > 0 else 0.0
+    F = max(bits for bits in range(15) if bits == 0 or z * 2.0**bits <= 32767)
+    for sh in range(30, 0, -1):
+        g = [round_half_up(Fraction(float(v) / float(sy)) * Fraction(2) ** (sh - F)) for v in gamma]
+        b = [(zp << sh) + round_half_up(Fraction(float(v) / float(sy)) * 2**sh) + (1 << (sh - 1)) for v in beta]
+        if max(map(abs, g)) <= 32767 and max(map(abs, b)) < 1 << 30:
+            return Norm(eps_q, F, np.array(g), np.array(b), sh, zx)
+    raise Infeasible("gamma or beta over the scale of the result is too large")

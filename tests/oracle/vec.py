@@ -6,7 +6,7 @@ from math import isqrt
 
 import numpy as np
 
-from oracle.derive import Add, LayerNorm, Rq16
+from oracle.derive import Add, Norm, Rq16
 from oracle.integers import Ints, clamp, fits, int8
 
 
@@ -66,19 +66,27 @@ def softmax(x: np.ndarray, exp: np.ndarray, C: int, zp: int, lo: int = -128, hi:
     return out
 
 
-def layernorm(x: np.ndarray, p: LayerNorm) -> np.ndarray:
-    """LAYERNORM over the last axis (no instruction of version 1), one row at a time in Python integers."""
+def norm(x: np.ndarray, p: Norm) -> np.ndarray:
+    """LAYERNORM and RMSNORM over the last axis, one row at a time in Python integers."""
     out = np.empty(x.shape, np.int8)
     for at in np.ndindex(x.shape[:-1]):
         row = [int(v) for v in x[at]]
-        n, s1, s2 = len(row), sum(row), sum(v * v for v in row)
-        V, k = n * s2 - s1 * s1 + p.eps, 0
-        while V < 1 << 60:
-            V, k = V << 2, k + 1
-        inv = (1 << 61) // isqrt(V)
-        z = [((n * v - s1) * inv) >> (47 - k) for v in row]
-        y = [(zc * int(g) + int(b)) >> p.sh for zc, g, b in zip(z, p.gamma, p.beta, strict=True)]
-        out[at] = [min(max(v, -128), 127) for v in y]
+        n = len(row)
+        s1 = sum(row) if p.zx is None else n * p.zx
+        V = n * sum(v * v for v in row) - s1 * s1 if p.zx is None else n * sum((v - p.zx) ** 2 for v in row)
+        V, k = V + p.eps, 0
+        while V << 2 * k < 1 << 60:
+            k += 1
+        P = n * ((1 << 61) // isqrt(V << 2 * k))
+        for t in range(15, -1, -1):
+            A = (P + (1 << (60 - p.F - k - t))) >> (61 - p.F - k - t)
+            if A <= 32767:
+                break
+        A = min(A, 32767)
+        B = ((1 << t) >> 1) - (2 * A * s1 + n) // (2 * n)
+        z = [min(max(fits(A * v + B, 32, "A * x + B") >> t, -32768), 32767) for v in row]
+        y = [fits(zc * int(g) + int(b), 32, "z * g + b") >> p.sh for zc, g, b in zip(z, p.g, p.b, strict=True)]
+        out[at] = [min(max(v, p.lo), p.hi) for v in y]
     return out
 
 

@@ -98,6 +98,11 @@ def _softmax(b: ProgramBuilder, random: np.random.Generator) -> dict[str, Any]:
     return {"table": b.const("EXP", packing.exp(table)), "aux": {"C": 256 << 38}, "lo": -128, "hi": 127}
 
 
+def _norm(b: ProgramBuilder, random: np.random.Generator) -> dict[str, Any]:
+    table = b.const("NORM", packing.norm(random.integers(-(1 << 24), 1 << 24, 40), random.integers(-32767, 32767, 40)))
+    return {"table": table, "aux": {"eps": 7, "F": 11}, "sh": 18, **_CLAMP}
+
+
 def _maxpool(b: ProgramBuilder, random: np.random.Generator) -> dict[str, Any]:
     return {"aux": _window((3, 3), (2, 1), (1, 1))}
 
@@ -140,6 +145,8 @@ OPS = [
     Op("RESCALE", (_FULL,), _FULL, _rescale(1)),
     Op("LUT8", (_FULL,), _FULL, _lut),
     Op("SOFTMAX", (_FULL,), _FULL, _softmax, 0),
+    Op("LAYERNORM", (_FULL,), _FULL, _norm, 0),
+    Op("RMSNORM", (_FULL,), _FULL, _norm, 0),
     Op("MAXPOOL", ((2, 18, 11, 40),), _FULL, _maxpool, same_parameters=True),
     Op("AVGPOOL", ((2, 18, 11, 40),), _FULL, _avgpool(())),
     Op("AVGPOOL", ((2, 18, 11, 40),), _FULL, _avgpool(("COUNT_PAD",))),

@@ -51,6 +51,9 @@ struct Vec {
 
   OPENBPU_INLINE R add32(R a, R b) { return r(vaddq_s32(s(a), s(b))); }
   OPENBPU_INLINE R sub32(R a, R b) { return r(vsubq_s32(s(a), s(b))); }
+  // a + b * c in words that hold int16; c from half_word().
+  OPENBPU_INLINE std::int32_t half_word(std::int32_t v) { return v; }
+  OPENBPU_INLINE R mul_add16(R a, R b, R c) { return r(vmlaq_s32(s(a), s(b), s(c))); }
   OPENBPU_INLINE R mul32(R a, R b) { return r(vmulq_s32(s(a), s(b))); }
   OPENBPU_INLINE R mul_u32_64(R a, R b) { return r(vmull_u32(vmovn_u64(d(a)), vmovn_u64(d(b)))); }
   OPENBPU_INLINE R add64(R a, R b) { return r(vaddq_u64(d(a), d(b))); }
@@ -112,6 +115,29 @@ using Bytes16 = Vec;
 struct Words {
   Vec::R r0, r1, r2, r3;
 };
+
+// Bytes as stored, one per word.
+OPENBPU_INLINE Words words_of(Vec::R stored) {
+  const int16x8_t low = vmovl_s8(vget_low_s8(stored)), high = vmovl_high_s8(stored);
+  return {Vec::r(vmovl_s16(vget_low_s16(low))), Vec::r(vmovl_high_s16(low)), Vec::r(vmovl_s16(vget_low_s16(high))),
+          Vec::r(vmovl_high_s16(high))};
+}
+
+// Sums of values and of their squares.
+struct Moments {
+  int32x4_t sum = vdupq_n_s32(0), square = vdupq_n_s32(0);
+};
+
+OPENBPU_INLINE void add_moments(Moments& m, Vec::R x) {
+  m.sum = vpadalq_s16(m.sum, vpaddlq_s8(x));
+  m.square = vpadalq_s16(m.square, vmull_s8(vget_low_s8(x), vget_low_s8(x)));
+  m.square = vpadalq_s16(m.square, vmull_high_s8(x, x));
+}
+
+OPENBPU_INLINE void total(const Moments& m, std::int32_t, std::int64_t& s1, std::int64_t& s2) {
+  s1 = vaddlvq_s32(m.sum);
+  s2 = vaddlvq_s32(m.square);
+}
 
 struct Factors {
   int16x4_t a, b;

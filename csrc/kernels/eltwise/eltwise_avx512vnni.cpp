@@ -5,7 +5,7 @@
 
 namespace openbpu::kernels {
 
-const Row<AddParams> kAddAvx512Vnni{"add_avx512vnni", Vec::kIsa, stored_for_vec, plan_rows, nullptr, run_add};
-const Row<MulParams> kMulAvx512Vnni{"mul_avx512vnni", Vec::kIsa, stored_for_vec, plan_rows, nullptr, run_mul};
+const Row<AddParams> kAddAvx512Vnni{"add_avx512vnni", Vec::kIsa, stored_for_vec, plan_parts, nullptr, run_add};
+const Row<MulParams> kMulAvx512Vnni{"mul_avx512vnni", Vec::kIsa, stored_for_vec, plan_parts, nullptr, run_mul};
 
 }  // namespace openbpu::kernels

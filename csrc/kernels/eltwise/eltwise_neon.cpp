@@ -4,7 +4,7 @@
 
 namespace openbpu::kernels {
 
-const Row<AddParams> kAddNeon{"add_neon", Vec::kIsa, stored_for_vec, plan_rows, nullptr, run_add};
-const Row<MulParams> kMulNeon{"mul_neon", Vec::kIsa, stored_for_vec, plan_rows, nullptr, run_mul};
+const Row<AddParams> kAddNeon{"add_neon", Vec::kIsa, stored_for_vec, plan_parts, nullptr, run_add};
+const Row<MulParams> kMulNeon{"mul_neon", Vec::kIsa, stored_for_vec, plan_parts, nullptr, run_mul};
 
 }  // namespace openbpu::kernels

@@ -20,14 +20,13 @@ OPENBPU_INLINE void for_each_pair(const Params& p, std::int32_t begin, std::int3
   const std::int32_t bc = b.c > 1 || p.out.c == 1 ? 1 : 0;
   const bool same = b.w == p.out.w && b.c == p.out.c && b.sw == b.c, one = b.w == 1 && b.c == 1;
   const bool dense = a.sw == a.c && p.out.sw == p.out.c && (same || (one && bc == 0));
-  const std::int32_t pixels = dense ? 1 : p.out.w, run = dense ? p.out.w * p.out.c : p.out.c;
-  for (std::int32_t unit = begin; unit < end; ++unit) {
-    const std::int32_t n = unit / p.out.h, y = unit % p.out.h;
-    const std::uint8_t* from = a.data + n * a.sn + y * a.sh;
-    const std::uint8_t* other = b.data + n * bn + y * bh;
-    std::uint8_t* to = p.out.data + n * p.out.sn + y * p.out.sh;
+  for_each_part(p, begin, end, [&](std::int32_t n, std::int32_t y, std::int32_t first, std::int32_t count) {
+    const std::int32_t pixels = dense ? 1 : count, run = dense ? count * p.out.c : p.out.c;
+    const std::uint8_t* from = a.data + n * a.sn + y * a.sh + first * a.sw;
+    const std::uint8_t* other = b.data + n * bn + y * bh + first * bw;
+    std::uint8_t* to = p.out.data + n * p.out.sn + y * p.out.sh + first * p.out.sw;
     for (std::int32_t x = 0; x < pixels; ++x) op(from + x * a.sw, other + x * bw, bc, to + x * p.out.sw, run);
-  }
+  });
 }
 
 OPENBPU_INLINE Vec::R load_operand(const std::uint8_t* b, std::int32_t step, std::int32_t at, std::int32_t n) {

@@ -6,7 +6,7 @@
 namespace openbpu::kernels {
 namespace {
 
-Plan plan(const Lut8Params& p) { return {256, 0, p.out.n * p.out.h}; }
+Plan plan(const Lut8Params& p) { return {256, 0, p.out.n * p.out.h * row_parts(p)}; }
 
 void pack(const Lut8Params& p, std::uint8_t* packed) {
   for (std::int32_t i = 0; i < 256; ++i)

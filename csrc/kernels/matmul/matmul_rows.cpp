@@ -32,6 +32,12 @@ Rows<MatMulParams> matmul_rows() {
 
 Rows<MatMulDParams> matmuld_rows() {
   static const Row<MatMulDParams> rows[] = {
+#ifdef OPENBPU_HAS_AMX
+      kMatMulDAmx,
+#endif
+#ifdef OPENBPU_HAS_AVX512VNNI
+      kMatMulDAvx512Vnni,
+#endif
 #ifdef OPENBPU_HAS_AVX2
       kMatMulDAvx2,
 #endif

@@ -13,6 +13,8 @@ extern const Row<MatMulParams> kMatMulNeonI8mm;
 extern const Row<MatMulParams> kMatMulNeonDot;
 extern const Row<MatMulParams> kMatMulNeon;
 extern const Row<MatMulParams> kMatMulScalar;
+extern const Row<MatMulDParams> kMatMulDAmx;
+extern const Row<MatMulDParams> kMatMulDAvx512Vnni;
 extern const Row<MatMulDParams> kMatMulDAvx2;
 extern const Row<MatMulDParams> kMatMulDNeon;
 extern const Row<MatMulDParams> kMatMulDScalar;

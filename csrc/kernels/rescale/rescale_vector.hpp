@@ -9,7 +9,7 @@ namespace {
 
 bool per_tensor(const RescaleParams& p) { return p.flip == Vec::kFlip && p.entry_count == 1; }
 
-Plan plan(const RescaleParams& p) { return {256, 0, p.out.n * p.out.h}; }
+Plan plan(const RescaleParams& p) { return {256, 0, p.out.n * p.out.h * row_parts(p)}; }
 
 void pack(const RescaleParams& p, std::uint8_t* packed) {
   const RescaleEntry& e = *p.entries;

@@ -4,6 +4,9 @@ namespace openbpu::kernels {
 
 Rows<SoftmaxParams> softmax_rows() {
   static const Row<SoftmaxParams> rows[] = {
+#ifdef OPENBPU_HAS_AVX512VBMI
+      kSoftmaxAvx512Vbmi,
+#endif
 #ifdef OPENBPU_HAS_AVX512VNNI
       kSoftmaxAvx512Vnni,
 #endif

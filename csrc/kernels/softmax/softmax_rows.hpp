@@ -5,6 +5,7 @@
 
 namespace openbpu::kernels {
 
+extern const Row<SoftmaxParams> kSoftmaxAvx512Vbmi;
 extern const Row<SoftmaxParams> kSoftmaxAvx512Vnni;
 extern const Row<SoftmaxParams> kSoftmaxAvx2;
 extern const Row<SoftmaxParams> kSoftmaxNeon;

@@ -1,7 +1,7 @@
 // SOFTMAX with gathered exponentials; included by the file of each ISA, which supplies Vec.
 //
-// The table is widened to 32 bits when the engine is made, so that a gather reads whole entries. With C < 2^46 the row
-// factor R fits 31 bits, and E * R is one 32 x 32 bit product.
+// The table is widened to 32 bits when the engine is made, so that a gather reads whole entries. With C <= 2^47 the row
+// factor R fits 32 bits, and E * R is one 32 x 32 bit product.
 #pragma once
 
 #include "kernels/softmax/softmax_rows.hpp"
@@ -10,11 +10,11 @@
 namespace openbpu::kernels {
 namespace {
 
-bool narrow_factor(const SoftmaxParams& p) { return p.flip == Vec::kFlip && p.C < std::uint64_t{1} << 46; }
+bool narrow_factor(const SoftmaxParams& p) { return p.flip == Vec::kFlip && p.C <= std::uint64_t{1} << 47; }
 
-Plan plan(const SoftmaxParams& p) { return {256 * 4, 0, p.out.n * p.out.h}; }
+[[maybe_unused]] Plan plan(const SoftmaxParams& p) { return {256 * 4, 0, pixel_units(p)}; }
 
-void pack(const SoftmaxParams& p, std::uint8_t* packed) {
+[[maybe_unused]] void pack(const SoftmaxParams& p, std::uint8_t* packed) {
   auto* table = reinterpret_cast<std::uint32_t*>(packed);
   for (std::int32_t i = 0; i < 256; ++i) table[i] = p.exp[i];
 }
@@ -68,14 +68,10 @@ void run_pixel(const SoftmaxParams& p, const std::uint32_t* table, const std::ui
   }
 }
 
-void run(const SoftmaxParams& p, const std::uint8_t* packed, std::uint8_t*, std::int32_t begin, std::int32_t end) {
+[[maybe_unused]] void run(const SoftmaxParams& p, const std::uint8_t* packed, std::uint8_t*, std::int32_t begin,
+                          std::int32_t end) {
   const auto* table = reinterpret_cast<const std::uint32_t*>(packed);
-  for (std::int32_t unit = begin; unit < end; ++unit) {
-    const std::int32_t n = unit / p.out.h, y = unit % p.out.h;
-    for (std::int32_t x = 0; x < p.out.w; ++x)
-      run_pixel(p, table, p.in.data + n * p.in.sn + y * p.in.sh + x * p.in.sw,
-                p.out.data + n * p.out.sn + y * p.out.sh + x * p.out.sw);
-  }
+  for_each_pixel(p, begin, end, [&](const std::uint8_t* in, std::uint8_t* out) { run_pixel(p, table, in, out); });
 }
 
 }  // namespace

@@ -53,6 +53,9 @@ struct Vec {
   OPENBPU_INLINE R sub16(R a, R b) { return _mm256_sub_epi16(a, b); }
   OPENBPU_INLINE R sub32(R a, R b) { return _mm256_sub_epi32(a, b); }
   OPENBPU_INLINE R madd16(R a, R b) { return _mm256_madd_epi16(a, b); }
+  // a + b * c in words that hold int16; c from half_word().
+  OPENBPU_INLINE std::int32_t half_word(std::int32_t v) { return v & 0xFFFF; }
+  OPENBPU_INLINE R mul_add16(R a, R b, R c) { return add32(a, madd16(b, c)); }
   OPENBPU_INLINE R mul32(R a, R b) { return _mm256_mullo_epi32(a, b); }
   OPENBPU_INLINE R mul_u32_64(R a, R b) { return _mm256_mul_epu32(a, b); }
   OPENBPU_INLINE R add64(R a, R b) { return _mm256_add_epi64(a, b); }
@@ -104,6 +107,30 @@ struct Vec {
   OPENBPU_INLINE R to_int(F a) { return _mm256_cvtps_epi32(a); }  // round half to even
   OPENBPU_INLINE F to_float(R a) { return _mm256_cvtepi32_ps(a); }
 };
+
+// Sums over bytes as stored, u = x + 128: of u, and of u * u.
+struct Moments {
+  Vec::R sum = Vec::zero(), square = Vec::zero();
+};
+
+OPENBPU_INLINE void add_moments(Moments& m, Vec::R stored) {
+  const Vec::R low = Vec::low8(stored, Vec::zero()), high = Vec::high8(stored, Vec::zero());
+  m.sum = _mm256_add_epi64(m.sum, _mm256_sad_epu8(stored, Vec::zero()));
+  m.square = Vec::add32(m.square, Vec::add32(Vec::madd16(low, low), Vec::madd16(high, high)));
+}
+
+// The sums of the n values and of their squares; bytes that were 0 as stored do not count.
+OPENBPU_INLINE void total(const Moments& m, std::int32_t n, std::int64_t& s1, std::int64_t& s2) {
+  alignas(32) std::int64_t sums[4];
+  alignas(32) std::uint32_t squares[8];
+  Vec::store(sums, m.sum);
+  Vec::store(squares, m.square);
+  const std::int64_t sum = sums[0] + sums[1] + sums[2] + sums[3];
+  std::int64_t square = 0;
+  for (const std::uint32_t part : squares) square += part;
+  s1 = sum - 128 * std::int64_t{n};
+  s2 = square - 256 * sum + 16384 * std::int64_t{n};
+}
 
 }  // namespace
 }  // namespace openbpu::kernels

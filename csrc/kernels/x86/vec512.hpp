@@ -46,6 +46,9 @@ struct Vec {
   OPENBPU_INLINE R sub16(R a, R b) { return _mm512_sub_epi16(a, b); }
   OPENBPU_INLINE R sub32(R a, R b) { return _mm512_sub_epi32(a, b); }
   OPENBPU_INLINE R madd16(R a, R b) { return _mm512_madd_epi16(a, b); }
+  // a + b * c in words that hold int16; c from half_word().
+  OPENBPU_INLINE std::int32_t half_word(std::int32_t v) { return v & 0xFFFF; }
+  OPENBPU_INLINE R mul_add16(R a, R b, R c) { return _mm512_dpwssd_epi32(a, b, c); }
   OPENBPU_INLINE R mul32(R a, R b) { return _mm512_mullo_epi32(a, b); }
   OPENBPU_INLINE R mul_u32_64(R a, R b) { return _mm512_mul_epu32(a, b); }
   OPENBPU_INLINE R add64(R a, R b) { return _mm512_add_epi64(a, b); }
@@ -90,6 +93,22 @@ struct Vec {
   OPENBPU_INLINE R to_int(F a) { return _mm512_cvtps_epi32(a); }  // round half to even
   OPENBPU_INLINE F to_float(R a) { return _mm512_cvtepi32_ps(a); }
 };
+
+// Sums over bytes as stored, u = x + 128: of u, and of u * x.
+struct Moments {
+  Vec::R sum = Vec::zero(), square = Vec::zero();
+};
+
+OPENBPU_INLINE void add_moments(Moments& m, Vec::R stored) {
+  m.sum = _mm512_dpbusd_epi32(m.sum, stored, Vec::set8(1));
+  m.square = _mm512_dpbusd_epi32(m.square, stored, Vec::xor_(stored, Vec::set8(-128)));
+}
+
+// The sums of the n values and of their squares; bytes that were 0 as stored do not count.
+OPENBPU_INLINE void total(const Moments& m, std::int32_t n, std::int64_t& s1, std::int64_t& s2) {
+  s1 = std::int64_t{_mm512_reduce_add_epi32(m.sum)} - 128 * std::int64_t{n};
+  s2 = std::int64_t{_mm512_reduce_add_epi32(m.square)} - 128 * s1;
+}
 
 }  // namespace
 }  // namespace openbpu::kernels

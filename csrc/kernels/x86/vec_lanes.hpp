@@ -19,6 +19,12 @@ struct Words {
   Vec::R r0, r1, r2, r3;
 };
 
+// Bytes as stored, one per word.
+OPENBPU_INLINE Words words_of(Vec::R stored) {
+  const Vec::R none = Vec::zero(), low = Vec::low8(stored, none), high = Vec::high8(stored, none);
+  return {Vec::low16(low, none), Vec::high16(low, none), Vec::low16(high, none), Vec::high16(high, none)};
+}
+
 using Factors = Vec::R;  // pairs
 
 OPENBPU_INLINE Factors make_factors(std::int32_t a, std::int32_t b) {

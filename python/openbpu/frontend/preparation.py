@@ -24,6 +24,7 @@ from onnxscript.rewriter.rules.common import (
 from openbpu.errors import ModelError
 from openbpu.frontend.folding import fold_arithmetic
 from openbpu.frontend.inlining import inlined
+from openbpu.frontend.normalisation import fuse_normalisations
 from openbpu.frontend.recurrent import unroll
 from openbpu.ir.onnx_graph import infer_shapes
 
@@ -58,6 +59,7 @@ def prepare(model: onnx.ModelProto, input_shapes: Mapping[str, tuple[int, ...]] 
     model = _inferred(model)
     model = _simplified(model)
     unroll(model)
+    fuse_normalisations(model)
     fold_arithmetic(model)
     model = _without_dead_code(model)
     _name_nodes(model)

@@ -71,6 +71,8 @@ KINDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "rescale": (("lo", "hi"), ("bias", "m", "sh")),  # int64, int32, uint8; one entry or one per channel
     "lut8": ((), ("table",)),  # int8 [256], index = value + 128
     "softmax": (("C", "lo", "hi"), ("exp",)),  # over c; exp uint16 [256]
+    # over c; zero is the zero point of the input for rmsnorm, None for layernorm; int32 b, int16 g per channel
+    "norm": (("eps", "F", "zero", "sh", "lo", "hi"), ("b", "g")),
     "maxpool": (("kernel", "stride", "dilation", "pads"), ()),
     # m int32, sh uint8: one entry, or one per number of taps inside the input
     "avgpool": (("kernel", "stride", "dilation", "pads", "count_pad", "lo", "hi"), ("m", "sh")),

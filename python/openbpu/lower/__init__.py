@@ -28,6 +28,7 @@ def lower(model: onnx.ModelProto, run_on_cpu: Collection[str] = (), run_on_bpu: 
     builder = importer.run()
     peephole.drop_dead(builder.graph)
     moves.simplify(builder)
+    peephole.turn_operands(builder)
     for rewrite in (peephole.merge_duplicates, peephole.join_clamps, peephole.join_pads, peephole.drop_dead):
         rewrite(builder.graph)
     segments.gather(builder.graph)

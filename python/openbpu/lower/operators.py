@@ -216,18 +216,57 @@ class Softmax(Clamped):
         x = self.source.quant
         assert x is not None
         exp, C = requant.softmax(x.s, quant.s)
-        attrs = {"C": C, **self.limits(quant)}
-        return self.graph.emit(
+        out = self.graph.emit(
             "softmax",
             [self.source],
-            self.shape,
+            self.source.onnx_shape,
             quant,
             self.origin,
             name=name,
             shape=self.source.shape,
-            attrs=attrs,
+            attrs={"C": C, **self.limits(quant)},
             consts={"exp": exp},
         )
+        return self.graph.reshape(out, self.shape, self.origin)
+
+
+@dataclass(eq=False, kw_only=True)
+class Norm(Clamped):
+    """gamma * z + beta over the innermost memory axis of `source`; z is centred on the mean, or on zero (RMS)."""
+
+    source: Value
+    centred: bool
+    epsilon: float
+    gamma: np.ndarray  # float64 [channels]
+    beta: np.ndarray
+
+    @property
+    def channel_axis(self) -> int:
+        return len(self.shape) - 1
+
+    def affine(self, gain: np.ndarray, offset: np.ndarray, node: Node) -> Expr:
+        fits = all(array.size in (1, self.gamma.size) for array in (gain, offset))
+        if (self.lo, self.hi) != (-inf, inf) or not fits:
+            return super().affine(gain, offset, node)
+        return self.step(node, gamma=self.gamma * gain.ravel(), beta=self.beta * gain.ravel() + offset.ravel())
+
+    def _quantise(self, quant: QuantParams, name: str) -> Value:
+        x = self.source.quant
+        assert x is not None
+        zero = None if self.centred else x.z
+        p = requant.norm(x.s, zero, self.epsilon, self.gamma, self.beta, quant.s, quant.z)
+        out = self.graph.emit(
+            "norm",
+            [self.source],
+            self.source.onnx_shape,
+            quant,
+            self.origin,
+            name=name,
+            shape=self.source.shape,
+            attrs={"eps": p.eps, "F": p.F, "zero": zero, "sh": p.sh, **self.limits(quant)},
+            consts={"b": p.b, "g": p.g},
+        )
+        return self.graph.reshape(out, self.shape, self.origin)
 
 
 @dataclass(eq=False, kw_only=True)

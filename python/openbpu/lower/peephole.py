@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from openbpu.ir.graph import Graph, Op, Value
+from openbpu.lower.builder import GraphBuilder
 
 _CODES = np.arange(-128, 128)
 _CONVOLUTIONS = frozenset({"conv2d", "dwconv2d"})
@@ -96,6 +97,43 @@ def _clamp_of(op: Op) -> tuple[int, int] | None:
     table = op.consts["table"].astype(np.int64)
     lo, hi = int(table.min()), int(table.max())
     return (lo, hi) if np.array_equal(np.clip(_CODES, lo, hi), table) else None
+
+
+def turn_operands(builder: GraphBuilder) -> None:
+    """A right operand whose columns lie side by side in memory is read as it lies, by a product with transpose_b.
+
+    Attention transposes its keys; what is left of that is a view, where it was a copy byte by byte.
+    """
+    graph = builder.graph
+    producers = {out: op for op in graph.ops for out in op.outputs}
+    ops, graph.ops = graph.ops, []
+    for op in ops:
+        turned = _turned(op, producers, builder) if op.kind == "matmul_dynamic" else None
+        if turned is not None:
+            op.inputs[1] = turned
+            op.attrs["transpose_b"] = not op.attrs["transpose_b"]
+        graph.ops.append(op)
+
+
+def _turned(op: Op, producers: dict[Value, Op], builder: GraphBuilder) -> Value | None:
+    """The right operand with rows and columns swapped, if that makes its channels adjacent and they are not yet."""
+    right = op.inputs[1]
+    n, h, w, c = right.shape
+    turn = producers.get(right)
+    if turn is not None and turn.kind == "reshape":
+        turn = producers.get(turn.inputs[0])
+    if turn is None or turn.kind != "transpose" or turn.attrs["perm"][2] != 3 or turn.outputs[0].shape[3] != c:
+        return None
+    source, p = turn.inputs[0], turn.attrs["perm"]
+    if turn.outputs[0].shape[2] == w:
+        perm = (p[0], p[1], p[3], p[2])
+    elif source.shape == (1, 1, c, n * w):  # heads and what is in them are one axis
+        source = builder.view(source, (1, c, n, w), source.onnx_shape, turn.origin)
+        perm = (0, 2, 1, 3)
+    else:
+        return None
+    turned = builder.permute(source, perm, source.onnx_shape, turn.origin)
+    return builder.view(turned, (n, h, c, w), right.onnx_shape, turn.origin)
 
 
 def join_pads(graph: Graph) -> None:

@@ -7,7 +7,7 @@ output. A combination that the law cannot express raises `Infeasible`, whose tex
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import frexp
+from math import frexp, sqrt
 
 import numpy as np
 
@@ -213,3 +213,32 @@ def softmax(sx: float, sy: float) -> tuple[np.ndarray, int]:
     if not 1 <= C < 1 << 62:
         raise Infeasible(f"the scale of the result is {sy:.6g}, out of range of a softmax")
     return round_half_up(65535 * np.exp(-sx * np.arange(256, dtype=np.float64))).astype(np.uint16), C
+
+
+@dataclass(frozen=True)
+class Norm:
+    """z = (A * x + B) >> t with F fraction bits, A, B and t from the row; y = (z * g + b) >> sh."""
+
+    eps: int
+    F: int
+    g: np.ndarray  # int16 [channels]
+    b: np.ndarray  # int32 [channels]
+    sh: int
+
+
+def norm(sx: float, zx: int | None, epsilon: float, gamma: np.ndarray, beta: np.ndarray, sy: float, zp: int) -> Norm:
+    """LAYERNORM, or with the zero point `zx` of the input RMSNORM; gamma and beta float64 [channels]."""
+    n, ratio = len(gamma), epsilon / (sx * sx)
+    if not n * n * ratio < 2.0**60 - 2.0**7:
+        raise Infeasible(f"epsilon is {ratio:.6g} times the squared scale of the operand")
+    # The farthest that one element can be from the centre, and its square over the sum of all squares at least.
+    reach, share = (255 * (n - 1) / n, n - 1) if zx is None else (float(max(128 + zx, 127 - zx)), n)
+    largest = reach / sqrt(reach * reach / share + ratio) if reach else 0.0
+    F = max((bits for bits in range(15) if largest * 2.0**bits <= 32767), default=0)
+    for sh in range(30, 0, -1):
+        g = np.floor(gamma / sy * 2.0 ** (sh - F) + 0.5)
+        b = np.floor(beta / sy * 2.0**sh + 0.5) + ((zp << sh) + (1 << (sh - 1)))
+        if np.abs(g).max() <= 32767 and np.abs(b).max() < 1 << 30:
+            eps = max(1, int(np.floor(n * n * ratio + 0.5)))
+            return Norm(eps, F, g.astype(np.int16), b.astype(np.int32), sh)
+    raise Infeasible(f"gains up to {np.abs(gamma).max():.6g} on a result of scale {sy:.6g}")

@@ -14,12 +14,13 @@ import onnx
 
 from openbpu.errors import ModelWarning
 from openbpu.ir.quant import QuantParams
-from openbpu.ptq.operators import ARITHMETIC, COMPUTING
+from openbpu.ptq.operators import ARITHMETIC, COMPUTING, NORMALISING
 from openbpu.ptq.placement import Placement
 from openbpu.ptq.view import ModelView, channel_axis
 from openbpu.ptq.weights import smallest_output_scale
 
 _LARGEST_RATIO = 2.0**13  # scale of an operand / scale of the result
+_LARGEST_GAIN = 2.0**13  # gain or offset of a normalisation / scale of the result
 _LARGEST_PRODUCT_RATIO = 2.0**6  # product of the scales of both operands / scale of the result
 _MOST_PASSES = 4  # more than one only if a group that was raised also feeds nodes in front
 
@@ -63,6 +64,9 @@ def _smallest_scale(view: ModelView, node: onnx.NodeProto, inputs: list[float]) 
         weight, axis, bias = view.constants[node.input[1]], channel_axis(node), view.bias(node)
         largest = np.zeros(1) if bias is None else np.abs(bias).reshape(-1, weight.shape[axis]).max(axis=0)
         return smallest_output_scale(weight, largest, axis, inputs[0])
+    if node.op_type in NORMALISING:  # whatever the input's scale: results have a deviation of 1
+        gains = [np.abs(view.constants[n]).max(initial=0) for n in node.input[1:] if n in view.constants]
+        return float(max(gains, default=1.0)) / _LARGEST_GAIN
     if node.op_type in ("Mul", "MatMul", "Gemm") and len(inputs) == 2:
         return inputs[0] * inputs[1] / _LARGEST_PRODUCT_RATIO
     return max(inputs) / _LARGEST_RATIO

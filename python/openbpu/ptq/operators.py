@@ -5,8 +5,11 @@ from __future__ import annotations
 # Multiply-accumulate with constant weights, or of two tensors: their result is quantised with parameters of its own.
 WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 
+# Normalisations; their constant gain and offset stay float in the model and become part of the instruction.
+NORMALISING = frozenset({"LayerNormalization", "RMSNormalization"})
+
 # Other operators whose result has parameters of its own.
-COMPUTING = WEIGHTED | {"GlobalAveragePool", "AveragePool", "ReduceMean", "Softmax"}
+COMPUTING = WEIGHTED | NORMALISING | {"GlobalAveragePool", "AveragePool", "ReduceMean", "Softmax"}
 
 # Arithmetic of two tensors; of functions of one tensor, or with a number, it belongs to that tensor's chain.
 ARITHMETIC = frozenset({"Add", "Sub", "Mul", "Div", "Max", "Min", "Pow"})
@@ -24,8 +27,8 @@ FUNCTIONS = CLAMPS | {
 # No number changes: input (its first, or all of Concat) and output share one set of parameters.
 SHARING = frozenset(
     {
-        "Concat", "DepthToSpace", "Dropout", "Flatten", "GlobalMaxPool", "Identity", "MaxPool", "Pad", "Reshape",
-        "Resize", "Slice", "SpaceToDepth", "Split", "Squeeze", "Transpose", "Unsqueeze", "Upsample",
+        "Concat", "DepthToSpace", "Dropout", "Flatten", "Gather", "GlobalMaxPool", "Identity", "MaxPool", "Pad",
+        "Reshape", "Resize", "Slice", "SpaceToDepth", "Split", "Squeeze", "Transpose", "Unsqueeze", "Upsample",
     }
 )  # fmt: skip
 

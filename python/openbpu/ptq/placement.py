@@ -9,7 +9,7 @@ there is no pair, and layout operators among them stay float too.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -28,6 +28,7 @@ class Placement:
     groups: dict[str, str]  # tensor -> representative of its group
     fixed: dict[str, tuple[float, int]]  # representative -> (scale, zero point) that need no calibration
     cpu: frozenset[str] = frozenset()  # names of nodes that stay float
+    symmetric: frozenset[str] = frozenset()  # representatives of groups whose zero point is 0
 
     @property
     def tensors(self) -> list[str]:
@@ -68,7 +69,12 @@ class _Placer:
         for node in self.graph.node:
             if node.op_type == "Softmax" and node.output[0] in groups and node.name not in self.cpu:
                 fixed[groups[node.output[0]]] = (1 / 256, -128)
-        return Placement(groups, fixed, self.cpu)
+        return Placement(groups, fixed, self.cpu, self._symmetric(groups) - fixed.keys())
+
+    def _symmetric(self, groups: Mapping[str, str]) -> frozenset[str]:
+        """Groups of right operands of run-time products: without a zero point they are multiplied as they are."""
+        products = (n for n in self.graph.node if n.op_type == "MatMul" and n.name not in self.cpu)
+        return frozenset(groups[node.input[1]] for node in products if node.input[1] in groups)
 
     def _float_nodes(self, forced: frozenset[str], wanted: frozenset[str]) -> frozenset[str]:
         """Nodes on the CPU: other operators, other types, those asked for, and layout operators among them."""
@@ -100,8 +106,9 @@ class _Placer:
         data = self._data(node)
         if node.op_type not in FUNCTIONS | ARITHMETIC or not data or node.name in self.cpu:
             return output
-        if self._absorbs_bias(node, data[0]) or self._absorbs_clamp(node, data[0]):
-            self.absorbed.add(data[0])
+        source = data[0]
+        if self._absorbs_bias(node, source) or self._absorbs_clamp(node, source) or self._absorbs_gain(node, source):
+            self.absorbed.add(source)
             return output
         roots = {self.roots.get(name, name) for name in data}
         constants = self.view.constants
@@ -123,6 +130,17 @@ class _Placer:
         computes = producer.op_type in COMPUTING and producer.op_type != "Softmax"
         chained = producer.op_type in CLAMPS and producer.input[0] in self.absorbed
         return (sums or computes or chained) and self.view.sole_consumer(source) is clamp
+
+    def _absorbs_gain(self, node: onnx.NodeProto, source: str) -> bool:
+        """`node` multiplies the product of two run-time matrices by a positive number, as attention does."""
+        product = self.view.producers.get(source)
+        if node.op_type not in ("Mul", "Div") or product is None or product.op_type != "MatMul":
+            return False
+        if product.name in self.cpu or self.view.weighted(product) or self.view.sole_consumer(source) is not node:
+            return False
+        factor = self.view.constants.get(next(name for name in node.input if name != source))
+        is_first = node.input[0] == source or node.op_type == "Mul"
+        return is_first and factor is not None and _is_number(factor) and float(factor.ravel()[0]) > 0
 
     def _is_border(self, node: onnx.NodeProto, output: str) -> bool:
         consumers = self.view.consumers.get(output, [])

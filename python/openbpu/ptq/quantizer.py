@@ -55,7 +55,7 @@ def quantize(
     stream = SampleStream(samples, model)
     placement = place(model, run_on_cpu, run_on_bpu)
     statistics = calibrate(model, stream, placement, report)
-    by_group = {g: choose(s, calibration, symmetric) for g, s in statistics.items()}
+    by_group = {g: choose(s, calibration, symmetric or g in placement.symmetric) for g, s in statistics.items()}
     by_group |= {g: QuantParams.per_tensor(scale, zero) for g, (scale, zero) in placement.fixed.items()}
     always_zero = {g for g, s in statistics.items() if s.low == s.high}
     by_group = feasible(model, placement, by_group, always_zero)

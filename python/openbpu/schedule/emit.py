@@ -159,6 +159,14 @@ def _softmax(e: Emitter, op: Op) -> Iterator[Instruction]:
     yield e.binary("SOFTMAX", op, table=table, aux={"C": op.attrs["C"]}, fields=_clamp(op))
 
 
+@_emits("norm")
+def _norm(e: Emitter, op: Op) -> Iterator[Instruction]:
+    table = e.builder.const("NORM", packing.norm(op.consts["b"], op.consts["g"]))
+    name = "LAYERNORM" if op.attrs["zero"] is None else "RMSNORM"
+    aux = {"eps": op.attrs["eps"], "F": op.attrs["F"]}
+    yield e.binary(name, op, table=table, aux=aux, fields={"sh": op.attrs["sh"], **_clamp(op)})
+
+
 # ---- windows
 
 

@@ -3,7 +3,8 @@
 CPU tensors lie dense in ONNX order; their other shapes are views.
 
 Concatenations come first, from the last to the first: their parts are written straight into the common buffer, wherever
-the producer can do that. Slices, reshapes and transpositions then become views of what is already placed.
+the producer can do that. So are transposed results whose elements must then lie dense, such as the heads of attention.
+Slices, reshapes and transpositions then become views of what is already placed.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ class Placement:
         for op in reversed(graph.ops):
             if op.kind == "concat":
                 self._join(op)
+            elif op.kind == "reshape":
+                self._write_through(op)
         for op in graph.ops:
             if any(out not in self.places for out in op.outputs):
                 self._place(op)
@@ -59,6 +62,22 @@ class Placement:
                 self.copies[op, index] = target
             start += part.shape[axis]
 
+    def _write_through(self, op: Op) -> None:
+        """A reshape of a transposed tensor that cannot be a view: the transposed tensor is written in its order."""
+        out, source = op.outputs[0], op.inputs[0]
+        turn = self._producers.get(source)
+        if turn is None or turn.kind != "transpose" or out.on_cpu or {out, source} & self.places.keys():
+            return
+        read = _buffer(turn.inputs[0]).permuted(turn.attrs["perm"])
+        as_view = reshaped(read, source.shape, out.shape)
+        if as_view is not None and is_channel_dense(as_view, out.shape):
+            return
+        place = _buffer(out)
+        target = reshaped(place, out.shape, source.shape)
+        if target is not None and self._bind(source, target):
+            self.places[out] = place
+            self.views.add(op)
+
     def _bind(self, value: Value, place: Place) -> bool:
         """Makes the producer of `value` write to `place`; False if it cannot."""
         op = self._producers.get(value)
@@ -69,6 +88,10 @@ class Placement:
             if inner is None or not is_channel_dense(inner, op.inputs[0].shape) or not self._bind(op.inputs[0], inner):
                 return False
             self.views.add(op)
+        elif op.kind == "transpose":  # else it is copied into place
+            inner = place.permuted([op.attrs["perm"].index(axis) for axis in range(4)])
+            if is_channel_dense(inner, op.inputs[0].shape) and self._bind(op.inputs[0], inner):
+                self.views.add(op)
         self.places[value] = place
         return True
 

@@ -142,7 +142,7 @@ itself is not limited, except that a window of MAXPOOL, or of AVGPOOL without CO
 **Overflow.** For each output channel c of a convolution or MATMUL, `(128 * sum of |w|) * 2^L + |B[c]| < 2^31`; for
 MATMULD, `K * max|a - za| * max|b - zb| * 2^L + |B| < 2^31`. For ADD and SUB, `128 * (|ma| + |mb|) + |C| < 2^31` with
 `sh` 0..22 and multipliers within 32767. MUL: `C` 16384..32767, `sh` 1..46. SOFTMAX: the constant C of its record is
-1..2^62 - 1.
+1..2^62 - 1. LAYERNORM, RMSNORM: `sh` 1..30, eps 1..2^60 - 1, F 0..14.
 
 **Operations.**
 
@@ -157,6 +157,7 @@ MATMULD, `K * max|a - za| * max|b - zb| * 2^L + |B| < 2^31`. For ADD and SUB, `1
 | MATMULD | h = 1, extents of a matrix product per image, whole box, one RQ8 entry |
 | ADD, SUB, MUL | in0 as out; each extent of in1 as out's or 1 |
 | RESCALE, LUT8, SOFTMAX | in0 as out; RESCALE with 1 or out.c entries; SOFTMAX with all channels in the box |
+| LAYERNORM, RMSNORM | in0 as out; one table entry per channel, all channels in the box |
 | MAXPOOL, RESIZE_NN, RESIZE_BILIN | equal n, c, scale and zero point; one table entry per output row and column |
 | AVGPOOL | equal n and c; 1 table entry or one per tap |
 | QUANTIZE, DEQUANTIZE | equal extents; the int8 side has a positive normal float32 scale |

@@ -65,6 +65,13 @@ def exp(table: np.ndarray) -> tuple[bytes, tuple[int, ...]]:
     return fitting(table, np.uint16, "EXP").tobytes(), (256,)
 
 
+def norm(b: np.ndarray, g: np.ndarray) -> tuple[bytes, tuple[int, ...]]:
+    """NORM and its dims from per-channel b (int32) and g (int16)."""
+    extra = (0, -len(b) % 16)
+    parts = (np.pad(fitting(b, np.int32, "b"), extra), np.pad(fitting(g, np.int16, "g"), extra))
+    return b"".join(part.tobytes() for part in parts), (len(b),)
+
+
 def _records(name: str, **columns: np.ndarray) -> tuple[bytes, tuple[int, ...]]:
     count = len(next(iter(columns.values())))
     array = np.zeros(count, RECORDS[name])

@@ -1,13 +1,15 @@
-"""Softmax."""
+"""Softmax and normalisations."""
 
 from __future__ import annotations
 
 from math import prod
 
+import numpy as np
+
 from openbpu.lower.builder import memory_axis
-from openbpu.lower.expressions import Expr
+from openbpu.lower.expressions import Constant, Expr
 from openbpu.lower.node import Node
-from openbpu.lower.operators import Softmax
+from openbpu.lower.operators import Norm, Softmax
 from openbpu.lower.registry import rule
 
 
@@ -23,11 +25,14 @@ def softmax(node: Node) -> Expr:
             seen=f"axis {axis} of {x.shape}",
             remedy="convert the model with onnx.version_converter",
         )
-    value = x.value(node)
     origin = (*x.origin, node.name)
-    if rank > 4 or memory_axis(rank, axis) == 3:
-        if rank > 4 and axis != rank - 1:
-            raise node.refuse("beyond four dimensions, its axis must be the last", seen=f"axis {axis}")
+    if axis == rank - 1 and rank != 2:  # rows in ONNX order, whatever the order in memory
+        flat = node.graph.reshape(x.value(node), _rows(x.shape, axis), (node.name,))
+        return Softmax(node=node, shape=x.shape, origin=origin, source=flat)
+    value = x.value(node)
+    if rank > 4:
+        raise node.refuse("beyond four dimensions, its axis must be the last", seen=f"axis {axis}")
+    if memory_axis(rank, axis) == 3:
         return Softmax(node=node, shape=x.shape, origin=origin, source=value)
     last = 1 if rank == 4 else rank - 1
     order = list(range(rank))
@@ -35,3 +40,41 @@ def softmax(node: Node) -> Expr:
     inner = node.graph.transpose(value, order, (node.name,))
     swapped = Softmax(node=node, shape=inner.onnx_shape, origin=origin, source=inner)
     return swapped.move(lambda v: node.graph.transpose(v, order, (node.name,)), node, x.shape)
+
+
+@rule("LayerNormalization", "RMSNormalization")
+def norm(node: Node) -> Expr:
+    """LAYERNORM or RMSNORM over the last axes; gain and offset constant."""
+    if any(node.outputs[1:]):
+        raise node.refuse("its mean and deviation are not computed", remedy="drop the outputs behind the first")
+    x = node.operand(0)
+    axis = int(node.attribute("axis", -1)) % len(x.shape)
+    channels = prod(x.shape[axis:])
+    gamma = _per_element(node, 1, x.shape[axis:], 1.0)
+    beta = _per_element(node, 2, x.shape[axis:], 0.0) if node.op == "LayerNormalization" else np.zeros(channels)
+    flat = node.graph.reshape(x.value(node), _rows(x.shape, axis), (node.name,))
+    return Norm(
+        node=node,
+        shape=x.shape,
+        origin=(*x.origin, node.name),
+        source=flat,
+        centred=node.op == "LayerNormalization",
+        epsilon=float(node.attribute("epsilon", 1e-5)),
+        gamma=gamma,
+        beta=beta,
+    )
+
+
+def _rows(shape: tuple[int, ...], axis: int) -> tuple[int, int, int]:
+    """Three dimensions of which the last holds `axis` and all after it."""
+    return prod(shape[: max(axis - 1, 0)]), prod(shape[max(axis - 1, 0) : axis]), prod(shape[axis:])
+
+
+def _per_element(node: Node, index: int, shape: tuple[int, ...], default: float) -> np.ndarray:
+    """A constant operand as one number for each element of the normalised axes."""
+    operand = node.optional(index)
+    if operand is None:
+        return np.full(prod(shape), default)
+    if not isinstance(operand, Constant):
+        raise node.refuse(f"operand {index} must be constant")
+    return np.array(np.broadcast_to(np.asarray(operand.real, np.float64), shape)).ravel()

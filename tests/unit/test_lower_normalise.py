@@ -1,0 +1,92 @@
+"""LayerNormalization, RMSNormalization and attention against ONNX Runtime."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lowering.check import check
+from lowering.nets import Net
+from openbpu.lower import lower
+from openbpu.schedule import placement
+
+
+def _gains(net: Net, shape: tuple[int, ...]) -> tuple[str, str]:
+    gain, offset = 1 + 0.4 * net.random.standard_normal(shape), 0.5 * net.random.standard_normal(shape)
+    return net.constant(gain, np.float32), net.constant(offset, np.float32)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8"])
+@pytest.mark.parametrize(
+    ("shape", "axis"),
+    [((7, 40), -1), ((1, 9, 96), -1), ((2, 5, 33), 2), ((2, 3, 4, 24), -1), ((2, 6, 5, 4), 1), ((1, 4, 2, 3, 16), -1)],
+)
+def test_layer_normalization(shape: tuple[int, ...], axis: int, dtype: str) -> None:
+    net = Net(90, dtype)
+    y = net.node("LayerNormalization", net.input(*shape), *_gains(net, shape[axis:]), axis=axis, epsilon=1e-6)
+    net.output(net.quantise(y))
+    graph = check(net, tolerance=1)
+    assert [op.kind for op in graph.ops].count("norm") == 1
+
+
+def test_layer_normalization_without_offset_and_of_equal_rows() -> None:
+    net = Net(91)
+    x = net.input(1, 6, 48)
+    net.feeds[next(iter(net.feeds))][:, 2:4] = 0.75
+    y = net.node("LayerNormalization", x, _gains(net, (48,))[0], axis=-1)
+    net.output(net.quantise(y))
+    check(net, tolerance=1)
+
+
+@pytest.mark.parametrize("shape", [(7, 40), (1, 9, 96)])
+def test_rms_normalization(shape: tuple[int, ...]) -> None:
+    net = Net(92, opset=23)
+    y = net.node("RMSNormalization", net.input(*shape), _gains(net, shape[-1:])[0], axis=-1, epsilon=1e-5)
+    net.output(net.quantise(y))
+    check(net, tolerance=1)
+
+
+def test_what_follows_a_norm_joins_it() -> None:
+    net = Net(93)
+    y = net.node("LayerNormalization", net.input(1, 9, 32), *_gains(net, (32,)), axis=-1)
+    y = net.node("Add", net.node("Mul", y, _gains(net, (32,))[0]), net.constant(0.5, np.float32))
+    net.output(net.quantise(net.node("Relu", y)))
+    check(net, tolerance=1, kinds=("norm",))
+
+
+def test_a_norm_whose_deviation_is_read_runs_on_the_cpu() -> None:
+    net = Net(94)
+    y, _, deviation = net.node("LayerNormalization", net.input(1, 9, 32), *_gains(net, (32,)), outputs=3, axis=-1)
+    net.output(net.quantise(y))
+    net.output(deviation)
+    decision = next(d for d in lower(net.model()).decisions if d.op == "LayerNormalization")
+    assert decision.where == "CPU" and "deviation" in decision.reason
+
+
+def attention(net: Net, tokens: int, heads: int, size: int) -> str:
+    """Heads of three quantised tensors [1, tokens, heads * size], mixed and joined again."""
+    width = heads * size
+
+    def split(x: str, *perm: int) -> str:
+        shape = net.constant([1, tokens, heads, size], np.int64)
+        return net.node("Transpose", net.node("Reshape", x, shape), perm=perm)
+
+    q, k, v = (net.input(1, tokens, width) for _ in range(3))
+    scores = net.node("MatMul", split(q, 0, 2, 1, 3), split(k, 0, 2, 3, 1))
+    scores = net.quantise(net.node("Div", scores, net.constant(np.sqrt(size), np.float32)))
+    scores = net.quantise(net.node("Softmax", scores, axis=-1), 1 / 256, -128 if net.dtype == "int8" else 0)
+    mixed = net.quantise(net.node("MatMul", scores, split(v, 0, 2, 1, 3)))
+    joined = net.node("Transpose", mixed, perm=(0, 2, 1, 3))
+    return net.node("Reshape", joined, net.constant([1, tokens, width], np.int64))
+
+
+@pytest.mark.parametrize(("tokens", "heads", "size"), [(9, 3, 16), (33, 2, 20), (16, 1, 8), (70, 4, 64)])
+def test_attention_moves_nothing(tokens: int, heads: int, size: int) -> None:
+    net = Net(95)
+    x = attention(net, tokens, heads, size)
+    weight = net.weight(net.random.standard_normal((heads * size, 8)) / 8, axis=1)
+    net.output(net.quantise(net.node("MatMul", x, weight)))
+    graph = check(net, tolerance=2)
+    views = placement.Placement(graph).views
+    moves = [op.kind for op in graph.ops if op.kind in placement.VIEWS and op not in views]
+    assert not moves, str(graph)
