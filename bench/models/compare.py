@@ -67,6 +67,9 @@ def compare(name: str, engines: list[str], arguments: argparse.Namespace, folder
     rows, loaded = [], {}
     for name_of_engine in engines:
         engine = ENGINES[name_of_engine]
+        if not engine.takes(model):
+            print(f"{name} is left out for {name_of_engine}: its file cannot be written here")
+            continue
         path = engine.prepare(model, folder)
         options = (arguments.threads, arguments.isa)
         to_check = engine.faithful(model, folder) if engine.faithful else path

@@ -29,12 +29,14 @@ class Loaded:
 class Engine:
     """`prepare(model, folder)` writes the engine's file, `load(path, threads, isa)` makes it ready to run.
 
-    `faithful` writes the file whose outputs are held against the float model's, where the timed one will not do.
+    `faithful` writes the file whose outputs are held against the float model's, where the timed one will not do;
+    `takes` tells the models that it can be given.
     """
 
     prepare: Callable[[Any, Path], Path]
     load: Callable[[Path, int, str], Loaded]
     faithful: Callable[[Any, Path], Path] | None = None
+    takes: Callable[[Any], bool] = lambda model: True
 
 
 def samples(shape: tuple[int, ...], count: int, seed: int = 0) -> list[np.ndarray]:
@@ -87,14 +89,24 @@ def _load_openbpu(path: Path, threads: int, isa: str) -> Loaded:
 # ---- peers
 
 
-def _prepare_qdq(model: Any, folder: Path, whole_activations: bool = False) -> Path:
-    """The QDQ model; with `whole_activations`, a convolution and its SiLU are one region without Q/DQ inside."""
+_FORMS: dict[str, tuple[str, ...]] = {  # operators without Q/DQ of their own
+    "": (),
+    "whole": ("Sigmoid", "Mul"),  # a convolution and its SiLU are one region
+    # What is no product stays float, as NNCF does with transformers, and activations are signed and symmetric.
+    "products": (
+        "Add", "Concat", "Div", "Erf", "Gather", "LayerNormalization", "Mul", "Reshape", "Softmax", "Transpose",
+    ),
+}  # fmt: skip
+
+
+def _prepare_qdq(model: Any, folder: Path, form: str = "") -> Path:
+    """The QDQ model in one of the forms above."""
     import logging
 
     import onnx
     from onnxruntime import quantization as q
 
-    path = folder / f"{model.graph.name}{'.whole' if whole_activations else ''}.u8s8.onnx"
+    path = folder / f"{model.graph.name}{'.' if form else ''}{form}.qdq.onnx"
     if path.exists():
         return path
     logging.disable(logging.WARNING)  # advice on pre-processing, which folds nothing here
@@ -107,9 +119,7 @@ def _prepare_qdq(model: Any, folder: Path, whole_activations: bool = False) -> P
             sample = next(self.rest, None)
             return None if sample is None else {"image": sample}
 
-    form: dict[str, Any] = {}
-    if whole_activations:
-        form["op_types_to_quantize"] = sorted({node.op_type for node in model.graph.node} - {"Sigmoid", "Mul"})
+    kinds = sorted({node.op_type for node in model.graph.node} - {*_FORMS[form]})
     float_path = folder / f"{model.graph.name}.onnx"
     onnx.save(model, float_path)
     q.quantize_static(
@@ -118,11 +128,12 @@ def _prepare_qdq(model: Any, folder: Path, whole_activations: bool = False) -> P
         Reader(),
         quant_format=q.QuantFormat.QDQ,
         per_channel=True,
-        activation_type=q.QuantType.QUInt8,
+        activation_type=q.QuantType.QInt8 if form == "products" else q.QuantType.QUInt8,
         weight_type=q.QuantType.QInt8,
-        **form,
+        op_types_to_quantize=kinds if form else None,
+        extra_options={"ActivationSymmetric": form == "products"},
     )
-    if whole_activations:
+    if form == "whole":
         quantised = onnx.load(path)
         _unquantise_inputs(quantised.graph, ("Sigmoid", "Mul"))
         onnx.save(quantised, path)
@@ -148,8 +159,12 @@ def _unquantise_inputs(graph: Any, kinds: tuple[str, ...]) -> None:
 
 
 def _prepare_openvino(model: Any, folder: Path) -> Path:
-    """OpenVINO computes SiLU in the convolution unless Q/DQ stands between; ONNX Runtime wants the Q/DQ."""
-    return _prepare_qdq(model, folder, any(node.op_type == "Sigmoid" for node in model.graph.node))
+    """OpenVINO computes SiLU in the convolution unless Q/DQ stands between; ONNX Runtime wants the Q/DQ.
+
+    It computes attention in one node if activations have no zero points.
+    """
+    kinds = {node.op_type for node in model.graph.node}
+    return _prepare_qdq(model, folder, "whole" if "Sigmoid" in kinds else "products" if "Softmax" in kinds else "")
 
 
 def _load_onnxruntime(path: Path, threads: int, isa: str) -> Loaded:
@@ -204,6 +219,11 @@ def _prepare_tflite(model: Any, folder: Path, exact_padding: bool = False) -> Pa
     return path
 
 
+def _is_convolutional(model: Any) -> bool:
+    """Our .tflite writer has no transformers."""
+    return all(node.op_type != "Softmax" for node in model.graph.node)
+
+
 def _prepare_faithful_tflite(model: Any, folder: Path) -> Path:
     return _prepare_tflite(model, folder, exact_padding=True)
 
@@ -235,5 +255,5 @@ ENGINES: dict[str, Engine] = {
     "openbpu": Engine(_prepare_openbpu, _load_openbpu),
     "onnxruntime": Engine(_prepare_qdq, _load_onnxruntime),
     "openvino": Engine(_prepare_openvino, _load_openvino),
-    "litert": Engine(_prepare_tflite, _load_litert, _prepare_faithful_tflite),
+    "litert": Engine(_prepare_tflite, _load_litert, _prepare_faithful_tflite, _is_convolutional),
 }

@@ -79,7 +79,7 @@ def chart(rows: Rows, path: Path) -> None:
     for k, peer in enumerate(peers):
         ratios = {row["model"]: row["ratio"] for row in rows if row["engine"] == peer}
         places = np.arange(len(models)) + (k - (len(peers) - 1) / 2) * 0.8 / len(peers)
-        bars = axes.bar(places, [ratios[m] for m in models], 0.76 / len(peers), label=peer)
+        bars = axes.bar(places, [ratios.get(m, 0) for m in models], 0.76 / len(peers), label=peer)
         axes.bar_label(bars, fmt="%.2f", fontsize=8)
     axes.axhline(1, color="black", linewidth=1)
     axes.set_xticks(range(len(models)), models)
