@@ -9,12 +9,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from openbpu.pipeline import build, check, compile, load, quantize, remove_boundary_nodes
+    from openbpu.pipeline import accuracy, build, check, compile, load, quantize, remove_boundary_nodes
     from openbpu.runtime import Executable, Session
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "accuracy": "openbpu.pipeline",
     "quantize": "openbpu.pipeline",
     "compile": "openbpu.pipeline",
     "build": "openbpu.pipeline",
@@ -31,6 +32,7 @@ __all__ = [
     "OpenBpuError",
     "Session",
     "__version__",
+    "accuracy",
     "build",
     "check",
     "compile",

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from openbpu import frontend, lower, ptq, schedule
-from openbpu.analyze import PlacementReport
+from openbpu.analyze import AccuracyReport, PlacementReport
+from openbpu.analyze.accuracy import measure
 from openbpu.errors import ConfigError, ModelWarning
 from openbpu.ir.profile import profile
 from openbpu.runtime import Executable
@@ -155,6 +156,23 @@ def check(
     _, graph = _drafted(clean, _named(run_on_cpu, run_on_bpu, clean), run_on_bpu)
     own = {node.name for node in clean.graph.node}
     return PlacementReport(name, march, tuple(d for d in graph.decisions if d.node in own))
+
+
+def accuracy(
+    model: str | PathLike[str] | bytes | onnx.ModelProto,
+    qdq: str | PathLike[str] | bytes | onnx.ModelProto,
+    samples: Iterable[Sample],
+    *,
+    input_shapes: Mapping[str, tuple[int, ...]] | None = None,
+    progress: Progress | None = None,
+) -> AccuracyReport:
+    """How far the QDQ model that `quantize` made is from its float model: outputs, every layer, causes and remedies.
+
+    `samples` is read once, as a stream; other samples than those of the calibration tell more. Both models run in ONNX
+    Runtime, whose operators the executable follows within one step. Raises ModelError, SampleError.
+    """
+    clean = frontend.prepare(frontend.load(model), input_shapes)
+    return measure(clean, frontend.load(qdq), samples, progress)
 
 
 def remove_boundary_nodes(

@@ -25,7 +25,10 @@ def _ok(*arguments: object) -> str:
 
 
 def test_the_whole_road(workspace: Path) -> None:
-    _ok("quantize", workspace / "net.onnx", "--samples", workspace / "calibration", "-o", workspace / "net.qdq.onnx")
+    page = workspace / "accuracy.html"
+    arguments = ("--samples", workspace / "calibration", "-o", workspace / "net.qdq.onnx", "--report", page)
+    assert "SQNR" in _ok("quantize", workspace / "net.onnx", *arguments)
+    assert "<svg" in page.read_text()
     report = json.loads(_ok("compile", workspace / "net.qdq.onnx", "-o", workspace / "net.bpux", "--json"))
     assert report["march"] == "nash-e"
     x = workspace / "calibration" / "03.npy"
@@ -139,3 +142,14 @@ def test_interrupt_stops_cleanly(workspace: Path) -> None:
     assert "interrupted" in errors
     assert "Traceback" not in errors
     assert not list(workspace.glob("*never*"))
+
+
+def test_a_poor_result_has_an_exit_code_of_its_own(workspace: Path) -> None:
+    samples = ("--samples", workspace / "calibration")
+    _ok("quantize", workspace / "net.onnx", *samples, "-o", workspace / "poor.qdq.onnx")
+    command = ("accuracy", workspace / "net.onnx", workspace / "poor.qdq.onnx", *samples, "--fail-under")
+    report = json.loads(_ok(*command, 0.5, "--json"))
+    assert 0.9 < report["cosine"] < 1
+    result = _openbpu(*command, 0.999999)
+    assert result.returncode == 3
+    assert "is below --fail-under 0.999999" in result.stderr

@@ -1,6 +1,7 @@
 """Entry point: lists the verbs, loads the one asked for, turns errors into one line and an exit code.
 
-Exit codes: 0 done, 1 the work failed (one error line on stderr), 2 the command line is wrong.
+Exit codes: 0 done, 1 the work failed (one error line on stderr), 2 the command line is wrong, 3 the accuracy is below
+--fail-under.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from openbpu.errors import OpenBpuError
 
 _VERBS = {
     "quantize": "Quantise a float ONNX model with calibration samples.",
+    "accuracy": "Compare a quantised model with its float model, layer by layer.",
     "check": "Show where each node of a model would run, and why.",
     "compile": "Compile a QDQ ONNX model to a .bpux executable.",
     "run": "Run an executable on inputs from files.",
@@ -57,9 +59,8 @@ def _cli() -> None:
 def main() -> None:
     """Runs the command line and exits."""
     try:
-        _cli.main(prog_name="openbpu", standalone_mode=False)
-    except click.exceptions.Exit as exit_request:
-        sys.exit(exit_request.exit_code)
+        code = _cli.main(prog_name="openbpu", standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)

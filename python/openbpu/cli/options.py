@@ -22,6 +22,24 @@ isa: Decorator = click.option(
 threads: Decorator = click.option(
     "--threads", type=click.IntRange(min=0), default=1, show_default=True, help="Threads; 0: all available."
 )
+samples: Decorator = click.option(
+    "--samples",
+    "sources",
+    metavar="[INPUT=]PATH",
+    multiple=True,
+    required=True,
+    help="A .npy or .npz file or a folder of them; INPUT=PATH, repeated, for several inputs.",
+)
+reports: Decorator = click.option(
+    "--report",
+    "reports",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Accuracy as .json or .html; repeatable.",
+)
+fail_under: Decorator = click.option(
+    "--fail-under", type=click.FloatRange(-1, 1), metavar="COSINE", help="Exit with code 3 if an output is below."
+)
 json_output: Decorator = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 calibration: Decorator = click.option(
     "--calibration",
@@ -84,6 +102,35 @@ def changed(model: Path, outputs: tuple[str, ...], types: tuple[str, ...], names
     from openbpu import pipeline
 
     return pipeline.remove_boundary_nodes(model, types=types, names=names, output_nodes=outputs)
+
+
+BELOW = 3  # exit code: the work is done, the result is worse than was asked for
+
+
+def finish_accuracy(report: Any, paths: tuple[Path, ...], fail_under: float | None, as_json: bool = False) -> None:
+    """Prints an accuracy report (or its JSON), saves it, and exits with BELOW if it is worse than `fail_under`."""
+    for path in paths:
+        report.save(path)
+    if as_json:
+        click.echo(report.to_json())
+    else:
+        _print_accuracy(report)
+    if fail_under is not None and report.cosine < fail_under:
+        click.echo(f"openbpu: cosine {report.cosine:.6f} is below --fail-under {fail_under:g}", err=True)
+        raise click.exceptions.Exit(BELOW)
+
+
+def _print_accuracy(report: Any) -> None:
+    outputs = table("outputs against float", "output", ">cosine", ">SQNR, dB", ">mean |error|", ">max |error|")
+    for o in report.outputs:
+        outputs.add_row(o.name, f"{o.cosine:.6f}", f"{o.sqnr_db:.1f}", f"{o.l1:.4g}", f"{o.max:.4g}")
+    console.print(outputs)
+    if report.worst:
+        worst = table("what adds most error", "tensor", "operator", ">SQNR, dB", ">added here, dB", "by", "what helps")
+        for x in report.worst[:5]:
+            worst.add_row(x.tensor, x.op, f"{x.sqnr_db:.1f}", f"{x.own_db:.1f}", x.cause, x.remedy)
+        console.print(worst)
+    console.print(report.line, highlight=False)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from pathlib import Path
 
 import click
@@ -9,17 +10,12 @@ import click
 from openbpu.cli import options
 from openbpu.files import write_file
 
+_MEASURED = 32  # samples on which the accuracy is measured
+
 
 @click.command("quantize")
 @click.argument("model", type=click.Path(path_type=Path))
-@click.option(
-    "--samples",
-    "sources",
-    metavar="[INPUT=]PATH",
-    multiple=True,
-    required=True,
-    help="A .npy or .npz file or a folder of them; INPUT=PATH, repeated, for several inputs.",
-)
+@options.samples
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="QDQ model; default: MODEL with .qdq.onnx.")
 @options.calibration
 @click.option("--symmetric", is_flag=True, help="Make every zero point 0.")
@@ -27,6 +23,8 @@ from openbpu.files import write_file
 @options.run_on_cpu
 @options.run_on_bpu
 @options.boundary
+@options.reports
+@options.fail_under
 def command(
     model: Path,
     sources: tuple[str, ...],
@@ -39,27 +37,35 @@ def command(
     output_nodes: tuple[str, ...],
     remove_node_type: tuple[str, ...],
     remove_node_name: tuple[str, ...],
+    reports: tuple[Path, ...],
+    fail_under: float | None,
 ) -> None:
-    """Quantise the float ONNX file MODEL to int8 and write a QDQ ONNX model.
+    """Quantise the float ONNX file MODEL to int8, write a QDQ ONNX model, and say what was lost where.
 
     \b
     Example:
-      openbpu quantize net.onnx --samples calibration/ -o net.qdq.onnx
+      openbpu quantize net.onnx --samples calibration/ -o net.qdq.onnx --report accuracy.html
     """
     from openbpu import pipeline
     from openbpu.samples import SampleFiles
 
     output = output or model.with_suffix(".qdq.onnx")
-    with options.progress() as report:
+    changed = options.changed(model, output_nodes, remove_node_type, remove_node_name)
+    samples = SampleFiles(sources)
+    with options.progress() as progress:
         qdq = pipeline.quantize(
-            options.changed(model, output_nodes, remove_node_type, remove_node_name),
-            SampleFiles(sources),
+            changed,
+            samples,
             calibration=calibration,
             symmetric=symmetric,
             input_shapes=input_shapes,
             run_on_cpu=run_on_cpu,
             run_on_bpu=run_on_bpu,
-            progress=report,
+            progress=progress,
+        )
+        accuracy = pipeline.accuracy(
+            changed, qdq, islice(samples, _MEASURED), input_shapes=input_shapes, progress=progress
         )
     write_file(output, qdq.SerializeToString(deterministic=True))
     options.console.print(f"wrote {output} ({output.stat().st_size:,} bytes)", highlight=False)
+    options.finish_accuracy(accuracy, reports, fail_under)

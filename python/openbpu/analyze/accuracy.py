@@ -1,0 +1,282 @@
+"""The accuracy report: how far a quantised model is from the float one, where it was lost, why, and what would help."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from os import PathLike
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+
+from openbpu.analyze.difference import Difference, OwnError, decibels
+from openbpu.analyze.plots import bars, histogram
+from openbpu.errors import ModelError
+from openbpu.files import write_file
+from openbpu.ir.onnx_graph import infer_shapes
+from openbpu.ir.quant import QuantParams
+from openbpu.ptq.calibration import Runner
+from openbpu.ptq.samples import SampleStream
+from openbpu.ptq.view import ModelView, channel_axis
+
+WORST = 8  # layers that the report shows with a histogram
+_POOR_DB = 10.0  # below this an output is called poor
+_REMEDIES = {
+    "clamping": 'calibration="max" keeps every value of this tensor',
+    "rounding": "int16 activations for this node",
+    "weights": "refinement, if it is off; else this node in float: run_on_cpu",
+    "": "",
+}
+
+
+@dataclass(frozen=True)
+class OutputError:
+    """An output of the model against the float model, over all samples."""
+
+    name: str
+    cosine: float
+    sqnr_db: float
+    l1: float  # mean absolute error
+    l2: float  # root of the mean squared error
+    max: float  # largest absolute error
+
+
+@dataclass(frozen=True)
+class LayerError:
+    """A quantised tensor in the order of the model: its error, and what was added here (signal over noise, dB)."""
+
+    tensor: str
+    node: str
+    op: str
+    cosine: float
+    sqnr_db: float  # all error, what earlier layers left included
+    own_db: float  # what is added here: the next three together
+    clamp_db: float  # of values beyond the range
+    rounding_db: float  # of values within
+    weights_db: float  # of the node's quantised weights; inf if it has none
+    inherited_db: float  # of its worst input
+    clamped: float  # share of the values
+    low: float  # extremes seen
+    high: float
+    scale: float
+    zero_point: int
+    cause: str  # clamping, rounding or weights: the largest part of what is added here; "" if nothing is
+    remedy: str
+
+
+@dataclass(frozen=True)
+class AccuracyReport:
+    """Outputs, layers in the order of the model, and histograms of the worst ones."""
+
+    model: str
+    samples: int
+    outputs: tuple[OutputError, ...]
+    layers: tuple[LayerError, ...]
+    histograms: dict[str, dict[str, Any]]  # by tensor: counts, span, range
+
+    @property
+    def cosine(self) -> float:
+        """Of the worst output."""
+        return min(output.cosine for output in self.outputs)
+
+    @property
+    def sqnr_db(self) -> float:
+        """Of the worst output."""
+        return min(output.sqnr_db for output in self.outputs)
+
+    @property
+    def worst(self) -> tuple[LayerError, ...]:
+        """The layers that add most error themselves, worst first."""
+        return _worst(self.layers)
+
+    @property
+    def line(self) -> str:
+        """The result in one line."""
+        poor = " -- poor: see the worst layers" if self.sqnr_db < _POOR_DB else ""
+        return f"cosine {self.cosine:.5f}, SQNR {self.sqnr_db:.1f} dB over {self.samples} samples{poor}"
+
+    def to_json(self) -> str:
+        """The whole report for programs; what is infinite is null."""
+        data = {
+            "model": self.model,
+            "samples": self.samples,
+            "cosine": self.cosine,
+            "sqnr_db": self.sqnr_db,
+            "outputs": [asdict(output) for output in self.outputs],
+            "layers": [asdict(layer) for layer in self.layers],
+            "histograms": self.histograms,
+        }
+        return json.dumps(_finite(data), indent=2)
+
+    def to_html(self) -> str:
+        """The whole report as one page that needs no other file."""
+        from jinja2 import Environment, PackageLoader
+
+        environment = Environment(loader=PackageLoader("openbpu.analyze"), autoescape=True, trim_blocks=True)
+        environment.filters["db"] = lambda value: "" if math.isinf(value) else f"{value:.1f}"
+        depth = bars([layer.sqnr_db for layer in self.layers], [f"{x.tensor}: {x.sqnr_db:.1f} dB" for x in self.layers])
+        shown = {name: histogram(h["counts"], h["span"], h["range"]) for name, h in self.histograms.items()}
+        return environment.get_template("accuracy.html").render(report=self, depth=depth, histograms=shown)
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Writes JSON, or HTML if the name ends so. Raises OpenBpuError naming the path."""
+        text = self.to_html() if str(path).endswith((".html", ".htm")) else self.to_json()
+        write_file(path, text.encode())
+
+
+def measure(
+    model: onnx.ModelProto,
+    qdq: onnx.ModelProto,
+    samples: Iterable[Any],
+    progress: Callable[[str, int, int], None] | None = None,
+) -> AccuracyReport:
+    """Runs a clean float model (`frontend.prepare`) and its QDQ form side by side; tensors are matched by name.
+
+    `samples` is read once, as a stream. Raises SampleError, and ModelError if the models do not belong together.
+    """
+    outputs = [o.name for o in model.graph.output]
+    pairs = _pairs(model, qdq)
+    if {o.name for o in qdq.graph.output} != set(outputs):
+        raise ModelError("the QDQ model must have the outputs of the float model", where=qdq.graph.name)
+    floats = Runner(model, dict.fromkeys([*pairs, *outputs]))
+    typed = onnx.ModelProto()
+    typed.CopyFrom(qdq)
+    quantised = Runner(infer_shapes(typed), dict.fromkeys([*(real for real, _ in pairs.values()), *outputs]))
+    differences = {name: Difference() for name in dict.fromkeys([*pairs, *outputs])}
+    own = {name: OwnError(quant) for name, (_, quant) in pairs.items()}
+    stream = SampleStream(samples, model)
+    for done, feed in enumerate(stream, 1):
+        found = dict(quantised.run(feed))
+        for name, array in floats.run(feed):
+            real = pairs[name][0] if name in pairs else name
+            differences[name].add(array, found[real])
+            if name in own:
+                own[name].add(array)
+        if progress:
+            progress("measure accuracy", done, stream.count)
+    layers = _layers(model, qdq, differences, own)
+    return AccuracyReport(
+        model.graph.name,
+        stream.count,
+        tuple(_output(name, differences[name]) for name in outputs),
+        tuple(layers),
+        {x.tensor: _histogram(own[x.tensor]) for x in _worst(layers)},
+    )
+
+
+def _worst(layers: Iterable[LayerError]) -> tuple[LayerError, ...]:
+    return tuple(sorted((layer for layer in layers if layer.cause), key=lambda layer: layer.own_db)[:WORST])
+
+
+def _output(name: str, difference: Difference) -> OutputError:
+    d = difference
+    return OutputError(name, d.cosine, d.sqnr, d.l1, d.l2, d.largest)
+
+
+def _histogram(own: OwnError) -> dict[str, Any]:
+    return {"counts": own.counts.tolist(), "span": list(own.span), "range": list(own.range)}
+
+
+def _pairs(model: onnx.ModelProto, qdq: onnx.ModelProto) -> dict[str, tuple[str, QuantParams]]:
+    """By float tensor: the dequantised tensor of the QDQ model and the parameters of its pair (per tensor)."""
+    constants = {t.name: t for t in qdq.graph.initializer}
+    made = {name for node in model.graph.node for name in node.output} | {i.name for i in model.graph.input}
+    readers = {n.input[0]: n for n in qdq.graph.node if n.op_type == "DequantizeLinear"}
+    pairs = {}
+    for node in qdq.graph.node:
+        after = readers.get(node.output[0]) if node.op_type == "QuantizeLinear" else None
+        if after is None or not {*node.input[1:3]} <= constants.keys():
+            continue
+        name = next(
+            (n for n in (node.input[0], after.output[0], node.input[0].removesuffix("/float")) if n in made), ""
+        )
+        scale, zero = (numpy_helper.to_array(constants[n]) for n in node.input[1:3])
+        if name and scale.size == 1:
+            pairs[name] = (after.output[0], QuantParams.per_tensor(float(scale), int(zero), zero.dtype.name))
+    return pairs
+
+
+def _layers(
+    model: onnx.ModelProto, qdq: onnx.ModelProto, differences: dict[str, Difference], own: dict[str, OwnError]
+) -> list[LayerError]:
+    view = ModelView(model)
+    weights = _weight_errors(view, qdq)
+    layers = []
+    order = [*(i.name for i in model.graph.input), *(name for node in model.graph.node for name in node.output)]
+    for name in (n for n in order if n in own):
+        chain = _chain(view, view.producers.get(name), own)
+        maker = next((n for n in chain if n.name in weights), chain[0] if chain else None)
+        inherited = (differences[source].sqnr for n in chain for source in n.input if source in own)
+        difference, error = differences[name], own[name]
+        parts = {
+            "clamping": decibels(difference.signal, error.clamp),
+            "rounding": decibels(difference.signal, error.rounding),
+            "weights": min((weights[n.name] for n in chain if n.name in weights), default=math.inf),
+        }
+        added = sum(10 ** (-part / 10) for part in parts.values() if not math.isinf(part))
+        cause = min(parts, key=lambda key: parts[key]) if added > 0 else ""
+        layers.append(
+            LayerError(
+                tensor=name,
+                node=maker.name if maker is not None else "",
+                op=maker.op_type if maker is not None else "input",
+                cosine=difference.cosine,
+                sqnr_db=difference.sqnr,
+                own_db=decibels(1.0, added),
+                clamp_db=parts["clamping"],
+                rounding_db=parts["rounding"],
+                weights_db=parts["weights"],
+                inherited_db=min(inherited, default=math.inf),
+                clamped=error.clamped / max(error.elements, 1),
+                low=error.low,
+                high=error.high,
+                scale=error.quant.s,
+                zero_point=error.quant.z,
+                cause=cause,
+                remedy=_REMEDIES[cause],
+            )
+        )
+    return layers
+
+
+def _chain(view: ModelView, node: onnx.NodeProto | None, own: dict[str, OwnError]) -> list[onnx.NodeProto]:
+    """The nodes between a quantised tensor and the quantised tensors before it, its producer first."""
+    found, todo = [], [node] if node is not None else []
+    while todo:
+        at = todo.pop()
+        found.append(at)
+        todo += [
+            view.producers[n] for n in at.input if n in view.producers and n not in own and n not in view.constants
+        ]
+    return found
+
+
+def _weight_errors(view: ModelView, qdq: onnx.ModelProto) -> dict[str, float]:
+    """By node: signal over noise of its weights, in dB."""
+    constants = {t.name: t for t in qdq.graph.initializer}
+    dequantisers = {n.output[0]: n for n in qdq.graph.node if n.op_type == "DequantizeLinear"}
+    result = {}
+    for node in qdq.graph.node:
+        source = dequantisers.get(node.input[1]) if len(node.input) > 1 else None
+        original = next((n for n in view.producers.values() if n.name == node.name), None)
+        if source is None or original is None or not view.weighted(original) or source.input[0] not in constants:
+            continue
+        q, scale = (numpy_helper.to_array(constants[n]).astype(np.float64) for n in source.input[:2])
+        weight = view.constants[original.input[1]].astype(np.float64)
+        shape = [1] * weight.ndim
+        shape[channel_axis(original)] = -1
+        error = q * scale.reshape(shape) - weight
+        result[node.name] = decibels(float((weight**2).sum()), float((error**2).sum()))
+    return result
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,110 @@
+"""The accuracy report: its figures against plain numpy, the causes it names, its files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+from float_networks import Net
+
+import openbpu
+from openbpu.errors import ModelError, SampleError
+
+SHAPE = (1, 3, 16, 16)
+
+
+def _net() -> onnx.ModelProto:
+    net = Net(seed=3)
+    x = net.op("Relu", net.conv("x", 3, 8), out="middle")
+    net.conv(x, 8, 8, out="last")
+    return net.model("last", shape=SHAPE)
+
+
+def _samples(count: int, scale: float = 1.0) -> list[np.ndarray]:
+    random = np.random.default_rng(7)
+    return [(scale * random.standard_normal(SHAPE)).astype(np.float32) for _ in range(count)]
+
+
+def _run(model: onnx.ModelProto, x: np.ndarray) -> np.ndarray:
+    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    return np.asarray(session.run(None, {"x": x})[0], np.float64)
+
+
+def test_the_figures_of_an_output_are_those_of_numpy() -> None:
+    model, samples = _net(), _samples(4)
+    qdq = openbpu.quantize(model, samples)
+    (output,) = openbpu.accuracy(model, qdq, samples).outputs
+    a, b = (np.concatenate([_run(m, x).ravel() for x in samples]) for m in (model, qdq))
+    error = b - a
+    # float32 results summed in float64 in two orders
+    assert output.cosine == pytest.approx(a @ b / np.sqrt((a @ a) * (b @ b)), abs=1e-6)
+    assert output.sqnr_db == pytest.approx(10 * np.log10((a @ a) / (error @ error)), abs=1e-3)
+    assert output.l1 == pytest.approx(np.abs(error).mean(), rel=1e-4)
+    assert output.l2 == pytest.approx(np.sqrt((error**2).mean()), rel=1e-4)
+    assert output.max == pytest.approx(np.abs(error).max(), rel=1e-4)
+
+
+def test_layers_stand_in_order_with_what_they_add() -> None:
+    model, samples = _net(), _samples(4)
+    report = openbpu.accuracy(model, openbpu.quantize(model, samples), samples)
+    assert [layer.tensor for layer in report.layers] == ["x", "middle", "last"]
+    image, middle, _ = report.layers
+    assert image.op == "input" and np.isinf(image.inherited_db) and np.isinf(image.weights_db)
+    assert middle.op == "Conv" and middle.inherited_db == pytest.approx(image.sqnr_db)
+    for layer in report.layers:
+        parts = [layer.clamp_db, layer.rounding_db, layer.weights_db]
+        assert layer.own_db <= min(parts) + 1e-9
+        assert layer.cause == ("clamping", "rounding", "weights")[int(np.argmin(parts))]
+
+
+def test_values_beyond_the_calibrated_range_are_named_as_the_cause() -> None:
+    model = _net()
+    qdq = openbpu.quantize(model, _samples(4, scale=0.1), refinement=())
+    report = openbpu.accuracy(model, qdq, _samples(4))
+    image = report.layers[0]
+    assert image.cause == "clamping" and image.clamped > 0.2 and "max" in image.remedy
+    assert report.sqnr_db < 10 and "poor" in report.line
+
+
+def test_coarse_weights_are_named_as_the_cause() -> None:
+    model, samples = _net(), _samples(4)
+    qdq = openbpu.quantize(model, samples)
+    for tensor in qdq.graph.initializer:
+        q = onnx.numpy_helper.to_array(tensor)
+        if q.shape == (8, 8, 3, 3):
+            tensor.CopyFrom(onnx.numpy_helper.from_array((q // 64 * 64).astype(np.int8), tensor.name))
+    report = openbpu.accuracy(model, qdq, samples)
+    last = report.layers[-1]
+    assert last.cause == "weights" and last.weights_db < 15 and report.worst[0] == last
+    assert all(layer.cause == "rounding" or layer.weights_db > 30 for layer in report.layers[:-1])
+
+
+def test_files_for_programs_and_people(tmp_path: Path) -> None:
+    model, samples = _net(), _samples(2)
+    report = openbpu.accuracy(model, openbpu.quantize(model, samples), samples)
+    report.save(tmp_path / "a.json")
+    report.save(tmp_path / "a.html")
+    data = json.loads((tmp_path / "a.json").read_text())
+    assert data["outputs"][0]["name"] == "last" and data["layers"][0]["inherited_db"] is None
+    assert set(data["histograms"]) == {layer.tensor for layer in report.worst}
+    assert sum(data["histograms"]["x"]["counts"]) > 0
+    page = (tmp_path / "a.html").read_text()
+    assert page.count("<svg") == 1 + len(report.worst) and "http" not in page
+    for layer in report.layers:
+        assert f"<td>{layer.tensor}</td>" in page
+
+
+def test_models_that_do_not_belong_together() -> None:
+    samples = _samples(2)
+    other = Net()
+    other.conv("x", 3, 4, out="else")
+    stranger = other.model("else", shape=SHAPE)
+    qdq = openbpu.quantize(_net(), samples)
+    with pytest.raises(ModelError, match="outputs of the float model"):
+        openbpu.accuracy(stranger, qdq, samples)
+    with pytest.raises(SampleError):
+        openbpu.accuracy(_net(), qdq, [])
