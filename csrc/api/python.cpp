@@ -143,11 +143,11 @@ py::dict records() {
 
 py::list instructions() {
   constexpr const char* queues[] = {"CTRL", "LD", "ST", "MAC", "VEC", "CPU"};
-  constexpr const char* letters[] = {"A", "B", "O", "W", "T"};
+  constexpr const char* letters[] = {"A", "B", "O", "W", "T", "M"};
   py::list result;
   for (const isa::InstructionInfo& info : isa::kInstructions) {
     std::string operands;
-    for (int bit = 0; bit < 5; ++bit)
+    for (int bit = 0; bit < 6; ++bit)
       if (info.operands >> bit & 1) operands += letters[bit];
     const isa::RecordInfo* aux = isa::aux_record(info.aux);
     result.append(py::dict("name"_a = info.name, "opcode"_a = static_cast<int>(info.op),

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cstring>
 
 #include "container/layout.hpp"
@@ -52,16 +53,35 @@ std::vector<isa::Entry> with_macs(const Parts& parts) {
   return entries;
 }
 
+// The minor version that brought an operation.
+std::uint16_t minor_of(isa::Op op) {
+  switch (op) {
+    case isa::Op::LAYERNORM:
+    case isa::Op::RMSNORM:
+    case isa::Op::MAX:
+    case isa::Op::MIN:
+    case isa::Op::CMP:
+    case isa::Op::SELECT:
+    case isa::Op::REDUCE:
+    case isa::Op::ARGMAX:
+    case isa::Op::DIV:
+    case isa::Op::GATHER:
+      return 2;
+    case isa::Op::CPUCALL:
+      return 1;
+    default:
+      return 0;
+  }
+}
+
 // The least minor version that knows all that the file uses.
 std::uint16_t needed_minor(const Parts& parts) {
+  std::uint16_t needed = 0;
   for (const isa::Instruction& instruction : parts.code)
-    for (const isa::Op op : {isa::Op::LAYERNORM, isa::Op::RMSNORM})
-      if (instruction.op == static_cast<std::uint8_t>(op)) return 2;
-  for (const isa::Instruction& instruction : parts.code)
-    if (instruction.op == static_cast<std::uint8_t>(isa::Op::CPUCALL)) return 1;
+    needed = std::max(needed, minor_of(static_cast<isa::Op>(instruction.op)));
   for (const isa::Port& port : parts.ports)
-    if (port.dtype > static_cast<std::uint8_t>(isa::DType::Bool)) return 1;
-  return 0;
+    if (port.dtype > static_cast<std::uint8_t>(isa::DType::Bool)) needed = std::max<std::uint16_t>(needed, 1);
+  return needed;
 }
 
 std::size_t align(std::size_t offset, std::uint32_t log2) {

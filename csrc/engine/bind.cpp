@@ -2,20 +2,24 @@
 #include <new>
 
 #include "engine/cpu_step.hpp"
+#include "engine/operand_views.hpp"
 #include "engine/row_step.hpp"
 #include "isa/reflect.hpp"
 #include "isa/visit.hpp"
 #include "kernels/conv/conv.hpp"
 #include "kernels/dwconv/dwconv.hpp"
 #include "kernels/eltwise/eltwise.hpp"
+#include "kernels/gather/gather.hpp"
 #include "kernels/layout/layout.hpp"
 #include "kernels/lut/lut.hpp"
 #include "kernels/matmul/matmul.hpp"
 #include "kernels/norm/norm.hpp"
 #include "kernels/pool/pool.hpp"
 #include "kernels/quantize/quantize.hpp"
+#include "kernels/reduce/reduce.hpp"
 #include "kernels/rescale/rescale.hpp"
 #include "kernels/resize/resize.hpp"
+#include "kernels/select/select.hpp"
 #include "kernels/softmax/softmax.hpp"
 #include "kernels/tconv/tconv.hpp"
 
@@ -52,10 +56,10 @@ kernels::Rq8 shifted(kernels::Rq8 rq, std::int32_t channel) {
   return rq;
 }
 
-class Binder {
+class Binder : private OperandViews {
  public:
   Binder(const isa::Instruction& instruction, const Memory& memory, const IsaInfo& isa)
-      : i_(instruction), m_(memory), isa_(isa) {}
+      : OperandViews(instruction, memory), isa_(isa) {}
 
   StepResult operator()(Tag<Op::NOP>) { return nothing(); }
   StepResult operator()(Tag<Op::END>) { return nothing(); }
@@ -163,6 +167,62 @@ class Binder {
   StepResult operator()(Tag<Op::LAYERNORM>) { return norm(true); }
   StepResult operator()(Tag<Op::RMSNORM>) { return norm(false); }
 
+  StepResult operator()(Tag<Op::MAX>) { return extreme(true); }
+  StepResult operator()(Tag<Op::MIN>) { return extreme(false); }
+  StepResult operator()(Tag<Op::CMP>) {
+    const auto relation = static_cast<kernels::Relation>(m_.program->aux_record<isa::CmpAux>(i_).relation);
+    return choose(kernels::CmpParams{boxed(in0()), broadcast(view(i_.in1)), out(), item<std::int16_t>(i_.table),
+                                     relation, m_.flip},
+                  kernels::cmp_rows());
+  }
+  StepResult operator()(Tag<Op::SELECT>) {
+    return choose(
+        kernels::SelectParams{broadcast(in0()), broadcast(view(i_.in1)), broadcast(view(i_.in2)), out(), m_.flip},
+        kernels::select_rows());
+  }
+  StepResult operator()(Tag<Op::DIV>) {
+    kernels::DivParams p{};
+    p.a = boxed(in0());
+    p.b = broadcast(view(i_.in1));
+    p.out = out();
+    p.ratio = item<std::int64_t>(i_.table);
+    p.a_zero = surface(i_.in0).zero_point;
+    p.zero = surface(i_.out).zero_point;
+    p.sh = i_.sh;
+    p.lo = i_.lo;
+    p.hi = i_.hi;
+    p.flip = m_.flip;
+    return choose(p, kernels::div_rows());
+  }
+  StepResult operator()(Tag<Op::REDUCE>) {
+    kernels::ReduceParams p{};
+    p.in = pixels(in0());
+    p.out = out();
+    p.kind = static_cast<kernels::Reduction>(m_.program->aux_record<isa::ReduceAux>(i_).kind);
+    p.in_zero = surface(i_.in0).zero_point;
+    p.zero = surface(i_.out).zero_point;
+    p.m = i_.C;
+    p.sh = i_.sh;
+    p.lo = i_.lo;
+    p.hi = i_.hi;
+    p.flip = m_.flip;
+    return choose(p, kernels::reduce_rows());
+  }
+  StepResult operator()(Tag<Op::ARGMAX>) {
+    return choose(kernels::ArgMaxParams{pixels(in0()), out(), m_.flip}, kernels::argmax_rows());
+  }
+  StepResult operator()(Tag<Op::GATHER>) {
+    kernels::GatherParams p{};
+    p.in = channels(in0());
+    take_rows(p.in);
+    p.index = columns(view(i_.in1));
+    p.out = out();
+    p.index_bytes = static_cast<std::int32_t>(isa::element_size(static_cast<isa::DType>(surface(i_.in1).dtype)));
+    p.zero = surface(i_.out).zero_point;
+    p.flip = m_.flip;
+    return choose(p, kernels::gather_rows());
+  }
+
   StepResult operator()(Tag<Op::MAXPOOL>) {
     return choose(kernels::MaxPoolParams{channels(in0()), out(), window(), m_.flip}, kernels::maxpool_rows());
   }
@@ -192,118 +252,7 @@ class Binder {
   StepResult operator()(Tag<Op::DEQUANTIZE>) { return convert(surface(i_.in0), kernels::dequantize_rows()); }
 
  private:
-  const isa::Surface& surface(std::uint16_t id) const { return m_.program->surfaces()[id]; }
-  template <class T>
-  const T* item(std::uint16_t id) const {
-    return reinterpret_cast<const T*>(m_.program->data(m_.program->consts()[id]));
-  }
   static StepResult nothing() { return std::unique_ptr<Step>(); }
-
-  // How an int8 value is stored in a surface: value ^ storage(surface). The caller and, for those that move or convert
-  // its contents, the file hold int8 plain; uint8 is int8 + 128 everywhere.
-  std::uint8_t storage(const isa::Surface& s) const {
-    if (s.dtype == static_cast<std::uint8_t>(isa::DType::U8)) return 0x80;
-    if (s.dtype != static_cast<std::uint8_t>(isa::DType::I8)) return 0;
-    const auto region = static_cast<isa::Region>(s.region);
-    return region == isa::Region::Ddr || region == isa::Region::Sram ? m_.flip : std::uint8_t{0};
-  }
-  bool reads_plain_constants() const {
-    const auto op = static_cast<Op>(i_.op);
-    return op == Op::COPY || op == Op::LOAD || op == Op::DEQUANTIZE || op == Op::QUANTIZE;
-  }
-
-  // The first byte of a tensor in the file. Others than those above get a copy that is stored as in the arenas.
-  std::uint8_t* constant(const isa::Surface& s) {
-    auto* plain = const_cast<std::uint8_t*>(m_.program->constants().data()) + s.base;
-    if (m_.flip == 0 || reads_plain_constants()) return plain;
-    const std::size_t size = (s.n - std::size_t{1}) * s.stride_n + (s.h - std::size_t{1}) * s.stride_h +
-                             (s.w - std::size_t{1}) * s.stride_w + s.c;
-    constants_.emplace_back(size + kernels::kSlack);
-    if (!constants_.back().data()) {
-      out_of_memory_ = true;
-      return plain;
-    }
-    for (std::size_t k = 0; k < size; ++k) constants_.back().data()[k] = static_cast<std::uint8_t>(plain[k] ^ m_.flip);
-    return constants_.back().data();
-  }
-
-  std::uint8_t* first_byte(const isa::Surface& s) {
-    switch (static_cast<isa::Region>(s.region)) {
-      case isa::Region::Const:
-        return constant(s);
-      case isa::Region::Ddr:
-        return m_.ddr + s.base;
-      case isa::Region::Sram:
-        return m_.sram + s.base;
-      case isa::Region::In:
-      case isa::Region::Out:
-        break;  // an offset until run() knows the caller's pointer
-    }
-    return reinterpret_cast<std::uint8_t*>(static_cast<std::uintptr_t>(s.base));
-  }
-
-  View view(std::uint16_t id) {
-    const isa::Surface& s = surface(id);
-    return {first_byte(s),
-            static_cast<std::int32_t>(s.n),
-            static_cast<std::int32_t>(s.h),
-            static_cast<std::int32_t>(s.w),
-            static_cast<std::int32_t>(s.c),
-            s.stride_n,
-            s.stride_h,
-            s.stride_w,
-            s.stride_c};
-  }
-
-  View in0() { return view(i_.in0); }
-  View out() { return boxed(view(i_.out)); }
-
-  // In integers: the address may be an offset still.
-  static void advance(View& v, std::int64_t bytes) {
-    v.data =
-        reinterpret_cast<std::uint8_t*>(reinterpret_cast<std::uintptr_t>(v.data) + static_cast<std::uintptr_t>(bytes));
-  }
-  void take_rows(View& v) const { advance(v, i_.box_y * v.sh), v.h = i_.box_h; }
-  void take_columns(View& v) const { advance(v, i_.box_x * v.sw), v.w = i_.box_w; }
-  void take_channels(View& v) const { advance(v, i_.box_c * v.sc), v.c = i_.box_n; }
-
-  // The part of a view that stands under the output box.
-  View boxed(View v) const {
-    take_rows(v);
-    take_columns(v);
-    take_channels(v);
-    return v;
-  }
-  View channels(View v) const {
-    take_channels(v);
-    return v;
-  }
-  View columns(View v) const {
-    take_columns(v);
-    return v;
-  }
-  View broadcast(View v) const {
-    if (v.h > 1) take_rows(v);
-    if (v.w > 1) take_columns(v);
-    if (v.c > 1) take_channels(v);
-    return v;
-  }
-  static View dense_row(std::uint8_t* data, std::uint64_t size) {
-    const auto n = static_cast<std::int64_t>(size);
-    return {data, 1, 1, 1, static_cast<std::int32_t>(size), n, n, n, 1};
-  }
-
-  const std::int8_t* weights() const { return item<std::int8_t>(i_.weight); }
-  kernels::Rq8 rq8() const {
-    const std::size_t padded = (m_.program->consts()[i_.table].dims[0] + std::size_t{15}) / 16 * 16;
-    const auto* data = item<std::uint8_t>(i_.table);
-    return {reinterpret_cast<const std::int32_t*>(data),
-            reinterpret_cast<const std::int16_t*>(data + 4 * padded),
-            data + 6 * padded,
-            i_.L,
-            i_.lo,
-            i_.hi};
-  }
 
   // Pads are the operator's own: output row 0 of the box is row box_y of the tensor.
   template <class Params>
@@ -371,6 +320,11 @@ class Binder {
     return choose(p, kernels::norm_rows());
   }
 
+  StepResult extreme(bool largest) {
+    return choose(kernels::ExtremeParams{boxed(in0()), broadcast(view(i_.in1)), out(), largest, i_.lo, i_.hi, m_.flip},
+                  kernels::extreme_rows());
+  }
+
   kernels::PoolGeometry window() const {
     const auto& g = m_.program->aux_record<isa::PoolAux>(i_);
     return {g.kernel_h,
@@ -422,6 +376,10 @@ class Binder {
     if constexpr (std::is_same_v<Params, kernels::CopyParams> || std::is_same_v<Params, kernels::QuantizeParams>) {
       note_port(*made.value(), made.value()->params().in, i_.in0);
       note_port(*made.value(), made.value()->params().out, i_.out);
+    } else if constexpr (std::is_same_v<Params, kernels::GatherParams>) {
+      note_port(*made.value(), made.value()->params().index, i_.in1);
+    } else if constexpr (std::is_same_v<Params, kernels::ArgMaxParams>) {
+      note_port(*made.value(), made.value()->params().out, i_.out);
     }
     return std::unique_ptr<Step>(std::move(made.value()));
   }
@@ -436,11 +394,7 @@ class Binder {
     target.data = nullptr;
   }
 
-  const isa::Instruction& i_;
-  const Memory& m_;
   const IsaInfo& isa_;
-  std::vector<AlignedBytes> constants_;
-  bool out_of_memory_ = false;
 };
 
 std::uint64_t surface_bytes(const isa::Surface& s) {
@@ -454,6 +408,7 @@ std::uint64_t traffic(const isa::Instruction& i, const container::Program& progr
   std::uint64_t bytes = surface_bytes(out) / (std::uint64_t{out.h} * out.w * out.c) * i.box_h * i.box_w * i.box_n;
   for (std::uint16_t id : {i.in0, i.in1})
     if (id != isa::kNoId) bytes += surface_bytes(program.surfaces()[id]) * i.box_h / out.h;
+  if (static_cast<Op>(i.op) == Op::SELECT) bytes += surface_bytes(program.surfaces()[i.in2]) * i.box_h / out.h;
   if (i.weight != isa::kNoId) bytes += program.consts()[i.weight].size * i.box_n / out.c;
   return bytes;
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <new>
 #include <type_traits>
 
@@ -9,6 +10,7 @@
 #include "kernels/conv/conv.hpp"
 #include "kernels/dwconv/dwconv.hpp"
 #include "kernels/eltwise/eltwise.hpp"
+#include "kernels/gather/gather.hpp"
 #include "kernels/lut/lut.hpp"
 #include "kernels/matmul/matmul.hpp"
 
@@ -27,7 +29,8 @@ inline kernels::View part_of(kernels::View v, const kernels::Region& r) {
 template <class Params>
 constexpr bool kIsUnary = std::is_same_v<Params, kernels::Lut8Params>;
 template <class Params>
-constexpr bool kIsBinary = std::is_same_v<Params, kernels::AddParams> || std::is_same_v<Params, kernels::MulParams>;
+constexpr bool kIsBinary = std::is_same_v<Params, kernels::AddParams> || std::is_same_v<Params, kernels::MulParams> ||
+                           std::is_same_v<Params, kernels::ExtremeParams>;
 template <class Params>
 constexpr bool kIsFollowed =
     std::is_same_v<Params, kernels::ConvParams> || std::is_same_v<Params, kernels::DwConvParams> ||
@@ -37,6 +40,7 @@ template <class Params>
 class RowStep final : public Step {
  public:
   RowStep(const Params& params, const kernels::Row<Params>& row) : params_(params), row_(row) {
+    if constexpr (std::is_same_v<Params, kernels::GatherParams>) params_.fault = &fault_;
     plan = row.plan(params_);
     info.row = row.name;
   }
@@ -79,12 +83,17 @@ class RowStep final : public Step {
     }
   }
 
+  const char* failure() const override {
+    return fault_.exchange(false, std::memory_order_relaxed) ? "an index lies outside its axis" : nullptr;
+  }
+
   Params& params() { return params_; }
 
  private:
   Params params_;
   const kernels::Row<Params>& row_;
   AlignedBytes packed_;
+  mutable std::atomic<bool> fault_{false};
 };
 
 template <class Params>

@@ -137,6 +137,7 @@ std::string line(const Instruction& i, const InstructionInfo& info, const Sectio
   if (info.operands & O) text += " " + surface_text(i.out, s) + " <-";
   if (info.operands & A) text += " " + surface_text(i.in0, s);
   if (info.operands & B) text += " " + surface_text(i.in1, s);
+  if (info.operands & M) text += " " + surface_text(i.in2, s);
   if (info.operands & W) text += const_text(i.weight, s);
   if (info.operands & T) text += const_text(i.table, s);
   if (info.operands & O) text += box_text(i, s.surfaces[i.out]);
@@ -145,7 +146,7 @@ std::string line(const Instruction& i, const InstructionInfo& info, const Sectio
   const auto* bytes = reinterpret_cast<const u8*>(&i);
   const RecordInfo& word = kRecords[static_cast<int>(RecordId::Instruction)];
   text += parameters(word, bytes, offsetof(Instruction, L), offsetof(Instruction, layer));
-  text += parameters(word, bytes, offsetof(Instruction, lo), offsetof(Instruction, aux));
+  text += parameters(word, bytes, offsetof(Instruction, lo), offsetof(Instruction, in2));
   text += parameters(word, bytes, offsetof(Instruction, ma), sizeof(Instruction));
   if (const RecordInfo* aux = aux_record(info.aux)) text += parameters(*aux, s.aux.data() + i.aux, 0, aux->size);
   for (int q = 0; q < 4; ++q)

@@ -73,9 +73,9 @@ inline constexpr RecordInfo kRecords[] = {
 };
 
 // Operand bits of an instruction.
-enum Operand : u8 { A = 1, B = 2, O = 4, W = 8, T = 16 };
+enum Operand : u8 { A = 1, B = 2, O = 4, W = 8, T = 16, M = 32 };
 
-enum class AuxKind : u8 { None, Conv, Pool, MatMul, Softmax, Norm, Resize, CpuCall };
+enum class AuxKind : u8 { None, Conv, Pool, MatMul, Softmax, Norm, Cmp, Reduce, Resize, CpuCall };
 
 struct InstructionInfo {
   const char* name;
@@ -140,6 +140,10 @@ constexpr const RecordInfo* aux_record(AuxKind kind) {
       return &kRecords[static_cast<int>(RecordId::SoftmaxAux)];
     case AuxKind::Norm:
       return &kRecords[static_cast<int>(RecordId::NormAux)];
+    case AuxKind::Cmp:
+      return &kRecords[static_cast<int>(RecordId::CmpAux)];
+    case AuxKind::Reduce:
+      return &kRecords[static_cast<int>(RecordId::ReduceAux)];
     case AuxKind::Resize:
       return &kRecords[static_cast<int>(RecordId::ResizeAux)];
     case AuxKind::CpuCall:

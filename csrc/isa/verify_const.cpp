@@ -35,6 +35,10 @@ u64 implied_size(const Const& item) {
       return d0 * sizeof(ResizeEntry);
     case Format::NORM:
       return round_up(d0, 16) * 6;
+    case Format::RANKS:
+      return 1024;
+    case Format::RATIO:
+      return 2048;
   }
   return kTooLarge;
 }
@@ -136,8 +140,14 @@ Status check_values(const Const& item, const Sections& sections, const std::stri
     case Format::CONV_WEIGHTS:
     case Format::DW_WEIGHTS:
       return check_weight_padding(item, sections, where);
+    case Format::RATIO:
+      for (u32 i = 0; i < 256; ++i)
+        if (const i64 factor = items<i64>(item, sections)[i]; factor > i64{1} << 54 || factor < -(i64{1} << 54))
+          return illegal(where, "a factor must be at most 2^54 in magnitude; one", factor);
+      return {};
     case Format::RAW:
     case Format::LUT8:
+    case Format::RANKS:
       return {};
   }
   return {};

@@ -93,6 +93,7 @@ struct Word {
   bool uses(Operand bit) const { return (info.operands & bit) != 0; }
   const Surface& in0() const { return sections.surfaces[i.in0]; }
   const Surface& in1() const { return sections.surfaces[i.in1]; }
+  const Surface& in2() const { return sections.surfaces[i.in2]; }
   const Surface& out() const { return sections.surfaces[i.out]; }
   const Const& weight() const { return sections.consts[i.weight]; }
   const Const& table() const { return sections.consts[i.table]; }

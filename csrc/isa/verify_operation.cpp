@@ -100,9 +100,7 @@ class Rules {
   Status operator()(Tag<Op::SUB>) { return add(); }
   Status operator()(Tag<Op::MUL>) {
     if (Status status = binary(); !status.ok()) return status;
-    if (w_.i.C < 16384 || w_.i.C > 32767) return w_.field("C", "the multiplier must be 16384..32767", w_.i.C);
-    if (w_.i.sh < 1 || w_.i.sh > 46) return w_.field("sh", "must be 1..46", w_.i.sh);
-    return {};
+    return scaled();
   }
   Status operator()(Tag<Op::RESCALE>) {
     if (Status status = unary(); !status.ok()) return status;
@@ -124,6 +122,54 @@ class Rules {
   }
   Status operator()(Tag<Op::LAYERNORM>) { return norm(); }
   Status operator()(Tag<Op::RMSNORM>) { return norm(); }
+
+  Status operator()(Tag<Op::MAX>) { return extreme(); }
+  Status operator()(Tag<Op::MIN>) { return extreme(); }
+  Status operator()(Tag<Op::CMP>) {
+    if (Status status = binary(); !status.ok()) return status;
+    if (!has_format(w_.table(), Format::RANKS)) return w_.field("table", "must be of format RANKS");
+    const u8 relation = w_.aux<CmpAux>().relation;
+    return relation <= 5 ? Status{} : w_.field("relation", "must be 0..5", relation);
+  }
+  Status operator()(Tag<Op::SELECT>) {
+    if (Status status = int8_nhwc("out", w_.out()); !status.ok()) return status;
+    if (Status status = broadcasts("in0", w_.in0()); !status.ok()) return status;
+    if (Status status = broadcasts("in1", w_.in1()); !status.ok()) return status;
+    if (Status status = broadcasts("in2", w_.in2()); !status.ok()) return status;
+    if (Status status = equal_parameters(); !status.ok()) return status;
+    return second_like_out();
+  }
+  Status operator()(Tag<Op::DIV>) {
+    if (Status status = binary(); !status.ok()) return status;
+    if (!has_format(w_.table(), Format::RATIO)) return w_.field("table", "must be of format RATIO");
+    return w_.i.sh >= 1 && w_.i.sh <= 46 ? Status{} : w_.field("sh", "must be 1..46", w_.i.sh);
+  }
+  Status operator()(Tag<Op::REDUCE>) {
+    if (Status status = int8_pair(); !status.ok()) return status;
+    if (Status status = over_channels(); !status.ok()) return status;
+    const u8 kind = w_.aux<ReduceAux>().kind;
+    if (kind > 5) return w_.field("kind", "must be 0..5", kind);
+    if (kind > 1) return scaled();
+    if (w_.i.C != 0) return w_.field("C", "must be zero", w_.i.C);
+    return w_.i.sh == 0 ? equal_parameters() : w_.field("sh", "must be zero", w_.i.sh);
+  }
+  Status operator()(Tag<Op::ARGMAX>) {
+    if (Status status = int8_nhwc("in0", w_.in0()); !status.ok()) return status;
+    if (dtype(w_.out()) != DType::I64) return w_.field("out", "must be int64", w_.out().dtype);
+    return over_channels();
+  }
+  Status operator()(Tag<Op::GATHER>) {
+    if (Status status = int8_pair(); !status.ok()) return status;
+    if (Status status = equal_parameters(); !status.ok()) return status;
+    const Surface &x = w_.in0(), &index = w_.in1(), &out = w_.out();
+    if (x.n != out.n || x.h != out.h || x.c != out.c) return w_.fail("in0 and out must have equal n, h and c");
+    if (region(x) == Region::In) return w_.field("in0", "only indices lie in IN");
+    if (dtype(index) != DType::I32 && dtype(index) != DType::I64)
+      return w_.field("in1", "must be int32 or int64", index.dtype);
+    return index.n == 1 && index.h == 1 && index.w == out.w && index.c == 1
+               ? Status{}
+               : w_.field("in1", "extents must be 1, 1, out.w, 1");
+  }
 
   // ---- windows
 
@@ -169,14 +215,43 @@ class Rules {
     return same_extents(w_.in0(), w_.out()) ? Status{} : w_.fail("in0 and out must have equal extents");
   }
 
+  Status broadcasts(const char* name, const Surface& s) const {
+    if (Status status = int8_nhwc(name, s); !status.ok()) return status;
+    const Surface& out = w_.out();
+    const auto fits = [](u32 extent, u32 whole) { return extent == whole || extent == 1; };
+    return fits(s.n, out.n) && fits(s.h, out.h) && fits(s.w, out.w) && fits(s.c, out.c)
+               ? Status{}
+               : w_.field(name, "extents must be those of out or 1");
+  }
+
   Status binary() const {
     if (Status status = unary(); !status.ok()) return status;
-    if (Status status = int8_nhwc("in1", w_.in1()); !status.ok()) return status;
-    const Surface &b = w_.in1(), &out = w_.out();
-    const auto fits = [](u32 extent, u32 whole) { return extent == whole || extent == 1; };
-    return fits(b.n, out.n) && fits(b.h, out.h) && fits(b.w, out.w) && fits(b.c, out.c)
+    return broadcasts("in1", w_.in1());
+  }
+
+  Status extreme() const {
+    if (Status status = binary(); !status.ok()) return status;
+    if (Status status = equal_parameters(); !status.ok()) return status;
+    return second_like_out();
+  }
+
+  Status second_like_out() const {
+    return w_.in1().zero_point == w_.out().zero_point && w_.in1().scale == w_.out().scale
                ? Status{}
-               : w_.field("in1", "extents must be those of out or 1");
+               : w_.fail("in1 and out must have equal scale and zero point");
+  }
+
+  Status over_channels() const {
+    const Surface &in = w_.in0(), &out = w_.out();
+    return in.n == out.n && in.h == out.h && in.w == out.w && out.c == 1
+               ? Status{}
+               : w_.fail("in0 and out must have equal n, h and w, and out 1 channel");
+  }
+
+  // Multiplier and shift of MUL and of a reduction.
+  Status scaled() const {
+    if (w_.i.C < 16384 || w_.i.C > 32767) return w_.field("C", "the multiplier must be 16384..32767", w_.i.C);
+    return w_.i.sh >= 1 && w_.i.sh <= 46 ? Status{} : w_.field("sh", "must be 1..46", w_.i.sh);
   }
 
   Status add() const {

@@ -5,14 +5,15 @@
 namespace openbpu::isa::detail {
 namespace {
 
-bool reaches_caller_memory(Op op) {
-  return op == Op::COPY || op == Op::LOAD || op == Op::STORE || op == Op::QUANTIZE || op == Op::DEQUANTIZE;
+bool reaches_caller_memory(Op op, bool input) {
+  return op == Op::COPY || op == Op::LOAD || op == Op::STORE || op == Op::QUANTIZE || op == Op::DEQUANTIZE ||
+         (op == Op::GATHER && input) || (op == Op::ARGMAX && !input);
 }
 
 Status check_port_surface(const Word& w, const char* name, const Surface& surface) {
   const bool input = region(surface) == Region::In;
-  if (!reaches_caller_memory(w.info.op))
-    return w.field(name, "only COPY, LOAD, STORE, QUANTIZE and DEQUANTIZE access IN and OUT");
+  if (!reaches_caller_memory(w.info.op, input))
+    return w.field(name, "only COPY, LOAD, STORE, QUANTIZE, DEQUANTIZE, indices and index results access IN and OUT");
   if (surface.port >= (input ? w.entry.inputs : w.entry.outputs)) return w.field(name, "no such port", surface.port);
   const Port& port = w.sections.ports[w.entry.first_port + (input ? 0 : w.entry.inputs) + surface.port];
   return surface.dtype == port.dtype ? Status{} : w.field(name, "must have the type of its port", surface.dtype);
@@ -41,15 +42,14 @@ Status check_operands(const Word& w) {
     std::size_t count;
   };
   const std::size_t surfaces = w.sections.surfaces.size(), consts = w.sections.consts.size();
-  const Slot slots[] = {{"in0", w.i.in0, A, surfaces},
-                        {"in1", w.i.in1, B, surfaces},
-                        {"out", w.i.out, O, surfaces},
-                        {"weight", w.i.weight, W, consts},
-                        {"table", w.i.table, T, consts}};
+  const Slot slots[] = {{"in0", w.i.in0, A, surfaces},   {"in1", w.i.in1, B, surfaces},
+                        {"out", w.i.out, O, surfaces},   {"weight", w.i.weight, W, consts},
+                        {"table", w.i.table, T, consts}, {"in2", w.i.in2, M, surfaces}};
   bool ddr = false;
   for (const Slot& slot : slots) {
     if (!w.uses(slot.bit)) {
-      if (slot.id != kNoId) return w.field(slot.name, "must be none (65535)", slot.id);
+      if (slot.bit == M ? slot.id != 0 : slot.id != kNoId)
+        return w.field(slot.name, slot.bit == M ? "must be zero" : "must be none (65535)", slot.id);
       continue;
     }
     if (slot.id >= slot.count) return w.field(slot.name, "must be an id of the file", slot.id);
@@ -77,17 +77,16 @@ Status check_fields(const Word& w) {
   const Op op = w.info.op;
   const bool rq8 = w.info.queue == Queue::Mac, sums = op == Op::ADD || op == Op::SUB;
   const bool norms = op == Op::LAYERNORM || op == Op::RMSNORM;
+  const bool scales = op == Op::MUL || op == Op::REDUCE, shifts = sums || scales || norms || op == Op::DIV;
   const bool clamps =
-      rq8 || sums || norms || op == Op::MUL || op == Op::RESCALE || op == Op::SOFTMAX || op == Op::AVGPOOL;
+      rq8 || shifts || op == Op::RESCALE || op == Op::SOFTMAX || op == Op::AVGPOOL || op == Op::MAX || op == Op::MIN;
   if (Status status = check_flags(w); !status.ok()) return status;
-  if (w.i.reserved0 != 0) return w.field("reserved0", "must be zero", w.i.reserved0);
   if (!rq8 && w.i.L != 0) return w.field("L", "must be zero", w.i.L);
   if (w.i.L > 15) return w.field("L", "must be 0..15", w.i.L);
-  if (!sums && !norms && op != Op::MUL && w.i.sh != 0) return w.field("sh", "must be zero", w.i.sh);
+  if (!shifts && w.i.sh != 0) return w.field("sh", "must be zero", w.i.sh);
   if (!sums && w.i.ma != 0) return w.field("ma", "must be zero", w.i.ma);
   if (!sums && w.i.mb != 0) return w.field("mb", "must be zero", w.i.mb);
-  if (!sums && op != Op::MUL && op != Op::FILL && op != Op::TRAP && w.i.C != 0)
-    return w.field("C", "must be zero", w.i.C);
+  if (!sums && !scales && op != Op::FILL && op != Op::TRAP && w.i.C != 0) return w.field("C", "must be zero", w.i.C);
   if (!clamps && w.i.lo != 0) return w.field("lo", "must be zero", w.i.lo);
   if (!clamps && w.i.hi != 0) return w.field("hi", "must be zero", w.i.hi);
   if (w.i.lo < -128 || w.i.lo > w.i.hi) return w.field("lo", "must be an int8 value, at most hi", w.i.lo);
@@ -136,7 +135,8 @@ Status check_box(const Word& w) {
 Status check_overlap(const Word& w) {
   if (!w.uses(O)) return {};
   const Op op = w.info.op;
-  const bool in_place = op == Op::ADD || op == Op::SUB || op == Op::MUL || op == Op::LUT8 || op == Op::RESCALE;
+  const bool in_place = op == Op::ADD || op == Op::SUB || op == Op::MUL || op == Op::LUT8 || op == Op::RESCALE ||
+                        op == Op::MAX || op == Op::MIN;
   const Surface& out = w.out();
   const auto clash = [&](const Surface& in) {
     const bool same = in.base == out.base && same_extents(in, out) && in.stride_n == out.stride_n &&
@@ -145,6 +145,7 @@ Status check_overlap(const Word& w) {
   };
   if (w.uses(A) && clash(w.in0())) return w.field("in0", "must not share bytes with out");
   if (w.uses(B) && clash(w.in1())) return w.field("in1", "must not share bytes with out");
+  if (w.uses(M) && clash(w.in2())) return w.field("in2", "must not share bytes with out");
   return {};
 }
 

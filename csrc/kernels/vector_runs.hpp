@@ -83,6 +83,10 @@ OPENBPU_INLINE Vec::R from_unsigned(Vec::R v) {
   if constexpr (Vec::kFlip == 0x80) return v;
   return Vec::xor_(v, Vec::set8(-128));
 }
+OPENBPU_INLINE Vec::R to_signed(Vec::R v) {
+  if constexpr (Vec::kFlip == 0) return v;
+  return Vec::xor_(v, Vec::set8(-128));
+}
 OPENBPU_INLINE Vec::R from_signed(Vec::R v) {
   if constexpr (Vec::kFlip == 0) return v;
   return Vec::xor_(v, Vec::set8(-128));

@@ -1,4 +1,4 @@
-// ADD, SUB, MUL and RQ16/RESCALE (docs/numerics.md).
+// ADD, SUB, MUL, DIV, RQ16/RESCALE and reductions (docs/numerics.md).
 #pragma once
 
 #include <cstdint>
@@ -39,6 +39,21 @@ constexpr std::int32_t mean(std::int64_t S, std::int32_t m, std::int32_t sh, std
   return clamp64((S * m + rounding(zero, sh)) >> sh, lo, hi);
 }
 
+// DIV: ratio is the reciprocal of the divisor, |difference * ratio| <= 255 * 2^54.
+constexpr std::int32_t quotient(std::int32_t difference, std::int64_t ratio, std::int32_t sh, std::int32_t zero,
+                                std::int32_t lo, std::int32_t hi) {
+  return clamp64((difference * ratio + rounding(zero, sh)) >> sh, lo, hi);
+}
+
+// floor(sqrt(v)), v < 2^62.
+constexpr std::int64_t root(std::int64_t v) {
+  std::int64_t result = 0;
+  for (std::int64_t bit = std::int64_t{1} << 30; bit != 0; bit >>= 1)
+    if ((result + bit) * (result + bit) <= v) result += bit;
+  return result;
+}
+
+static_assert(root(24) == 4 && root(25) == 5 && root((std::int64_t{1} << 62) - 1) == (std::int64_t{1} << 31) - 1);
 static_assert(add(100, -77, 17873, 14895, 93847, 15, -128, 127) == 22);
 static_assert(mul(101, 77, 12, -128, 26214, 20, -128, -128, 127) == 127);
 static_assert(rq16(55, 19542101200, 1503238554, 31, -128, 127) == 47);

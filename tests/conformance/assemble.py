@@ -152,6 +152,47 @@ def _mul(a: Assembler, step: Step) -> Fields:
     }
 
 
+def _extreme(a: Assembler, step: Step) -> Fields:
+    limits = {name: step.params.get(name, default) for name, default in (("lo", -128), ("hi", 127))}
+    return {**_unary(a, step), "in1": a.surface(step.inputs[1]), **limits}
+
+
+def _cmp(a: Assembler, step: Step) -> Fields:
+    ranks = step.params["ranks"]
+    table = a.builder.const("RANKS", packing.ranks(ranks[:256], ranks[256:]))
+    aux = {"relation": step.params["relation"]}
+    return {**_unary(a, step), "in1": a.surface(step.inputs[1]), "table": table, "aux": aux}
+
+
+def _select(a: Assembler, step: Step) -> Fields:
+    return {**_unary(a, step), "in1": a.surface(step.inputs[1]), "in2": a.surface(step.inputs[2])}
+
+
+def _div(a: Assembler, step: Step) -> Fields:
+    p = step.params
+    return {
+        "out": a.surface(step.out, zero_point=p["zp"]),
+        "in0": a.surface(step.inputs[0], zero_point=p["za"]),
+        "in1": a.surface(step.inputs[1]),
+        "table": a.builder.const("RATIO", packing.ratio(p["ratio"])),
+        **{"sh": p["sh"], "lo": p["lo"], "hi": p["hi"]},
+    }
+
+
+def _reduce(a: Assembler, step: Step) -> Fields:
+    p = step.params
+    return {
+        "out": a.surface(step.out, zero_point=p.get("zp", 0)),
+        "in0": a.surface(step.inputs[0], zero_point=p.get("zx", 0)),
+        "aux": {"kind": p["kind"]},
+        **{"C": p.get("m", 0), "sh": p.get("sh", 0), "lo": p["lo"], "hi": p["hi"]},
+    }
+
+
+def _gather(a: Assembler, step: Step) -> Fields:
+    return {**_unary(a, step), "in1": a.surface(step.inputs[1])}
+
+
 def _rescale(a: Assembler, step: Step) -> Fields:
     p = step.params["p"]
     return {**_unary(a, step), "table": a.builder.const("RQ16", packing.rq16(p.bias, p.m, p.sh)), **_clamp(p)}
@@ -237,6 +278,14 @@ FIELDS: dict[str, Callable[[Assembler, Step], Fields]] = {
     "MATMUL": _matmul,
     "MATMULD": _matmuld,
     "MUL": _mul,
+    "MAX": _extreme,
+    "MIN": _extreme,
+    "CMP": _cmp,
+    "SELECT": _select,
+    "DIV": _div,
+    "REDUCE": _reduce,
+    "ARGMAX": _unary,
+    "GATHER": _gather,
     "RESCALE": _rescale,
     "LUT8": _lut8,
     "SOFTMAX": _softmax,

@@ -182,6 +182,77 @@ def mul_params(rng: np.random.Generator) -> dict[str, Any]:
     return {"m": m, "sh": sh, **zeros, "lo": lo, "hi": hi}
 
 
+def limits(rng: np.random.Generator) -> dict[str, int]:
+    """A clamp, most often none."""
+    lo, hi = sorted(rng.integers(-128, 128, 2).tolist()) if rng.integers(4) == 0 else (-128, 127)
+    return {"lo": lo, "hi": hi}
+
+
+def largest(rng: np.random.Generator, name: str, op: str = "MAX") -> Case:
+    a, b, label = operands(rng)
+    return Case(f"{name}-{label}", op, (a, b), extreme_params(rng, op))
+
+
+def extreme_params(rng: np.random.Generator, op: str) -> dict[str, Any]:
+    return {"largest": op == "MAX", **limits(rng)}
+
+
+def smallest(rng: np.random.Generator, name: str) -> Case:
+    return largest(rng, name, "MIN")
+
+
+def compare(rng: np.random.Generator, name: str) -> Case:
+    a, b, label = operands(rng)
+    sa, za = scale(rng), pick(rng, ZEROS)
+    sb, zb = (sa, za) if rng.integers(2) else (float(np.float32(sa * pick(rng, (1, 2, 3)))), pick(rng, ZEROS))
+    relation = int(rng.integers(6))
+    params = {"ranks": derive.ranks(sa, za, sb, zb), "relation": relation}
+    return Case(f"{name}-{label}-relation{relation}", "CMP", (a, b), params)
+
+
+def select(rng: np.random.Generator, name: str) -> Case:
+    shape = shape4(rng)
+    kept = rng.integers(0, 3, (3, 4)) > 0
+    kept[rng.integers(3)] = True  # the others may broadcast
+    shapes = [[size if keep else 1 for size, keep in zip(shape, row, strict=True)] for row in kept]
+    a, b = activations(rng, shapes[0]), activations(rng, shapes[1])
+    condition = np.where(rng.integers(2, size=shapes[2]) == 1, activations(rng, shapes[2]), 0).astype(np.int8)
+    return Case(f"{name}-{'-'.join('x'.join(map(str, s)) for s in shapes)}", "SELECT", (a, b, condition))
+
+
+def divide(rng: np.random.Generator, name: str) -> Case:
+    a, b, label = operands(rng)
+    zb = pick(rng, ZEROS)
+    table, sh = derive.ratio(scale(rng), scale(rng), zb, scale(rng, 1e-9, 50))
+    zeros = {"za": pick(rng, ZEROS), "zp": pick(rng, ZEROS)}
+    return Case(f"{name}-{label}-sh{sh}", "DIV", (a, b), {"ratio": table, "sh": sh, **zeros, **limits(rng)})
+
+
+def reduce(rng: np.random.Generator, name: str) -> Case:
+    shape = (*shape4(rng)[:3], pick(rng, (*CHANNELS, 127, 128, 129, 300, 1000)))
+    kind = int(rng.integers(6))
+    params = {"kind": kind, **limits(rng)}
+    if kind > 1:
+        sx, zx = scale(rng), pick(rng, ZEROS)
+        typical = {2: 20.0 * shape[3], 3: 60.0 * shape[3], 4: 6000.0 * shape[3] * sx, 5: 80 * np.sqrt(shape[3])}[kind]
+        sy = float(np.float32(sx * typical / rng.choice([3, 60, 100])))
+        m, sh = derive.product(sx * (sx if kind == 4 else 1) / sy / (2**15 if kind == 5 else 1))
+        params |= {"m": m, "sh": sh, "zx": zx, "zp": pick(rng, ZEROS)}
+    return Case(f"{name}-{'x'.join(map(str, shape))}-kind{kind}", "REDUCE", (activations(rng, shape),), params)
+
+
+def argmax(rng: np.random.Generator, name: str) -> Case:
+    shape = (*shape4(rng)[:3], pick(rng, (*CHANNELS, 127, 129, 300)))
+    return Case(f"{name}-{'x'.join(map(str, shape))}", "ARGMAX", (activations(rng, shape),))
+
+
+def gather(rng: np.random.Generator, name: str) -> Case:
+    x, columns = activations(rng, shape4(rng)), int(rng.integers(1, 12))
+    dtype = ("int32", "int64")[rng.integers(2)]
+    index = rng.integers(-x.shape[2], x.shape[2], (1, 1, columns, 1)).astype(dtype)
+    return Case(f"{name}-{'x'.join(map(str, x.shape))}-{columns}-{dtype}", "GATHER", (x, index))
+
+
 def shape4(rng: np.random.Generator) -> tuple[int, int, int, int]:
     return pick(rng, (1, 1, 2)), int(rng.integers(1, 9)), int(rng.integers(1, 9)), pick(rng, CHANNELS)
 
@@ -337,6 +408,14 @@ DRAWS: dict[str, tuple[Draw, int]] = {
     "ADD": (add, 24),
     "SUB": (sub, 10),
     "MUL": (mul, 24),
+    "MAX": (largest, 16),
+    "MIN": (smallest, 10),
+    "CMP": (compare, 20),
+    "SELECT": (select, 16),
+    "DIV": (divide, 20),
+    "REDUCE": (reduce, 32),
+    "ARGMAX": (argmax, 16),
+    "GATHER": (gather, 12),
     "RESCALE": (rescale, 16),
     "LUT8": (lut8, 10),
     "SOFTMAX": (softmax, 16),

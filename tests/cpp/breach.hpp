@@ -17,8 +17,7 @@ struct Breach {
 
 inline std::ostream& operator<<(std::ostream& stream, const Breach& breach) { return stream << breach.name; }
 
-inline void expect_refused(const Breach& breach) {
-  container::Parts parts = golden_parts();
+inline void expect_refused(const Breach& breach, container::Parts parts = golden_parts()) {
   Editor editor{parts};
   breach.plant(editor);
   const Status status = container::Program::read(container::write(parts)).status();

@@ -7,6 +7,7 @@
 #include "kernels/norm/norm.hpp"
 #include "kernels/pool/pool.hpp"
 #include "kernels/quantize/quantize.hpp"
+#include "kernels/reduce/reduce.hpp"
 #include "kernels/rescale/rescale.hpp"
 #include "kernels/resize/resize.hpp"
 #include "kernels/softmax/softmax.hpp"
@@ -65,6 +66,38 @@ TEST_P(VecRows, Mul) {
   p.m = random.pick({16384, 32767, random.within(16384, 32767)});
   p.sh = random.one_in(3) ? random.within(1, 46) : random.within(14, 26);
   compare(mul_rows(), p, out.bytes, random);
+}
+
+TEST_P(VecRows, Extreme) {
+  const Operand a(random, n, h, w, c), b(random, broadcast(n), broadcast(h), broadcast(w), broadcast(c));
+  const Tensor out(random, n, h, w, c);
+  for (const bool largest : {false, true})
+    compare(extreme_rows(), ExtremeParams{a.tensor.view, b.tensor.view, out.view, largest, clamp.lo, clamp.hi, kFlip},
+            out.bytes, random);
+}
+
+TEST_P(VecRows, Reduce) {
+  const Operand in(random, n, h, w, c);
+  const Tensor out(random, n, h, w, 1);
+  ReduceParams p{in.tensor.view, out.view, Reduction::Largest, 0, 0, 0, 0, clamp.lo, clamp.hi, kFlip};
+  compare(reduce_rows(), p, out.bytes, random);
+  p.kind = Reduction::Smallest;
+  compare(reduce_rows(), p, out.bytes, random);
+  p.kind = Reduction::Sum;
+  p.in_zero = random.pick({-128, 127, 0, random.within(-128, 127)});
+  p.zero = random.within(-128, 127);
+  p.m = random.pick({16384, 32767, random.within(16384, 32767)});
+  p.sh = random.one_in(3) ? random.within(1, 46) : random.within(14, 26);
+  compare(reduce_rows(), p, out.bytes, random);
+}
+
+TEST_P(VecRows, ArgMax) {
+  const Operand in(random, n, h, w, c);
+  const int gap = random.within(0, 2) * 8;
+  View out{nullptr, n, h, w, 1, 0, 0, 8 + gap, 8};
+  out.sh = out.sw * w;
+  out.sn = out.sh * h;
+  compare(argmax_rows(), ArgMaxParams{in.tensor.view, out, kFlip}, static_cast<std::size_t>(out.sn * n), random);
 }
 
 TEST_P(VecRows, Lut8) {
@@ -262,6 +295,9 @@ INSTANTIATE_TEST_SUITE_P(Seeds, VecRows, testing::Range<std::uint32_t>(1, 61));
 TEST(VecRowTables, NameWhatWasNotRun) {
   name_rows_not_run("add", add_rows());
   name_rows_not_run("mul", mul_rows());
+  name_rows_not_run("extreme", extreme_rows());
+  name_rows_not_run("reduce", reduce_rows());
+  name_rows_not_run("argmax", argmax_rows());
   name_rows_not_run("lut8", lut8_rows());
   name_rows_not_run("rescale", rescale_rows());
   name_rows_not_run("maxpool", maxpool_rows());

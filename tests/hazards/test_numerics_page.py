@@ -100,6 +100,34 @@ def check_mul(n: dict[str, Any]) -> None:
     assert vec.mul(a, b, m, sh, n["za"], n["zb"], n["zp"]).ravel().tolist() == [n["y"], n["z"], n["q"]]
 
 
+def check_div(n: dict[str, Any]) -> None:
+    table, sh = derive.ratio(n["sa"], n["sb"], n["zb"], n["sy"])
+    assert (table.tolist(), sh) == (n["T"], n["sh"])
+    got = vec.divide(int8((40, 9, -1, 10)), int8((72, 100, -28, -28)), table, sh, n["za"], n["zp"])
+    assert got.ravel().tolist() == n["y"]
+
+
+def check_choice(n: dict[str, Any]) -> None:
+    a, b = int8(n["a"]), int8(n["b"])
+    assert vec.extreme(a, b, True).ravel().tolist() == n["largest"]
+    assert vec.extreme(a, b, False, -5, 50).ravel().tolist() == n["smallest"]
+    assert vec.select(a, b, int8(n["condition"])).ravel().tolist() == n["chosen"]
+
+
+def check_cmp(n: dict[str, Any]) -> None:
+    table = derive.ranks(n["sa"], n["za"], n["sb"], n["zb"])
+    assert table.tolist() == n["T"]
+    assert vec.compare(int8((3, 6, 4)), int8((3, 4, 3)), table, 0).ravel().tolist() == n["equal"]
+    assert vec.compare(int8((3, 2, -10)), int8((3, 3, -9)), table, 1).ravel().tolist() == n["less"]
+
+
+def check_reduce(n: dict[str, Any]) -> None:
+    m, sh = derive.product(n["sx"] / n["sy"] / 2**15)
+    assert (m, sh) == (n["m"], n["sh"])
+    assert vec.reduce(int8(n["x"]), 5, m, sh, n["zx"], n["zp"]).item() == n["norm"]
+    assert vec.argmax(int8(n["x"])).item() == n["first"]
+
+
 def check_avgpool(n: dict[str, Any]) -> None:
     x = np.array(n["x"], np.int8).reshape(1, 3, 2, 1)
     for count_pad, y in ((False, n["y"]), (True, n["y_counting_pad"])):

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from openbpu.ir.graph import Graph, Op, Value
+from openbpu.ir.graph import REDUCTIONS, RELATIONS, Graph, Op, Value
 from oracle import mac, ports, vec, window
 from oracle.derive import Add, Norm, Rq8, Rq16
 
@@ -83,6 +83,16 @@ def _mul(op: Op, x: list[np.ndarray]) -> np.ndarray:
     return vec.mul(x[0], x[1], zp=zp, za=za, zb=zb, **_geometry(op, "m", "sh", "lo", "hi"))
 
 
+def _divide(op: Op, x: list[np.ndarray]) -> np.ndarray:
+    za, zp = _zero(op.inputs[0]), _zero(op.outputs[0])
+    return vec.divide(x[0], x[1], op.consts["ratio"], za=za, zp=zp, **op.attrs)
+
+
+def _reduce(op: Op, x: list[np.ndarray]) -> np.ndarray:
+    numbers = _geometry(op, "m", "sh", "lo", "hi")
+    return vec.reduce(x[0], REDUCTIONS[op.attrs["kind"]], zx=_zero(op.inputs[0]), zp=_zero(op.outputs[0]), **numbers)
+
+
 def _window(op: Op) -> dict[str, Any]:
     """Pads of the operator, at the bottom and right as far as the stated result reaches."""
     geometry = _geometry(op, "kernel", "stride", "dilation")
@@ -146,6 +156,13 @@ _RULES: dict[str, Callable[[Op, list[np.ndarray]], np.ndarray]] = {
     "matmul_dynamic": _matmul_dynamic,
     "add": lambda op, x: vec.add(x[0], x[1], Add(**op.attrs)),
     "mul": _mul,
+    "extreme": lambda op, x: vec.extreme(x[0], x[1], **op.attrs),
+    "compare": lambda op, x: vec.compare(x[0], x[1], op.consts["ranks"], RELATIONS[op.attrs["relation"]]),
+    "select": lambda op, x: vec.select(*x),
+    "divide": _divide,
+    "reduce": _reduce,
+    "argmax": lambda op, x: _to_memory_order(vec.argmax(x[0]).reshape(op.outputs[0].onnx_shape)),
+    "gather": lambda op, x: vec.gather(x[0], _to_onnx_order(x[1], op.inputs[1].onnx_shape)),
     "rescale": _rescale,
     "lut8": lambda op, x: vec.lut8(x[0], op.consts["table"]),
     "softmax": lambda op, x: vec.softmax(x[0], op.consts["exp"], op.attrs["C"], _zero(op.outputs[0])),

@@ -52,8 +52,15 @@ class Net:
         """A float input with Q/DQ behind it; values have standard deviation `spread`."""
         name = self.name("x")
         self.inputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
-        self.feeds[name] = (self.random.standard_normal(shape) * spread).astype(np.float32)
+        self.feeds[name] = np.asarray(self.random.standard_normal(shape) * spread, np.float32)
         return self.quantise(name) if quantised else name
+
+    def indices(self, *shape: int, low: int, high: int, dtype: str = "int64") -> str:
+        """An integer input with values from `low` to below `high`."""
+        name = self.name("i")
+        self.inputs.append(helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(np.dtype(dtype)), shape))
+        self.feeds[name] = self.random.integers(low, high, shape).astype(dtype)
+        return name
 
     def parameters(self, name: str) -> tuple[float, int]:
         """A scale and zero point that fit the values of a float tensor, a little off on purpose."""

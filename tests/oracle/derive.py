@@ -175,6 +175,23 @@ def mul(sa: float, sb: float, sy: float) -> tuple[int, int]:
     return product(float(sa) * float(sb) / float(sy))
 
 
+def ranks(sa: float, za: int, sb: float, zb: int) -> np.ndarray:
+    """512 ranks of CMP: the order of the dequantised float32 values of both operands."""
+    values = [np.float32(q - z) * np.float32(s) for s, z in ((sa, za), (sb, zb)) for q in range(-128, 128)]
+    order = sorted(set(map(float, values)))
+    return np.array([order.index(float(v)) for v in values], np.int16)
+
+
+def ratio(sa: float, sb: float, zb: int, sy: float) -> tuple[np.ndarray, int]:
+    """(table, sh) of DIV."""
+    M = float(sa) / float(sb) / float(sy)
+    for sh in range(46, 0, -1):
+        if round_half_up(Fraction(M) * 2**sh) < 1 << 31:
+            table = [1 << 54 if b == zb else round_half_up(Fraction(M / (b - zb)) * 2**sh) for b in range(-128, 128)]
+            return np.array(table, np.int64), sh
+    raise Infeasible(f"scale ratio {M}")
+
+
 def avgpool(sx: float, sy: float, taps: int, count_pad: bool) -> list[tuple[int, int]]:
     """One (m, sh), or one per number of valid taps 1..taps when padding does not count."""
     counts = [taps] if count_pad else range(1, taps + 1)

@@ -90,6 +90,59 @@ def norm(x: np.ndarray, p: Norm) -> np.ndarray:
     return out
 
 
+def extreme(a: np.ndarray, b: np.ndarray, largest: bool, lo: int = -128, hi: int = 127) -> np.ndarray:
+    """MAX and MIN; dimensions of b that are 1 broadcast."""
+    return int8(clamp(np.where((wide(a) > wide(b)) == largest, a, b), lo, hi))
+
+
+def compare(a: np.ndarray, b: np.ndarray, ranks: np.ndarray, relation: int) -> np.ndarray:
+    """CMP; relations are equal, less, less or equal, greater, greater or equal, different."""
+    x, y = ranks[wide(a) + 128], ranks[wide(b) + 384]
+    return int8([x == y, x < y, x <= y, x > y, x >= y, x != y][relation])
+
+
+def select(a: np.ndarray, b: np.ndarray, condition: np.ndarray) -> np.ndarray:
+    """SELECT; dimensions that are 1 broadcast."""
+    return np.where(condition != 0, a, b)
+
+
+def divide(
+    a: np.ndarray, b: np.ndarray, ratio: np.ndarray, sh: int, za: int, zp: int, lo: int = -128, hi: int = 127
+) -> np.ndarray:
+    """DIV; dimensions of b that are 1 broadcast."""
+    p = (wide(a) - za).astype(object) * ratio.astype(object)[wide(b) + 128]
+    total = fits(p + (1 << (sh - 1)) + (zp << sh), 64, "(a - za) * ratio + half + zp")
+    return int8(clamp((total >> sh).astype(object), lo, hi).astype(np.int64))
+
+
+def reduce(
+    x: np.ndarray, kind: int, m: int = 0, sh: int = 0, zx: int = 0, zp: int = 0, lo: int = -128, hi: int = 127
+) -> np.ndarray:
+    """REDUCE over the last axis, one row at a time in Python integers."""
+    out = np.empty((*x.shape[:-1], 1), np.int8)
+    for at in np.ndindex(x.shape[:-1]):
+        row = [int(v) for v in x[at]]
+        if kind < 2:
+            y = max(row) if kind == 0 else min(row)
+        else:
+            terms = [v - zx for v in row]
+            S = [sum(terms), sum(map(abs, terms)), sum(v * v for v in terms)][min(kind - 2, 2)]
+            S = isqrt(S << 30) if kind == 5 else S
+            y = (S * m + (1 << (sh - 1)) + (zp << sh)) >> sh
+        out[at] = [min(max(y, lo), hi)]
+    return out
+
+
+def argmax(x: np.ndarray) -> np.ndarray:
+    """ARGMAX over the last axis: the first of equal values."""
+    return x.argmax(axis=-1, keepdims=True).astype(np.int64)
+
+
+def gather(x: np.ndarray, index: np.ndarray) -> np.ndarray:
+    """GATHER: columns by index [1, 1, columns, 1]; negative ones count from the end."""
+    return x[:, :, index.ravel()].copy()
+
+
 def transpose(x: np.ndarray, perm: tuple[int, int, int, int]) -> np.ndarray:
     """COPY between strides: output axis i is input axis perm[i]."""
     return x.transpose(perm).copy()

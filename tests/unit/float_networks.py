@@ -63,13 +63,13 @@ class Net:
         return self.op("Mul", self.op("Mul", x, self.op("Add", erf, self.constant(1.0))), self.constant(0.5))
 
     def model(self, *outputs: str, shape: Shape = IMAGE, opset: int = 17, **more_inputs: Shape) -> onnx.ModelProto:
-        """A model with the input `x` of the given shape; output shapes are inferred."""
+        """A model with the input `x` of the given shape; output types and shapes are inferred."""
         inputs = {"x": shape, **more_inputs}
         graph = helper.make_graph(
             self.nodes,
             "net",
             [helper.make_tensor_value_info(name, TensorProto.FLOAT, dims) for name, dims in inputs.items()],
-            [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in outputs],
+            [onnx.ValueInfoProto(name=name) for name in outputs],
             self.initialisers,
         )
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)

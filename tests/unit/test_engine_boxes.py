@@ -10,7 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from conformance.assemble import Assembler, run
+from conformance.cases import draw
+from conformance.program import Box as Part
+from conformance.program import single
 from openbpu import _native
+from openbpu.runtime import Executable
 from openbpu.target import ProgramBuilder, packing
 
 Extents = tuple[int, int, int, int]
@@ -80,6 +85,24 @@ def _mul(b: ProgramBuilder, random: np.random.Generator) -> dict[str, Any]:
     return {"C": 20001, "sh": 21, **_CLAMP}
 
 
+def _nothing(b: ProgramBuilder, random: np.random.Generator) -> dict[str, Any]:
+    return {}
+
+
+def _clamped(b: ProgramBuilder, random: np.random.Generator) -> dict[str, Any]:
+    return {**_CLAMP}
+
+
+def _div(b: ProgramBuilder, random: np.random.Generator) -> dict[str, Any]:
+    ratio = b.const("RATIO", packing.ratio(random.integers(-(1 << 20), 1 << 20, 256)))
+    return {"table": ratio, "sh": 20, **_CLAMP}
+
+
+def _reduce(kind: int) -> Callable[..., dict[str, Any]]:
+    numbers = {"C": 20000, "sh": 19} if kind > 1 else {}
+    return lambda b, random: {"aux": {"kind": kind}, **numbers, **_CLAMP}
+
+
 def _rescale(entries: int) -> Callable[..., dict[str, Any]]:
     def constants(b: ProgramBuilder, random: np.random.Generator) -> dict[str, Any]:
         m = random.integers(1 << 29, 1 << 30, entries)
@@ -141,6 +164,12 @@ OPS = [
     Op("SUB", (_FULL, (1, 9, 11, 1)), _FULL, _add),
     Op("MUL", (_FULL, _FULL), _FULL, _mul),
     Op("MUL", (_FULL, (2, 9, 1, 40)), _FULL, _mul),
+    Op("MAX", (_FULL, (2, 9, 1, 40)), _FULL, _clamped, zero_points=(-9, -9), same_parameters=True),
+    Op("MIN", (_FULL, _FULL), _FULL, _clamped, zero_points=(-9, -9), same_parameters=True),
+    Op("SELECT", (_FULL, (2, 9, 11, 1), (1, 9, 1, 40)), _FULL, _nothing, zero_points=(-9,) * 3, same_parameters=True),
+    Op("DIV", (_FULL, (2, 1, 11, 40)), _FULL, _div),
+    Op("REDUCE", ((2, 9, 11, 40),), (2, 9, 11, 1), _reduce(2)),
+    Op("REDUCE", ((2, 9, 11, 3),), (2, 9, 11, 1), _reduce(0), same_parameters=True),
     Op("RESCALE", (_FULL,), _FULL, _rescale(40)),
     Op("RESCALE", (_FULL,), _FULL, _rescale(1)),
     Op("LUT8", (_FULL,), _FULL, _lut),
@@ -152,7 +181,7 @@ OPS = [
     Op("AVGPOOL", ((2, 18, 11, 40),), _FULL, _avgpool(("COUNT_PAD",))),
     Op("RESIZE_NN", ((2, 4, 23, 40),), _FULL, _resize((4, 9), (23, 11)), same_parameters=True),
     Op("RESIZE_BILIN", ((2, 4, 23, 40),), _FULL, _resize((4, 9), (23, 11)), same_parameters=True),
-    Op("COPY", (_FULL,), _FULL, lambda b, random: {}),
+    Op("COPY", (_FULL,), _FULL, _nothing),
 ]
 
 
@@ -205,3 +234,19 @@ def test_boxes_give_the_whole(op: Op) -> None:
             got = _run(data, inputs, isa, 1 + repeat)
             assert got == whole, f"{isa}, {1 + repeat} threads, boxes {boxes}"
         assert _run(data, inputs, "scalar", 1, flip=128) == whole, f"scalar, flipped, boxes {boxes}"
+
+
+@pytest.mark.parametrize("index", range(4))
+@pytest.mark.parametrize("op", ["ARGMAX", "CMP", "GATHER"])
+def test_boxes_of_other_types(op: str, index: int) -> None:
+    """Results or indices are no int8, or too few different values come out."""
+    case = draw(op, index)
+    want = case.expected()
+    _, h, w, c = want.shape
+    rows, columns = ([(0, e // 2), (e // 2, e - e // 2)] if e > 1 else [(0, 1)] for e in (h, w))
+    boxes = tuple(Part(y, dy, x, dx, 0, c) for y, dy in rows for x, dx in columns)
+    program = single(case, before=2, after=1, boxes=boxes)
+    executable = Executable.from_bytes(Assembler(program).assemble())
+    for isa in _native.available_isas():
+        (got,) = run(program, executable, isa, 2)
+        np.testing.assert_array_equal(got[..., 2 : 2 + c], want, f"{program}, {isa}")

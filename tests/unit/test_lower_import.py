@@ -175,7 +175,7 @@ def _float_output(net: Net, x: str) -> str:
 
 
 def _unknown(net: Net, x: str) -> str:
-    return net.quantise(net.node("Cos", net.node("Tan", x)), 0.1)
+    return net.quantise(net.node("Cos", net.node("Hardmax", x)), 0.1)
 
 
 def _float_weights(net: Net, x: str) -> str:
@@ -183,7 +183,7 @@ def _float_weights(net: Net, x: str) -> str:
 
 
 def _slopes(net: Net, x: str) -> str:
-    return net.quantise(net.node("PRelu", x, net.constant([[[0.1]], [[0.2]], [[0.3]]], np.float32)), 0.1)
+    return net.quantise(net.node("PRelu", x, net.constant([[0.1], [0.2], [0.3], [0.4]], np.float32)), 0.1)
 
 
 def _ratio(net: Net, x: str) -> str:
@@ -193,7 +193,7 @@ def _ratio(net: Net, x: str) -> str:
 
 REFUSALS = {
     _float_output: ("Sigmoid", "not quantised"),
-    _unknown: ("Tan", "no form on the BPU"),
+    _unknown: ("Hardmax", "no form on the BPU"),
     _float_weights: ("Conv", "weights must be quantised"),
     _slopes: ("PRelu", "one slope"),
     _ratio: ("Conv", "no integer form"),

@@ -69,6 +69,7 @@ struct Vec {
   OPENBPU_INLINE R min8(R a, R b) { return vminq_s8(a, b); }
   OPENBPU_INLINE R max8(R a, R b) { return vmaxq_s8(a, b); }
   OPENBPU_INLINE R max_stored(R a, R b) { return vmaxq_s8(a, b); }
+  OPENBPU_INLINE std::int32_t highest(R v) { return vmaxvq_s8(v); }  // the largest stored byte
   OPENBPU_INLINE R min32(R a, R b) { return r(vminq_s32(s(a), s(b))); }
   OPENBPU_INLINE R max32(R a, R b) { return r(vmaxq_s32(s(a), s(b))); }
   OPENBPU_INLINE R shuffle(R table, R index) { return vqtbl1q_s8(table, vreinterpretq_u8_s8(index)); }

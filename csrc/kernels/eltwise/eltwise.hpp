@@ -1,5 +1,8 @@
 // ADD, SUB: y = clamp((a * ma + b * mb + C) >> sh, lo, hi), int32 (docs/numerics.md, clause ADD).
 // MUL: y = clamp(((a - za)(b - zb) * m + (1 << (sh - 1)) + (zp << sh)) >> sh, lo, hi), int64 (clause MUL).
+// MAX, MIN: y = clamp(max(a, b), lo, hi) or with min (clause MAX).
+// CMP: y = ranks[a + 128] stands in the relation to ranks[b + 384] (clause CMP).
+// DIV: y = clamp(((a - za) * ratio[b + 128] + (1 << (sh - 1)) + (zp << sh)) >> sh, lo, hi), int64 (clause DIV).
 //
 // a and out have equal extents; a dimension of b is equal too, or 1 and then broadcasts. int8, sc == 1.
 // SUB arrives with mb already negated.
@@ -25,7 +28,35 @@ struct MulParams {
   std::uint8_t flip;
 };
 
+struct ExtremeParams {
+  View a, b, out;
+  bool largest;
+  std::int32_t lo, hi;
+  std::uint8_t flip;
+};
+
+enum class Relation : std::uint8_t { Equal, Less, LessOrEqual, Greater, GreaterOrEqual, Different };
+
+struct CmpParams {
+  View a, b, out;
+  const std::int16_t* ranks;  // 512 entries
+  Relation relation;
+  std::uint8_t flip;
+};
+
+struct DivParams {
+  View a, b, out;
+  const std::int64_t* ratio;  // 256 entries, |ratio| <= 2^54
+  std::int32_t a_zero, zero;
+  std::int32_t sh;  // 1 <= sh <= 46
+  std::int32_t lo, hi;
+  std::uint8_t flip;
+};
+
 Rows<AddParams> add_rows();
 Rows<MulParams> mul_rows();
+Rows<ExtremeParams> extreme_rows();
+Rows<CmpParams> cmp_rows();
+Rows<DivParams> div_rows();
 
 }  // namespace openbpu::kernels

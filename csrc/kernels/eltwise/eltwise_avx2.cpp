@@ -7,5 +7,6 @@ namespace openbpu::kernels {
 
 const Row<AddParams> kAddAvx2{"add_avx2", Vec::kIsa, stored_for_vec, plan_parts, nullptr, run_add};
 const Row<MulParams> kMulAvx2{"mul_avx2", Vec::kIsa, stored_for_vec, plan_parts, nullptr, run_mul};
+const Row<ExtremeParams> kExtremeAvx2{"extreme_avx2", Vec::kIsa, stored_for_vec, plan_parts, nullptr, run_extreme};
 
 }  // namespace openbpu::kernels

@@ -7,5 +7,7 @@ namespace openbpu::kernels {
 
 const Row<AddParams> kAddAvx512Vnni{"add_avx512vnni", Vec::kIsa, stored_for_vec, plan_parts, nullptr, run_add};
 const Row<MulParams> kMulAvx512Vnni{"mul_avx512vnni", Vec::kIsa, stored_for_vec, plan_parts, nullptr, run_mul};
+const Row<ExtremeParams> kExtremeAvx512Vnni{"extreme_avx512vnni", Vec::kIsa, stored_for_vec,
+                                            plan_parts,           nullptr,   run_extreme};
 
 }  // namespace openbpu::kernels

@@ -34,4 +34,23 @@ Rows<MulParams> mul_rows() {
   return {rows, sizeof rows / sizeof rows[0]};
 }
 
+Rows<ExtremeParams> extreme_rows() {
+  static const Row<ExtremeParams> rows[] = {
+#ifdef OPENBPU_HAS_AVX512VNNI
+      kExtremeAvx512Vnni,
+#endif
+#ifdef OPENBPU_HAS_AVX2
+      kExtremeAvx2,
+#endif
+#ifdef OPENBPU_HAS_NEON
+      kExtremeNeon,
+#endif
+      kExtremeScalar,
+  };
+  return {rows, sizeof rows / sizeof rows[0]};
+}
+
+Rows<CmpParams> cmp_rows() { return {&kCmpScalar, 1}; }
+Rows<DivParams> div_rows() { return {&kDivScalar, 1}; }
+
 }  // namespace openbpu::kernels

@@ -1,4 +1,4 @@
-// The rows of add_rows(), mul_rows(), each defined in the file of its ISA.
+// The rows of eltwise.hpp, each defined in the file of its ISA.
 #pragma once
 
 #include "kernels/eltwise/eltwise.hpp"
@@ -13,5 +13,11 @@ extern const Row<MulParams> kMulAvx512Vnni;
 extern const Row<MulParams> kMulAvx2;
 extern const Row<MulParams> kMulNeon;
 extern const Row<MulParams> kMulScalar;
+extern const Row<ExtremeParams> kExtremeAvx512Vnni;
+extern const Row<ExtremeParams> kExtremeAvx2;
+extern const Row<ExtremeParams> kExtremeNeon;
+extern const Row<ExtremeParams> kExtremeScalar;
+extern const Row<CmpParams> kCmpScalar;
+extern const Row<DivParams> kDivScalar;
 
 }  // namespace openbpu::kernels

@@ -46,9 +46,47 @@ void run_mul(const MulParams& p, const std::uint8_t*, std::uint8_t*, std::int32_
   });
 }
 
+void run_extreme(const ExtremeParams& p, const std::uint8_t*, std::uint8_t*, std::int32_t begin, std::int32_t end) {
+  for_each(p, begin, end,
+           [&p](std::int32_t a, std::int32_t b) { return numerics::clamp((a > b) == p.largest ? a : b, p.lo, p.hi); });
+}
+
+bool holds(Relation relation, std::int32_t a, std::int32_t b) {
+  switch (relation) {
+    case Relation::Equal:
+      return a == b;
+    case Relation::Less:
+      return a < b;
+    case Relation::LessOrEqual:
+      return a <= b;
+    case Relation::Greater:
+      return a > b;
+    case Relation::GreaterOrEqual:
+      return a >= b;
+    case Relation::Different:
+      return a != b;
+  }
+  return false;
+}
+
+void run_cmp(const CmpParams& p, const std::uint8_t*, std::uint8_t*, std::int32_t begin, std::int32_t end) {
+  for_each(p, begin, end, [&p](std::int32_t a, std::int32_t b) {
+    return holds(p.relation, p.ranks[a + 128], p.ranks[b + 384]) ? 1 : 0;
+  });
+}
+
+void run_div(const DivParams& p, const std::uint8_t*, std::uint8_t*, std::int32_t begin, std::int32_t end) {
+  for_each(p, begin, end, [&p](std::int32_t a, std::int32_t b) {
+    return numerics::quotient(a - p.a_zero, p.ratio[b + 128], p.sh, p.zero, p.lo, p.hi);
+  });
+}
+
 }  // namespace
 
 const Row<AddParams> kAddScalar{"add_scalar", Isa::Scalar, accepts, plan, nullptr, run_add};
 const Row<MulParams> kMulScalar{"mul_scalar", Isa::Scalar, accepts, plan, nullptr, run_mul};
+const Row<ExtremeParams> kExtremeScalar{"extreme_scalar", Isa::Scalar, accepts, plan, nullptr, run_extreme};
+const Row<CmpParams> kCmpScalar{"cmp_scalar", Isa::Scalar, accepts, plan, nullptr, run_cmp};
+const Row<DivParams> kDivScalar{"div_scalar", Isa::Scalar, accepts, plan, nullptr, run_div};
 
 }  // namespace openbpu::kernels

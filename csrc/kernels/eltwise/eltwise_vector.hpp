@@ -1,4 +1,5 @@
-// ADD, SUB and MUL on one vector register after another; included by the file of each ISA, which supplies Vec.
+// ADD, SUB, MUL, MAX and MIN on one vector register after another; included by the file of each ISA, which supplies
+// Vec.
 //
 // Bytes hold value + kOffset. ADD: a * ma + b * mb + C', with C' = C - kOffset * (ma + mb). MUL: |p * m| < 2^31
 // (docs/numerics.md), and the rounding shift is split, (v + 2^(sh-1)) >> sh = ((v >> (sh-1)) + 1) >> 1, so that
@@ -69,6 +70,19 @@ void run_mul(const MulParams& p, const std::uint8_t*, std::uint8_t*, std::int32_
           const Words w = products(load_run(a + i, n - i), load_operand(b, step, i, n), a_zero, b_zero);
           const Vec::R y = narrow(scaled(w.r0), scaled(w.r1), scaled(w.r2), scaled(w.r3));
           store_run(out + i, ByteClamp::apply_to(clamp, y), n - i);
+        }
+      });
+}
+
+// Bytes as stored keep the order of the values: no arithmetic, only the clamp needs them signed.
+void run_extreme(const ExtremeParams& p, const std::uint8_t*, std::uint8_t*, std::int32_t begin, std::int32_t end) {
+  const ByteClamp clamp(p.lo, p.hi);
+  for_each_pair(
+      p, begin, end,
+      [&](const std::uint8_t* a, const std::uint8_t* b, std::int32_t step, std::uint8_t* out, std::int32_t n) {
+        for (std::int32_t i = 0; i < n; i += Vec::kBytes) {
+          const Vec::R x = to_signed(load_run(a + i, n - i)), y = to_signed(load_operand(b, step, i, n));
+          store_run(out + i, ByteClamp::apply_to(clamp, p.largest ? Vec::max8(x, y) : Vec::min8(x, y)), n - i);
         }
       });
 }

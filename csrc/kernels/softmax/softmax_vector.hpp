@@ -4,6 +4,7 @@
 // factor R fits 32 bits, and E * R is one 32 x 32 bit product.
 #pragma once
 
+#include "kernels/highest_vector.hpp"
 #include "kernels/softmax/softmax_rows.hpp"
 #include "kernels/vector_runs.hpp"
 
@@ -17,19 +18,6 @@ bool narrow_factor(const SoftmaxParams& p) { return p.flip == Vec::kFlip && p.C 
 [[maybe_unused]] void pack(const SoftmaxParams& p, std::uint8_t* packed) {
   auto* table = reinterpret_cast<std::uint32_t*>(packed);
   for (std::int32_t i = 0; i < 256; ++i) table[i] = p.exp[i];
-}
-
-OPENBPU_INLINE std::int32_t highest(const std::uint8_t* in, std::int32_t n) {
-  std::int32_t top = Vec::kOffset - 128, i = 0;
-  if (n >= Vec::kBytes) {
-    Vec::R best = Vec::load(in);
-    for (; i + Vec::kBytes <= n; i += Vec::kBytes) best = Vec::max_stored(best, Vec::load(in + i));
-    alignas(64) Vec::Byte bytes[Vec::kBytes];
-    Vec::store(bytes, best);
-    for (const Vec::Byte byte : bytes) top = max(top, byte);
-  }
-  for (; i < n; ++i) top = max(top, static_cast<Vec::Byte>(in[i]));
-  return top;
 }
 
 // Sums of up to 2^15 vectors of entries below 2^16 stay in 32 bits; c is at most 65535.

@@ -66,6 +66,14 @@ struct Vec {
   OPENBPU_INLINE R min8(R a, R b) { return _mm512_min_epi8(a, b); }
   OPENBPU_INLINE R max8(R a, R b) { return _mm512_max_epi8(a, b); }
   OPENBPU_INLINE R max_stored(R a, R b) { return _mm512_max_epu8(a, b); }
+  // The largest stored byte: the processor finds the smallest of eight words.
+  OPENBPU_INLINE std::int32_t highest(R v) {
+    const __m256i half = _mm256_max_epu8(_mm512_castsi512_si256(v), _mm512_extracti64x4_epi64(v, 1));
+    const __m128i most = _mm_max_epu8(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
+    const __m128i bytes = _mm_xor_si128(most, _mm_set1_epi8(-1));
+    const __m128i words = _mm_min_epu8(bytes, _mm_srli_epi16(bytes, 8));
+    return 255 - (_mm_cvtsi128_si32(_mm_minpos_epu16(words)) & 255);
+  }
   OPENBPU_INLINE R min32(R a, R b) { return _mm512_min_epi32(a, b); }
   OPENBPU_INLINE R max32(R a, R b) { return _mm512_max_epi32(a, b); }
   OPENBPU_INLINE R shuffle(R table, R index) { return _mm512_shuffle_epi8(table, index); }

@@ -68,6 +68,18 @@ KINDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     # extents of the second operand may be 1; mb is negative for a difference
     "add": (("ma", "mb", "C", "sh", "lo", "hi"), ()),
     "mul": (("m", "sh", "lo", "hi"), ()),
+    # extents of the second operand may be 1; operands and result have equal parameters
+    "extreme": (("largest", "lo", "hi"), ()),
+    # extents of the second operand may be 1; relation is a key of RELATIONS; ranks int16 [512]; gives 0 or 1
+    "compare": (("relation",), ("ranks",)),
+    # a, b, condition: a where the condition is not 0; extents of all may be 1; a, b and result have equal parameters
+    "select": ((), ()),
+    # extents of the second operand may be 1; ratio int64 [256], index = divisor + 128
+    "divide": (("sh", "lo", "hi"), ("ratio",)),
+    # (n, h, w, c) to (n, h, w, 1); kind is a key of REDUCTIONS; m and sh are 0 for maximum and minimum
+    "reduce": (("kind", "m", "sh", "lo", "hi"), ()),
+    "argmax": ((), ()),  # over c, to a CPU tensor int64
+    "gather": ((), ()),  # (n, h, w, c) by a CPU tensor of integers, int32 or int64, to (n, h, indices, c)
     "rescale": (("lo", "hi"), ("bias", "m", "sh")),  # int64, int32, uint8; one entry or one per channel
     "lut8": ((), ("table",)),  # int8 [256], index = value + 128
     "softmax": (("C", "lo", "hi"), ("exp",)),  # over c; exp uint16 [256]
@@ -98,6 +110,10 @@ KINDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "read_port": ((), ()),  # int8 or uint8 input -> int8
     "write_port": ((), ()),  # int8 -> int8 or uint8 output
 }
+
+
+RELATIONS = {"Equal": 0, "Less": 1, "LessOrEqual": 2, "Greater": 3, "GreaterOrEqual": 4, "Different": 5}
+REDUCTIONS = {"max": 0, "min": 1, "sum": 2, "l1": 3, "square": 4, "l2": 5}
 
 
 @dataclass(frozen=True)

@@ -133,6 +133,30 @@ class GraphBuilder:
         out = self.emit("concat", parts, tuple(shape), values[0].quant, origin, shape=sources[0][1], attrs=attrs)
         return self.view(out, memory_shape(tuple(shape)), tuple(shape), origin)
 
+    def pad(
+        self, value: Value, before: Sequence[int], after: Sequence[int], code: int, origin: tuple[str, ...]
+    ) -> Value:
+        """The value inside a border of `code`, `before` and `after` elements wide along each ONNX axis."""
+        rank = len(value.onnx_shape)
+        if rank <= 4:
+            pads = [(0, 0)] * 4
+            for axis in range(rank):
+                pads[memory_axis(rank, axis)] = (before[axis], after[axis])
+            shape = tuple(b + e + a for b, e, a in zip(before, value.onnx_shape, after, strict=True))
+            attrs = {"pads": tuple(pads), "value": code}
+            return self.emit("pad", [value], shape, value.quant, origin, attrs=attrs)
+        for axis in range(rank):  # one after the other, each between what lies outside and inside of it
+            if before[axis] or after[axis]:
+                widened = list(value.onnx_shape)
+                widened[axis] += before[axis] + after[axis]
+                shape = tuple(widened)
+                source, extents, at = self._along(value, axis, shape, origin)
+                pads = [(before[axis], after[axis]) if i == at else (0, 0) for i in range(4)]
+                attrs = {"pads": tuple(pads), "value": code}
+                out = self.emit("pad", [source], shape, value.quant, origin, shape=extents, attrs=attrs)
+                value = self.view(out, memory_shape(shape), shape, origin)
+        return value
+
     def _along(self, value: Value, axis: int, result: Shape, origin: tuple[str, ...]) -> tuple[Value, Extents, int]:
         """`value` with `axis` as a memory axis of its own, the extents that `result` then has, and that axis."""
         rank = len(result)

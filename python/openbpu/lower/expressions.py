@@ -23,7 +23,7 @@ from openbpu.lower.node import QUANTISE_BEHIND, QUANTISE_BETWEEN, Node
 
 Function = Callable[[np.ndarray], np.ndarray]  # element-wise on float64
 Move = Callable[[Value], Value]
-_CODES = np.arange(-128, 128)
+CODES = np.arange(-128, 128)
 _E = TypeVar("_E", bound="Expr")
 
 
@@ -219,7 +219,7 @@ class Unary(Expr):
     def of(value: Value, node: Node, origin: tuple[str, ...] = ()) -> Unary:
         """The dequantisation of `value`."""
         assert value.quant is not None
-        root, codes = node.graph.tables.get(value, (value, _CODES))
+        root, codes = node.graph.tables.get(value, (value, CODES))
         reals = (np.asarray(codes, np.float64) - value.quant.z) * value.quant.s
         return Unary(node=node, shape=value.onnx_shape, origin=origin, root=root, reals=reals, leaf=value)
 
@@ -350,7 +350,7 @@ class Codes(Expr):
         """The integers limited to [lo, hi], as quantisers write a narrow range."""
         shift = 128 if self.unsigned else 0
         low, high = (int(np.clip(limit - shift, -128, 127)) for limit in (lo, hi))
-        table = np.clip(_CODES, low, high).astype(np.int8)
+        table = np.clip(CODES, low, high).astype(np.int8)
         held, origin = self.held, (node.name,)
         out = self.graph.emit("lut8", [held], self.shape, held.quant, origin, shape=held.shape, consts={"table": table})
         return self.step(node, held=out, port=None)

@@ -11,7 +11,8 @@ import numpy as np
 from openbpu.ir.graph import Value
 from openbpu.ir.quant import QuantParams
 from openbpu.lower import requant
-from openbpu.lower.builder import Extents, Shape
+from openbpu.lower.broadcast import Frame
+from openbpu.lower.builder import Extents, GraphBuilder, Shape, memory_shape
 from openbpu.lower.expressions import Expr, Move, Unary, rescale
 from openbpu.lower.node import Node
 
@@ -112,40 +113,76 @@ class Linear(Clamped):
 
 
 @dataclass(eq=False, kw_only=True)
-class Sum(Clamped):
-    """sign_a * a + sign_b * b; extents of b may be 1."""
+class Arithmetic(Scaled):
+    """An operator on two tensors that are aligned in a frame; extents of b may be 1."""
 
     a: Value
     b: Value
+    frame: Frame
+
+    def _framed(
+        self,
+        kind: str,
+        quant: QuantParams,
+        name: str,
+        attrs: dict[str, Any],
+        consts: dict[str, np.ndarray] | None = None,
+    ) -> Value:
+        out = self.graph.emit(
+            kind,
+            [self.a, self.b],
+            self.shape,
+            quant,
+            self.origin,
+            name=name,
+            shape=self.frame.extents,
+            attrs=attrs,
+            consts=consts,
+        )
+        return self.frame.finished(self.graph, out, self.origin)
+
+
+@dataclass(eq=False, kw_only=True)
+class Sum(Arithmetic):
+    """gain * (sign_a * a + sign_b * b)."""
+
     sign_a: int = 1
     sign_b: int = 1
 
     def _quantise(self, quant: QuantParams, name: str) -> Value:
         qa, qb = self.a.quant, self.b.quant
         assert qa is not None and qb is not None
-        p = requant.add(qa.s, qa.z, qb.s, qb.z, quant.s, quant.z, self.sign_a, self.sign_b)
+        sa, sb = qa.s * self.gain, qb.s * self.gain
+        p = requant.add(sa, qa.z, sb, qb.z, quant.s, quant.z, self.sign_a, self.sign_b)
         if p.sh < _EXACT_SHIFT:
             self.node.warn(
-                f"the scales of its operands are up to {max(qa.s, qb.s) / quant.s:.0f} times that of the result: "
+                f"the scales of its operands are up to {max(sa, sb) / quant.s:.0f} times that of the result: "
                 f"the sum may be off by {255 / (1 << p.sh):.0f} steps"
             )
         attrs = {"ma": p.ma, "mb": p.mb, "C": p.C, "sh": p.sh, **self.limits(quant)}
-        return self.graph.emit("add", [self.a, self.b], self.shape, quant, self.origin, name=name, attrs=attrs)
+        return self._framed("add", quant, name, attrs)
 
 
 @dataclass(eq=False, kw_only=True)
-class Product(Scaled):
-    """gain * a * b; extents of b may be 1."""
-
-    a: Value
-    b: Value
+class Product(Arithmetic):
+    """gain * a * b."""
 
     def _quantise(self, quant: QuantParams, name: str) -> Value:
         qa, qb = self.a.quant, self.b.quant
         assert qa is not None and qb is not None
         m, sh = requant.multiplier(qa.s * qb.s * self.gain / quant.s)
-        attrs = {"m": m, "sh": sh, **self.limits(quant)}
-        return self.graph.emit("mul", [self.a, self.b], self.shape, quant, self.origin, name=name, attrs=attrs)
+        return self._framed("mul", quant, name, {"m": m, "sh": sh, **self.limits(quant)})
+
+
+@dataclass(eq=False, kw_only=True)
+class Quotient(Arithmetic):
+    """gain * a / b."""
+
+    def _quantise(self, quant: QuantParams, name: str) -> Value:
+        qa, qb = self.a.quant, self.b.quant
+        assert qa is not None and qb is not None
+        ratio, sh = requant.ratio(qa.s * self.gain, qb.s, qb.z, quant.s)
+        return self._framed("divide", quant, name, {"sh": sh, **self.limits(quant)}, {"ratio": ratio})
 
 
 @dataclass(eq=False, kw_only=True)
@@ -203,7 +240,41 @@ class Mean(Scaled):
             attrs={**self.attrs, **self.limits(quant)},
             consts={"m": m, "sh": sh},
         )
+        out = self.graph.view(out, memory_shape(self.view), self.view, self.origin)
         return self.graph.reshape(out, self.shape, self.origin)
+
+
+@dataclass(eq=False, kw_only=True)
+class Reduced(Scaled):
+    """gain times a sum or norm over the channels of `source`; `kind` is a key of REDUCTIONS but max and min."""
+
+    source: Value
+    kind: str
+
+    def _quantise(self, quant: QuantParams, name: str) -> Value:
+        x = self.source.quant
+        assert x is not None
+        ratio = x.s * self.gain / quant.s
+        ratio = {"square": ratio * x.s, "l2": ratio / 2**15}.get(self.kind, ratio)
+        m, sh = requant.multiplier(ratio)
+        attrs = {"kind": self.kind, "m": m, "sh": sh, **self.limits(quant)}
+        return reduced(self.graph, self.source, self.shape, quant, self.origin, name, attrs)
+
+
+def reduced(
+    graph: GraphBuilder,
+    source: Value,
+    shape: Shape,
+    quant: QuantParams | None,
+    origin: tuple[str, ...],
+    name: str,
+    attrs: dict[str, Any],
+) -> Value:
+    """The op that reduces the channels of `source`; its pixels, in order, become the elements of `shape`."""
+    n, h, w, _ = source.shape
+    pixels = (n * h * w,)
+    out = graph.emit("reduce", [source], pixels, quant, origin, name=name, shape=(n, h, w, 1), attrs=attrs)
+    return graph.reshape(graph.view(out, memory_shape(pixels), pixels, origin), shape, origin)
 
 
 @dataclass(eq=False, kw_only=True)

@@ -34,7 +34,7 @@ def bind_outputs(builder: GraphBuilder, graph: onnx.GraphProto, tensors: Mapping
             out = _port(builder, "dequantize", expr.leaf, name, "float32", None)
         else:
             value = dense[name]
-            if value in read or kinds.get(value, "") not in ("cpu", "dequantize"):
+            if value in read or kinds.get(value, "") not in ("argmax", "cpu", "dequantize"):
                 value = alias(builder, value, value.onnx_shape, (), name)
             value.name = name
             out = value

@@ -180,6 +180,26 @@ def multiplier(ratio: float) -> tuple[int, int]:
     return m, 15 - e
 
 
+def ranks(sa: float, za: int, sb: float, zb: int) -> np.ndarray:
+    """RANKS of CMP, int16 [512]: the order of the float32 values of both operands."""
+    codes = np.arange(-128, 128)
+    values = np.concatenate([(codes - z).astype(np.float32) * np.float32(s) for s, z in ((sa, za), (sb, zb))])
+    return np.asarray(np.unique(values, return_inverse=True)[1].astype(np.int16))
+
+
+def ratio(sa: float, sb: float, zb: int, sy: float) -> tuple[np.ndarray, int]:
+    """RATIO int64 [256] and shift of DIV; a divisor of zero saturates."""
+    whole = sa / sb / sy
+    sh = 46
+    while sh > 0 and np.floor(whole * 2.0**sh + 0.5) >= _INT32:
+        sh -= 1
+    if sh == 0:
+        raise Infeasible(f"the ratio of scales is {whole:.6g}, out of range of a quotient")
+    divisor = np.arange(-128, 128) - zb
+    factors = round_half_up(whole / np.where(divisor == 0, 1, divisor) * 2.0**sh)
+    return np.where(divisor == 0, 1 << 54, factors), sh
+
+
 def mean(sx: float, sy: float, taps: int, divisors: list[int]) -> tuple[np.ndarray, np.ndarray]:
     """m int32 and sh uint8 of AVGPOOL, one entry per divisor; Infeasible beyond 2^24 taps."""
     if taps > 1 << 24:

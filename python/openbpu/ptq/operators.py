@@ -9,7 +9,10 @@ WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 NORMALISING = frozenset({"LayerNormalization", "RMSNormalization"})
 
 # Other operators whose result has parameters of its own.
-COMPUTING = WEIGHTED | NORMALISING | {"GlobalAveragePool", "AveragePool", "ReduceMean", "Softmax"}
+COMPUTING = WEIGHTED | NORMALISING | {
+    "AveragePool", "GlobalAveragePool", "ReduceL1", "ReduceL2", "ReduceMean", "ReduceSum", "ReduceSumSquare", "Softmax",
+    "Where",
+}  # fmt: skip
 
 # Arithmetic of two tensors; of functions of one tensor, or with a number, it belongs to that tensor's chain.
 ARITHMETIC = frozenset({"Add", "Sub", "Mul", "Div", "Max", "Min", "Pow"})
@@ -19,17 +22,22 @@ CLAMPS = frozenset({"Relu", "Clip"})
 
 # Functions of one tensor: a chain of them becomes one table, quantised at its two ends only.
 FUNCTIONS = CLAMPS | {
-    "Abs", "Acos", "Asin", "Atan", "Ceil", "Celu", "Cos", "Elu", "Erf", "Exp", "Floor", "Gelu", "HardSigmoid",
-    "HardSwish", "LeakyRelu", "Log", "Mish", "Neg", "PRelu", "Reciprocal", "Round", "Selu", "Sigmoid", "Sign", "Sin",
-    "Softplus", "Softsign", "Sqrt", "Swish", "Tanh", "ThresholdedRelu",
+    "Abs", "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "Ceil", "Celu", "Cos", "Cosh", "Elu", "Erf", "Exp",
+    "Floor", "Gelu", "HardSigmoid", "HardSwish", "LeakyRelu", "Log", "Mish", "Neg", "PRelu", "Reciprocal", "Round",
+    "Selu", "Shrink", "Sigmoid", "Sign", "Sin", "Sinh", "Softplus", "Softsign", "Sqrt", "Swish", "Tan", "Tanh",
+    "ThresholdedRelu",
 }  # fmt: skip
 
 # No number changes: input (its first, or all of Concat) and output share one set of parameters.
 SHARING = frozenset(
     {
-        "Concat", "DepthToSpace", "Dropout", "Flatten", "Gather", "GlobalMaxPool", "Identity", "MaxPool", "Pad",
-        "Reshape", "Resize", "Slice", "SpaceToDepth", "Split", "Squeeze", "Transpose", "Unsqueeze", "Upsample",
+        "Concat", "DepthToSpace", "Dropout", "Expand", "Flatten", "Gather", "GlobalMaxPool", "Identity", "MaxPool",
+        "Pad", "ReduceMax", "ReduceMin", "Reshape", "Resize", "Slice", "SpaceToDepth", "Split", "Squeeze", "Tile",
+        "Transpose", "Unsqueeze", "Upsample",
     }
 )  # fmt: skip
 
-QUANTISABLE = COMPUTING | ARITHMETIC | FUNCTIONS | SHARING
+# Read float tensors and give none: on the BPU if what they read is there.
+TESTING = frozenset({"ArgMax", "ArgMin", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual"})
+
+QUANTISABLE = COMPUTING | ARITHMETIC | FUNCTIONS | SHARING | TESTING

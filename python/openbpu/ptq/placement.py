@@ -17,7 +17,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto
 
-from openbpu.ptq.operators import ARITHMETIC, CLAMPS, COMPUTING, FUNCTIONS, QUANTISABLE, SHARING
+from openbpu.ptq.operators import ARITHMETIC, CLAMPS, COMPUTING, FUNCTIONS, QUANTISABLE, SHARING, TESTING
 from openbpu.ptq.view import ModelView
 
 
@@ -79,6 +79,11 @@ class _Placer:
     def _float_nodes(self, forced: frozenset[str], wanted: frozenset[str]) -> frozenset[str]:
         """Nodes on the CPU: other operators, other types, those asked for, and layout operators among them."""
         cpu = {node.name for node in self.graph.node if node.name in forced or self._is_foreign(node)} - wanted
+        for node in self.graph.node:
+            sources = [self.view.producers.get(name) for name in self._data(node)]
+            if node.op_type in TESTING and any(source is None or source.name in cpu for source in sources):
+                cpu.add(node.name)  # quantising what it reads would change its result, and save nothing
+        cpu -= wanted
         nodes = [n for n in self.graph.node if n.op_type in SHARING and n.name not in cpu | wanted]
         for order in (nodes, nodes[::-1]):  # from the producers on, then from the consumers back
             for node in order:
@@ -93,7 +98,9 @@ class _Placer:
         """An operator that has no int8 form, or one on tensors that are not float."""
         if node.op_type not in QUANTISABLE or node.domain not in ("", "ai.onnx"):
             return True
-        return node.output[0] not in self.floats or not self._data(node)
+        if node.op_type == "Gather" and node.output[0] in self.floats:
+            return False  # its table may be constant
+        return (node.output[0] not in self.floats and node.op_type not in TESTING) or not self._data(node)
 
     def _read_on_bpu(self, name: str) -> bool:
         return any(consumer.name not in self.cpu for consumer in self.view.consumers.get(name, []))
@@ -113,7 +120,7 @@ class _Placer:
         roots = {self.roots.get(name, name) for name in data}
         constants = self.view.constants
         numbers = all(_is_number(constants[n]) for n in node.input if n in constants)
-        if len(roots) != 1 or (node.op_type in ARITHMETIC and not numbers):
+        if len(roots) != 1 or (node.op_type in ARITHMETIC | {"PRelu"} and not numbers):
             return output
         return roots.pop()
 

@@ -12,7 +12,7 @@ from openbpu.schedule.memory import Memory
 from openbpu.schedule.program import Instruction, Operand
 
 ALIGNMENT = 64
-_IN_PLACE = frozenset({"ADD", "SUB", "MUL", "RESCALE", "LUT8"})
+_IN_PLACE = frozenset({"ADD", "SUB", "MUL", "MAX", "MIN", "RESCALE", "LUT8"})
 Lifetimes = dict[Memory, tuple[int, int]]
 
 

@@ -9,8 +9,8 @@ from typing import TypeVar
 import numpy as np
 
 from openbpu.errors import UnsupportedError
-from openbpu.ir.graph import Op, Value
-from openbpu.schedule.memory import Place, reshaped
+from openbpu.ir.graph import REDUCTIONS, RELATIONS, Op, Value
+from openbpu.schedule.memory import Extents, Place, dense_strides, reshaped
 from openbpu.schedule.placement import Placement
 from openbpu.schedule.program import MAX_EXTENT, Call, Instruction, Operand
 from openbpu.target import ProgramBuilder, packing
@@ -50,6 +50,11 @@ class Emitter:
     def operand(self, value: Value, place: Place | None = None) -> Operand:
         return Operand(value, self.placement.places[value] if place is None else place, value.shape)
 
+    def dense(self, value: Value, extents: Extents) -> Operand:
+        """A CPU tensor as an operand of an instruction: its elements in order, under these extents."""
+        held = self.placement.places[value]
+        return Operand(value, replace(held, strides=dense_strides(extents, value.item_size)), extents)
+
     def cpu_operand(self, value: Value) -> Operand | np.ndarray:
         """A CPU tensor; the array itself if it is constant."""
         constant = self.placement.constants.get(value)
@@ -58,8 +63,7 @@ class Emitter:
     def binary(self, name: str, op: Op, **options: object) -> Instruction:
         """An instruction with the operands of `op`; `fields` are those of the instruction word."""
         inputs = [self.operand(value) for value in op.inputs]
-        second = inputs[1] if len(inputs) > 1 else None
-        return Instruction(name, self.layer, self.operand(op.outputs[0]), inputs[0], second, **options)  # type: ignore[arg-type]
+        return Instruction(name, self.layer, self.operand(op.outputs[0]), *inputs, **options)  # type: ignore[arg-type]
 
     def copy(self, out: Operand, source: Operand) -> Instruction:
         return Instruction("COPY", self.layer, out, source)
@@ -140,6 +144,49 @@ def _add(e: Emitter, op: Op) -> Iterator[Instruction]:
 @_emits("mul")
 def _mul(e: Emitter, op: Op) -> Iterator[Instruction]:
     yield e.binary("MUL", op, fields={"C": op.attrs["m"], "sh": op.attrs["sh"], **_clamp(op)})
+
+
+@_emits("extreme")
+def _extreme(e: Emitter, op: Op) -> Iterator[Instruction]:
+    yield e.binary("MAX" if op.attrs["largest"] else "MIN", op, fields=_clamp(op))
+
+
+@_emits("compare")
+def _compare(e: Emitter, op: Op) -> Iterator[Instruction]:
+    ranks = op.consts["ranks"]
+    table = e.builder.const("RANKS", packing.ranks(ranks[:256], ranks[256:]))
+    yield e.binary("CMP", op, table=table, aux={"relation": RELATIONS[op.attrs["relation"]]})
+
+
+@_emits("select")
+def _select(e: Emitter, op: Op) -> Iterator[Instruction]:
+    yield e.binary("SELECT", op)
+
+
+@_emits("divide")
+def _divide(e: Emitter, op: Op) -> Iterator[Instruction]:
+    table = e.builder.const("RATIO", packing.ratio(op.consts["ratio"]))
+    yield e.binary("DIV", op, table=table, fields={"sh": op.attrs["sh"], **_clamp(op)})
+
+
+@_emits("reduce")
+def _reduce(e: Emitter, op: Op) -> Iterator[Instruction]:
+    fields = {"C": op.attrs["m"], "sh": op.attrs["sh"], **_clamp(op)}
+    yield e.binary("REDUCE", op, aux={"kind": REDUCTIONS[op.attrs["kind"]]}, fields=fields)
+
+
+@_emits("argmax")
+def _argmax(e: Emitter, op: Op) -> Iterator[Instruction]:
+    """Indices lie dense in the order of the pixels, as a CPU tensor."""
+    source, value = e.operand(op.inputs[0]), op.outputs[0]
+    yield Instruction("ARGMAX", e.layer, e.dense(value, (*source.extents[:3], 1)), source)
+
+
+@_emits("gather")
+def _gather(e: Emitter, op: Op) -> Iterator[Instruction]:
+    out = e.operand(op.outputs[0])
+    indices = e.dense(op.inputs[1], (1, 1, out.extents[2], 1))
+    yield Instruction("GATHER", e.layer, out, e.operand(op.inputs[0]), indices)
 
 
 @_emits("rescale")

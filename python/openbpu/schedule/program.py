@@ -73,6 +73,7 @@ class Instruction:
     out: Operand
     in0: Operand | None = None
     in1: Operand | None = None
+    in2: Operand | None = None
     weight: int | None = None
     table: int | None = None
     aux: Mapping[str, int] | None = None
@@ -85,7 +86,7 @@ class Instruction:
     def reads(self) -> list[Operand]:
         if self.call is not None:
             return self.call.reads
-        return [operand for operand in (self.in0, self.in1) if operand is not None]
+        return [operand for operand in (self.in0, self.in1, self.in2) if operand is not None]
 
     @property
     def writes(self) -> list[Operand]:

@@ -80,12 +80,13 @@ def _write(builder: ProgramBuilder, code: list[Instruction]) -> None:
         if i.call is not None:
             _write_call(builder, i.layer, i.call)
             continue
-        in0, in1 = (None if operand is None else operand.surface(builder) for operand in (i.in0, i.in1))
+        in0, in1, in2 = (None if operand is None else operand.surface(builder) for operand in (i.in0, i.in1, i.in2))
         builder.emit(
             i.op,
             i.out.surface(builder),
             in0,
             in1,
+            in2,
             weight=NO_ID if i.weight is None else i.weight,
             table=NO_ID if i.table is None else i.table,
             aux=i.aux,

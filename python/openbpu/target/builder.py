@@ -135,6 +135,7 @@ class ProgramBuilder:
         out: Ref | None = None,
         in0: Ref | None = None,
         in1: Ref | None = None,
+        in2: Ref | None = None,
         *,
         weight: int = NO_ID,
         table: int = NO_ID,
@@ -154,7 +155,8 @@ class ProgramBuilder:
         operands = {"in0": in0, "in1": in1, "out": out}
         word: dict[str, Any] = {"op": info["opcode"], "wait": wait, "weight": weight, "table": table}
         word |= {name: NO_ID if operand is None else operand.id for name, operand in operands.items()}
-        ddr = any(operand is not None and operand.region in ("ddr", "in", "out") for operand in operands.values())
+        word["in2"] = 0 if in2 is None else in2.id
+        ddr = any(o is not None and o.region in ("ddr", "in", "out") for o in (*operands.values(), in2))
         word["flags"] = sum(FLAGS[flag] for flag in {*flags, *(("DDR_OPERAND",) if ddr else ())})
         word["aux"] = self._record(info["aux"], aux or {}) if info["aux"] else NO_AUX
         if out is not None:

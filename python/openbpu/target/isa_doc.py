@@ -7,7 +7,7 @@ from typing import Any
 from openbpu import _native
 from openbpu.target.records import INSTRUCTIONS, VERSIONS
 
-_OPERANDS = {"A": "in0", "B": "in1", "O": "out", "W": "weight", "T": "table"}
+_OPERANDS = {"A": "in0", "B": "in1", "O": "out", "W": "weight", "T": "table", "M": "in2"}
 _QUEUES = {
     "CTRL": "Control",
     "LD": "Load",
@@ -37,8 +37,8 @@ on whole tensors in memory; there are no registers. A network takes some hundred
 | CONST | section CONST of the file: weights, tables, constant tensors | read |
 | DDR | activation arena of the entry, `ddr_bytes` long | read, write |
 | SRAM | on-chip arena of the entry, `sram_bytes` long | read, write |
-| IN k | the input k of the caller, dense row-major | read by moves (COPY, LOAD, STORE), QUANTIZE, DEQUANTIZE, CPUCALL |
-| OUT k | the output k of the caller, dense row-major | written by the same |
+| IN k | the input k of the caller, dense row-major | read by COPY, LOAD, QUANTIZE, CPUCALL, by GATHER as indices |
+| OUT k | the output k of the caller, dense row-major | written by COPY, STORE, DEQUANTIZE, CPUCALL, ARGMAX |
 
 An address is a region and a byte offset in it. Both arenas may be of size 0, and a program may use either as it
 likes: `DDR_OPERAND` marks instructions that touch DDR, IN or OUT, which cost external bandwidth. Bytes of an arena
@@ -71,7 +71,8 @@ write-after-read and write-after-write between queues by waits; a serial interpr
 _WORD = """
 ## Instruction word
 
-All records are little endian. A field that an operation does not use is zero (ids and `aux`: none).
+All records are little endian. A field that an operation does not use is zero (`in2` too; other ids
+and `aux`: none).
 """
 
 _INSTRUCTIONS = """
@@ -123,12 +124,12 @@ lie in the range of the type. Where an instruction uses it, every byte of a surf
 IN or OUT names a port of the entry, has its type and lies inside its bytes. Elements of an output share no byte.
 
 **Overlap.** Output and operands of an instruction share no byte; channel, column and row slices of one buffer are
-told apart exactly. ADD, SUB, MUL, LUT8 and RESCALE may also work in place: an operand with the base, extents and
-strides of `out`.
+told apart exactly. ADD, SUB, MUL, MAX, MIN, LUT8 and RESCALE may also work in place: an operand with the base,
+extents and strides of `out`.
 
 **Constants.** The size is what format and dims imply, at most 2^31 - 1 bytes. RQ8: m 16384..32767, s 0..31. RQ16: m >
 0, sh 1..62, |bias| < 2^62. POOL: m 16384..32767, sh 1..46. RESIZE: indices not negative, weights not negative with
-sum 2048. EXP: entry 0 is 65535. Padding of weights is zero.
+sum 2048. EXP: entry 0 is 65535. RATIO: magnitudes of at most 2^54. Padding of weights is zero.
 
 **Fields.** `L` is 0..15; `lo` and `hi` are int8 values with lo <= hi. Unknown flag bits are refused, and
 `DDR_OPERAND` is set exactly where it is true. The box holds something and lies in `out`; for the MAC queue `box_c` is
@@ -141,8 +142,9 @@ itself is not limited, except that a window of MAXPOOL, or of AVGPOOL without CO
 
 **Overflow.** For each output channel c of a convolution or MATMUL, `(128 * sum of |w|) * 2^L + |B[c]| < 2^31`; for
 MATMULD, `K * max|a - za| * max|b - zb| * 2^L + |B| < 2^31`. For ADD and SUB, `128 * (|ma| + |mb|) + |C| < 2^31` with
-`sh` 0..22 and multipliers within 32767. MUL: `C` 16384..32767, `sh` 1..46. SOFTMAX: the constant C of its record is
-1..2^62 - 1. LAYERNORM, RMSNORM: `sh` 1..30, eps 1..2^60 - 1, F 0..14.
+`sh` 0..22 and multipliers within 32767. MUL, and REDUCE with a sum: `C` 16384..32767, `sh` 1..46. DIV: `sh` 1..46.
+SOFTMAX: the constant C of its record is 1..2^62 - 1.
+LAYERNORM, RMSNORM: `sh` 1..30, eps 1..2^60 - 1, F 0..14.
 
 **Operations.**
 
@@ -155,7 +157,12 @@ MATMULD, `K * max|a - za| * max|b - zb| * 2^L + |B| < 2^31`. For ADD and SUB, `1
 | DWCONV2D | in0.c = out.c = groups |
 | MATMUL | h = 1, equal n and w; weights 1, out.c, 1, in0.c |
 | MATMULD | h = 1, extents of a matrix product per image, whole box, one RQ8 entry |
-| ADD, SUB, MUL | in0 as out; each extent of in1 as out's or 1 |
+| ADD, SUB, MUL, CMP, DIV | in0 as out; each extent of in1 as out's or 1 |
+| MAX, MIN | likewise, and equal scale and zero point of in0, in1 and out |
+| SELECT | each extent of in0, in1 and in2 as out's or 1; equal scale and zero point of in0, in1 and out |
+| REDUCE | equal n, h, w; out.c 1; equal scale and zero point for maximum and minimum, whose `C` and `sh` are 0 |
+| ARGMAX | equal n, h, w; out.c 1; out int64 of any strides |
+| GATHER | equal n, h, c, scale and zero point of in0 and out; in1 int32 or int64 of extents 1, 1, out.w, 1 |
 | RESCALE, LUT8, SOFTMAX | in0 as out; RESCALE with 1 or out.c entries; SOFTMAX with all channels in the box |
 | LAYERNORM, RMSNORM | in0 as out; one table entry per channel, all channels in the box |
 | MAXPOOL, RESIZE_NN, RESIZE_BILIN | equal n, c, scale and zero point; one table entry per output row and column |
@@ -165,8 +172,8 @@ MATMULD, `K * max|a - za| * max|b - zb| * 2^L + |B| < 2^31`. For ADD and SUB, `1
 
 Operands are int8 and NHWC, except those of LOAD, STORE, COPY, LDW and CPUCALL, and the float32 side of QUANTIZE and
 DEQUANTIZE. Operands of CPUCALL have less than 2^31 elements, its parameters lie in CONST, and the rules of the
-operators are in `csrc/operators`. Indices that are data are checked while a call runs: a breach ends the run with an
-error.
+operators are in `csrc/operators`. Indices that are data, those of GATHER too, are checked while they are used: a breach
+ends the run with an error.
 
 ## Cost
 

@@ -60,6 +60,16 @@ def lut8(table: np.ndarray) -> tuple[bytes, tuple[int, ...]]:
     return fitting(table, np.int8, "LUT8").tobytes(), (256,)
 
 
+def ranks(first: np.ndarray, second: np.ndarray) -> tuple[bytes, tuple[int, ...]]:
+    """RANKS and its dims from int16 [256] for each operand, index = value + 128."""
+    return fitting(np.concatenate([first, second]), np.int16, "RANKS").tobytes(), (512,)
+
+
+def ratio(table: np.ndarray) -> tuple[bytes, tuple[int, ...]]:
+    """RATIO and its dims from int64 [256], index = value of the divisor + 128."""
+    return fitting(table, np.int64, "RATIO").tobytes(), (256,)
+
+
 def exp(table: np.ndarray) -> tuple[bytes, tuple[int, ...]]:
     """EXP and its dims from uint16 [256], index = distance from the maximum."""
     return fitting(table, np.uint16, "EXP").tobytes(), (256,)

@@ -1,5 +1,5 @@
 """Lowering rules, grouped by kind of operator; importing this package fills the op table."""
 
-from openbpu.lower.rules import conv, elementwise, layout, matmul, normalise, pad, pool, resize
+from openbpu.lower.rules import conditions, conv, elementwise, layout, matmul, normalise, pad, pool, reduce, resize
 
-__all__ = ["conv", "elementwise", "layout", "matmul", "normalise", "pad", "pool", "resize"]
+__all__ = ["conditions", "conv", "elementwise", "layout", "matmul", "normalise", "pad", "pool", "reduce", "resize"]

@@ -11,6 +11,7 @@ from openbpu.lower.expressions import Constant, Expr, Quantised
 from openbpu.lower.node import Node
 from openbpu.lower.operators import Linear, affine
 from openbpu.lower.registry import rule
+from openbpu.lower.rules import volume
 from openbpu.lower.rules.windows import auto_pad, four_pads, spatial, spatial_shape, window
 from openbpu.lower.weights import bias, symmetric
 
@@ -19,7 +20,8 @@ def _rank(operand: Expr, weight_shape: Shape, node: Node) -> int:
     rank = len(operand.shape)
     if rank not in (3, 4) or len(weight_shape) != rank:
         raise node.refuse(
-            "it must have one or two spatial dimensions", seen=f"input {operand.shape}, weights {weight_shape}"
+            "it must have one or two spatial dimensions (Conv: or three)",
+            seen=f"input {operand.shape}, weights {weight_shape}",
         )
     return rank
 
@@ -31,8 +33,10 @@ def _two_dimensional(codes: np.ndarray) -> np.ndarray:
 
 @rule("Conv")
 def conv(node: Node) -> Expr:
-    """CONV2D, DWCONV2D if every channel has its own filter, GCONV2D for other groups; one dimension as a single row."""
+    """CONV2D, DWCONV2D if every channel has its own filter, GCONV2D for other groups; in one to three dimensions."""
     operand = node.operand(0)
+    if len(operand.shape) == 5:
+        return volume.conv(node)
     weights = symmetric(node.operand(1), 0, node)
     rank = _rank(operand, weights.codes.shape, node)
     x = spatial(operand.value(node), node)

@@ -7,14 +7,14 @@ from math import inf
 
 import numpy as np
 
-from openbpu.ir.graph import Value
-from openbpu.lower.builder import Shape, memory_shape
-from openbpu.lower.expressions import Constant, Expr, Unary
+from openbpu.lower.broadcast import common_shape, frame
+from openbpu.lower.expressions import Constant, Expr, Plain, Unary
 from openbpu.lower.node import Node
-from openbpu.lower.operators import Product, Sum, affine
+from openbpu.lower.operators import Product, Quotient, Sum, affine
 from openbpu.lower.registry import rule
 from openbpu.lower.rules import functions
-from openbpu.lower.rules.operands import common_shape, scalar
+from openbpu.lower.rules.operands import scalar
+from openbpu.lower.selections import Extreme, Sloped
 
 _Binary = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
@@ -33,48 +33,80 @@ def relu(node: Node) -> Expr:
 
 @rule("Clip")
 def clip(node: Node) -> Expr:
-    """A clamp of the operator before it, at no cost; else LUT8."""
-    lo = scalar(node, 1, float(node.attribute("min", -inf)))
-    return node.operand(0).clamp(lo, scalar(node, 2, float(node.attribute("max", inf))), node)
+    """A clamp of the operator before it, at no cost; else LUT8; MAX and MIN for run-time bounds."""
+    bounds = [node.optional(1), node.optional(2)]
+    if all(bound is None or isinstance(bound, Constant) for bound in bounds):
+        lo = scalar(node, 1, float(node.attribute("min", -inf)))
+        return node.operand(0).clamp(lo, scalar(node, 2, float(node.attribute("max", inf))), node)
+    x = node.operand(0)
+    for bound, largest in zip(bounds, (True, False), strict=True):
+        if bound is not None:
+            x = _extreme(node, [x, bound], largest)
+    return x
 
 
 @rule("Max", "Min")
 def limit(node: Node) -> Expr:
-    """A clamp if one operand is a constant scalar, or LUT8 if both are functions of one tensor."""
+    """MAX, MIN; a clamp for a constant scalar, LUT8 for functions of one tensor."""
     operands = [node.operand(i) for i in range(len(node.inputs))]
-    first, *others = operands
     shape = common_shape(node, [operand.shape for operand in operands])
-    if isinstance(first, Constant) and others:
-        first, others = others[0], [first, *others[1:]]
-    combine = np.maximum if node.op == "Max" else np.minimum
+    largest = node.op == "Max"
+    first, *others = sorted(operands, key=lambda operand: (isinstance(operand, Constant), operand.shape != shape))
+    rest = []
     for other in others:
         if isinstance(other, Constant) and other.real.size == 1 and first.shape == shape:
             bound = float(other.real.ravel()[0])
-            first = first.clamp(bound, inf, node) if node.op == "Max" else first.clamp(-inf, bound, node)
-        elif isinstance(first, Unary) and isinstance(other, Unary) and _same_root(first, other):
-            first = first.combined(other, combine, node)
+            first = first.clamp(bound, inf, node) if largest else first.clamp(-inf, bound, node)
+        elif isinstance(first, Unary) and isinstance(other, Unary) and same_root(first, other):
+            first = first.combined(other, np.maximum if largest else np.minimum, node)
         else:
-            raise node.refuse(
-                "one of two operands must be a constant scalar", remedy="cut the model in front of this node"
-            )
-    return first
+            rest.append(other)
+    return _extreme(node, [first, *rest], largest) if rest else first
+
+
+def _extreme(node: Node, parts: list[Expr], largest: bool) -> Expr:
+    """MAX or MIN; refused for operands without a result to be quantised."""
+    for part in parts:
+        if part.dtype != "float32":
+            raise node.refuse("its operands must be float", seen=part.dtype)
+        if isinstance(part, Plain):
+            part.value(node)
+    framed = frame(node, [part.shape for part in parts])
+    origin = tuple(dict.fromkeys((*(name for part in parts for name in part.origin), node.name)))
+    return Extreme(node=node, shape=framed.shape, origin=origin, parts=parts, frame=framed, largest=largest)
 
 
 @rule("PRelu")
 def prelu(node: Node) -> Expr:
-    """LUT8; one slope for all channels."""
+    """LUT8 with one slope; with one per channel, the values above zero plus a DWCONV2D of those below."""
     slope = node.operand(1)
     if not isinstance(slope, Constant):
         raise node.refuse("its slope must be constant")
-    values = np.unique(np.asarray(slope.real, np.float64))
-    if values.size != 1:
-        raise node.refuse(
-            "one slope for all channels",
-            seen=f"{values.size} different slopes",
-            remedy="train with a shared slope, or use LeakyRelu",
-        )
-    alpha = float(values[0])
-    return node.operand(0).map(lambda x: np.where(x < 0, alpha * x, x), node)
+    x = node.operand(0)
+    values = np.asarray(slope.real, np.float64)
+    if np.unique(values).size == 1:
+        alpha = float(values.ravel()[0])
+        return x.map(lambda x: np.where(x < 0, alpha * x, x), node)
+    padded = (1,) * (len(x.shape) - values.ndim) + values.shape
+    if len(padded) > len(x.shape) or any(e != 1 for axis, e in enumerate(padded) if axis != x.channel_axis):
+        raise node.refuse("one slope, or one per channel", seen=f"slopes of shape {values.shape}")
+    if not isinstance(x, Unary):
+        x.value(node)
+    below = affine(x.map(lambda v: np.minimum(v, 0), node), values.ravel(), np.zeros(1), node)
+    above = x.map(lambda v: np.maximum(v, 0), node)
+    return Sloped(node=node, shape=x.shape, origin=(*x.origin, node.name), above=above, below=below)
+
+
+@rule("Sum", "Mean")
+def total(node: Node) -> Expr:
+    """ADD of two tensors; more of them become a chain when a float model is prepared."""
+    operands = [node.operand(i) for i in range(len(node.inputs))]
+    if len(operands) == 1:
+        return operands[0]
+    if len(operands) > 2:
+        raise node.refuse("of two tensors", seen=f"{len(operands)} of them", remedy="write it as a chain of Add")
+    both = _two_tensors(node, *operands)
+    return both if node.op == "Sum" else both.affine(np.full(1, 0.5), np.zeros(1), node)
 
 
 _ARITHMETIC: dict[str, _Binary] = {
@@ -88,22 +120,22 @@ _ARITHMETIC: dict[str, _Binary] = {
 
 @rule(*_ARITHMETIC)
 def arithmetic(node: Node) -> Expr:
-    """ADD, SUB, MUL for two tensors; constants join the operator before them or a LUT8."""
+    """ADD, SUB, MUL, DIV for two tensors; constants join the operator before them or a LUT8."""
     a, b = node.operand(0), node.operand(1)
     combine = _ARITHMETIC[node.op]
-    if isinstance(a, Unary) and isinstance(b, Unary) and _same_root(a, b):
+    if isinstance(a, Unary) and isinstance(b, Unary) and same_root(a, b):
         return a.combined(b, combine, node)
     for constant, other, reverse in ((b, a, False), (a, b, True)):
         if isinstance(constant, Constant) and not isinstance(other, Constant):
             result = _with_constant(node, other, constant, reverse)
             if result is not None:
                 return result
-    if node.op in ("Div", "Pow"):
-        raise node.refuse(f"one operand of {node.op} must be constant", remedy="cut the model in front of this node")
+    if node.op == "Pow":
+        raise node.refuse("one operand of Pow must be constant", remedy="cut the model in front of this node")
     return _two_tensors(node, a, b)
 
 
-def _same_root(a: Unary, b: Unary) -> bool:
+def same_root(a: Unary, b: Unary) -> bool:
     return a.root is b.root and a.shape == b.shape
 
 
@@ -137,24 +169,18 @@ def _with_constant(node: Node, x: Expr, constant: Constant, reverse: bool) -> Ex
 
 
 def _two_tensors(node: Node, a: Expr, b: Expr) -> Expr:
-    """Sum, difference or product; the second operand of the instruction is the one that repeats."""
-    shape = common_shape(node, [a.shape, b.shape])
-    left, right = (_aligned(node, operand.value(node), shape) for operand in (a, b))
-    extents = memory_shape(shape)
+    """Sum, difference, product or quotient; the second operand of the instruction is the one that repeats."""
+    framed = frame(node, [a.shape, b.shape])
+    names = (node.name,)
+    left, right = (framed.aligned(node.graph, operand.value(node), names) for operand in (a, b))
     signs = (1, -1 if node.op == "Sub" else 1)
-    if left.shape != extents and right.shape == extents:
+    if left.shape != framed.extents and right.shape == framed.extents and node.op != "Div":
         left, right, signs = right, left, (signs[1], signs[0])
-    elif left.shape != extents:
-        left = node.graph.emit("expand", [left], shape, left.quant, (node.name,))
+    left = framed.whole(node.graph, left, names)
     origin = tuple(dict.fromkeys((*a.origin, *b.origin, node.name)))
-    if node.op == "Mul":
-        return Product(node=node, shape=shape, origin=origin, a=left, b=right)
-    return Sum(node=node, shape=shape, origin=origin, a=left, b=right, sign_a=signs[0], sign_b=signs[1])
-
-
-def _aligned(node: Node, value: Value, shape: Shape) -> Value:
-    """The operand with leading ones added up to the rank of the result."""
-    rank = len(value.onnx_shape)
-    if len(shape) > 4 and value.onnx_shape != shape:
-        raise node.refuse("operands of more than four dimensions must have equal shapes", seen=value.onnx_shape)
-    return node.graph.reshape(value, (1,) * (len(shape) - rank) + value.onnx_shape, (node.name,))
+    shape = framed.shape
+    if node.op in ("Mul", "Div"):
+        kind = Product if node.op == "Mul" else Quotient
+        return kind(node=node, shape=shape, origin=origin, frame=framed, a=left, b=right)
+    sign_a, sign_b = signs
+    return Sum(node=node, shape=shape, origin=origin, frame=framed, a=left, b=right, sign_a=sign_a, sign_b=sign_b)

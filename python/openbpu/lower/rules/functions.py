@@ -78,6 +78,15 @@ _PLAIN: dict[str, Function] = {
     "Sin": np.sin,
     "Cos": np.cos,
     "Erf": _erf,
+    "Acos": np.arccos,
+    "Acosh": np.arccosh,
+    "Asin": np.arcsin,
+    "Asinh": np.arcsinh,
+    "Atan": np.arctan,
+    "Atanh": np.arctanh,
+    "Cosh": np.cosh,
+    "Sinh": np.sinh,
+    "Tan": np.tan,
 }
 
 NAMES = (*_PLAIN, *_BY_ATTRIBUTES)

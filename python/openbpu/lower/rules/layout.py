@@ -9,11 +9,14 @@ import numpy as np
 from onnx import TensorProto
 
 from openbpu.ir.graph import Value
+from openbpu.lower.broadcast import common_shape, frame
 from openbpu.lower.builder import Shape, memory_shape
-from openbpu.lower.expressions import Codes, Constant, Expr, Join, Unary
-from openbpu.lower.node import Node
+from openbpu.lower.expressions import Codes, Constant, Expr, Join, Plain, Unary
+from openbpu.lower.moves import MAX_EXTENT
+from openbpu.lower.node import QUANTISE_BETWEEN, Node
 from openbpu.lower.registry import rule
-from openbpu.lower.rules.operands import common_shape, integers
+from openbpu.lower.rules.operands import integers
+from openbpu.lower.selections import Mask
 
 _MAX_PIECES = 64
 
@@ -35,10 +38,13 @@ def identity(node: Node) -> Expr:
 
 @rule("Cast")
 def cast(node: Node) -> Expr:
-    """Nothing, from float to float; of 8-bit integers to float: those numbers."""
+    """Nothing, from float to float; of 8-bit integers and conditions to float: those numbers."""
     x = node.operand(0)
-    if isinstance(x, Codes) and int(node.attribute("to")) == TensorProto.FLOAT:
-        return Unary.of(x.numbers(node), node, (*x.origin, node.name))
+    if int(node.attribute("to")) == TensorProto.FLOAT:
+        if isinstance(x, Codes):
+            return Unary.of(x.numbers(node), node, (*x.origin, node.name))
+        if isinstance(x, Mask):
+            return Unary.of(x.held, node, (*x.origin, node.name))
     if x.dtype != "float32" or int(node.attribute("to")) != TensorProto.FLOAT:
         raise node.refuse("only casts to float", seen=f"{x.dtype} to {TensorProto.DataType.Name(node.attribute('to'))}")
     return x
@@ -162,13 +168,40 @@ def _sliced(node: Node, x: Expr, axis: int, start: int, stop: int, step: int) ->
 
 @rule("Gather")
 def gather(node: Node) -> Expr:
-    """Views, with constant indices."""
+    """Views with constant indices, GATHER with run-time ones; a constant table is quantised as the result is."""
     x = node.operand(0)
     axis = int(node.attribute("axis", 0)) % len(x.shape)
+    if not isinstance(node.operand(1), Constant):
+        return _looked_up(node, x, axis)
     indices = [i % x.shape[axis] for i in integers(node, 1)]
     taken = gathered(node, x, axis, indices)
     shape = (*x.shape[:axis], *node.operand(1).shape, *x.shape[axis + 1 :])
     return taken.move(lambda v: node.graph.reshape(v, shape, (node.name,)), node, shape)
+
+
+def _looked_up(node: Node, x: Expr, axis: int) -> Expr:
+    """Run-time indices of an axis, which becomes the columns of a surface; what lies inside of it, the channels."""
+    indices, graph, origin = node.operand(1), node.graph, (node.name,)
+    if not isinstance(indices, Plain) or indices.dtype not in ("int32", "int64"):
+        raise node.refuse("its indices must be int32 or int64", seen=indices.dtype)
+    if x.dtype not in ("float32", "int8", "uint8") or isinstance(x, Plain):
+        raise node.refuse("its data must be int8", seen=x.dtype, remedy=QUANTISE_BETWEEN)
+    order = (0, 2, 3, 1) if len(x.shape) == 4 else tuple(range(len(x.shape)))
+    place, count = order.index(axis), prod(indices.shape)
+    outer, inner = (prod(x.shape[a] for a in part) for part in (order[:place], order[place + 1 :]))
+    extents = (1, outer, x.shape[axis], inner)
+    if max(*extents, count) > MAX_EXTENT:
+        raise node.refuse(f"extents of a look-up are at most {MAX_EXTENT}", seen=f"{count} indices, data {x.shape}")
+    picked = (*x.shape[:axis], count, *x.shape[axis + 1 :])
+    shape = (*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :])
+
+    def apply(value: Value) -> Value:
+        source = graph.view(value, extents, value.onnx_shape, origin)
+        wide = (1, outer, count, inner)
+        out = graph.emit("gather", [source, indices.held], picked, value.quant, origin, shape=wide)
+        return graph.reshape(graph.view(out, memory_shape(picked), picked, origin), shape, origin)
+
+    return x.move(apply, node, shape)
 
 
 def gathered(node: Node, x: Expr, axis: int, indices: Sequence[int]) -> Expr:
@@ -213,17 +246,40 @@ def _picked(node: Node, value: Value, axis: int, indices: Sequence[int]) -> Valu
 def expand(node: Node) -> Expr:
     """A COPY that reads elements several times."""
     x = node.operand(0)
-    shape = common_shape(node, [x.shape, tuple(integers(node, 1))])
+    return _repeated(node, x, common_shape(node, [x.shape, tuple(integers(node, 1))]))
+
+
+def _repeated(node: Node, x: Expr, shape: Shape) -> Expr:
+    """`x` broadcast to `shape`; beyond four dimensions one after the other."""
+    steps = [shape]
     if len(shape) > 4:
-        raise node.refuse("at most four dimensions", seen=f"shape {shape}")
+        padded = (1,) * (len(shape) - len(x.shape)) + x.shape
+        steps = [(*padded[:axis], *shape[axis:]) for axis in reversed(range(len(shape))) if padded[axis] != shape[axis]]
+    framed, origin, now = [], (node.name,), x.shape
+    for step in steps or [shape]:
+        framed.append(frame(node, [now, step]))
+        now = step
 
     def apply(value: Value) -> Value:
-        aligned = node.graph.reshape(
-            value, (1,) * (len(shape) - len(value.onnx_shape)) + value.onnx_shape, (node.name,)
-        )
-        return node.graph.emit("expand", [aligned], shape, value.quant, (node.name,))
+        for place in framed:
+            aligned = place.aligned(node.graph, value, origin)
+            value = place.finished(node.graph, place.whole(node.graph, aligned, origin), origin)
+        return value
 
     return x.move(apply, node, shape)
+
+
+@rule("Tile")
+def tile(node: Node) -> Expr:
+    """COPYs into one buffer; extents of 1 as Expand."""
+    x, repeats = node.operand(0), integers(node, 1)
+    if len(repeats) != len(x.shape) or min(repeats, default=1) < 1:
+        raise node.refuse("one positive number of repeats per dimension", seen=repeats)
+    for axis, count in enumerate(repeats):
+        if count > 1 and x.shape[axis] > 1:
+            x = gathered(node, x, axis, [*range(x.shape[axis])] * count)
+    return _repeated(node, x, tuple(extent * count if extent == 1 else extent
+                                    for extent, count in zip(x.shape, repeats, strict=True)))  # fmt: skip
 
 
 # ---- blocks

@@ -1,12 +1,9 @@
-"""Operands of a node: constants as plain numbers, shapes that broadcast."""
+"""Operands of a node: constants as plain numbers."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
-from openbpu.lower.builder import Shape
 from openbpu.lower.expressions import Constant
 from openbpu.lower.node import Node
 
@@ -32,11 +29,3 @@ def scalar(node: Node, index: int, default: float) -> float:
     if len(found) != 1:
         raise node.refuse(f"operand {index} must be a scalar", seen=f"{len(found)} elements")
     return found[0]
-
-
-def common_shape(node: Node, shapes: Sequence[Shape]) -> Shape:
-    """The shape that operands of these shapes broadcast to."""
-    try:
-        return np.broadcast_shapes(*shapes)
-    except ValueError as error:
-        raise node.refuse("shapes must broadcast", seen=", ".join(map(str, shapes))) from error

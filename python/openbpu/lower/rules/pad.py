@@ -9,7 +9,6 @@ import numpy as np
 from openbpu.ir.graph import Value
 from openbpu.ir.quant import QuantParams
 from openbpu.lower import requant
-from openbpu.lower.builder import memory_axis
 from openbpu.lower.expressions import Codes, Expr, Moved, Unary
 from openbpu.lower.node import Node
 from openbpu.lower.registry import rule
@@ -33,18 +32,11 @@ def pad(node: Node) -> Expr:
     mode = str(node.attribute("mode", "constant"))
     if mode != "constant":
         return _mirrored(node, x, mode, before, after)
-    rank = len(x.shape)
-    if rank > 4:
-        raise node.refuse("at most four dimensions", seen=f"shape {x.shape}")
     shape = tuple(b + e + a for b, e, a in zip(before, x.shape, after, strict=True))
     border = scalar(node, 2, float(node.attribute("value", 0.0)))
-    pads = [(0, 0)] * 4
-    for axis in range(rank):
-        pads[memory_axis(rank, axis)] = (before[axis], after[axis])
 
     def bordered(value: Value, code: int) -> Value:
-        attrs = {"pads": tuple(pads), "value": code}
-        return node.graph.emit("pad", [value], shape, value.quant, (node.name,), attrs=attrs)
+        return node.graph.pad(value, before, after, code, (node.name,))
 
     def apply(value: Value) -> Value:
         assert value.quant is not None
@@ -61,7 +53,7 @@ def _amounts(node: Node, rank: int) -> tuple[list[int], list[int]]:
     """Elements to add before and behind each axis."""
     given = integers(node, 1, "pads")
     axes = [a % rank for a in integers(node, 3)] or list(range(rank))
-    if len(given) != 2 * len(axes) or min(given) < 0:
+    if len(given) != 2 * len(axes) or min(given, default=0) < 0:
         raise node.refuse("pads are two numbers per axis, not negative", seen=given, remedy="use Slice to crop")
     before, after = [0] * rank, [0] * rank
     for i, axis in enumerate(axes):

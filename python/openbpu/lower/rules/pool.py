@@ -1,9 +1,8 @@
-"""Pools and reductions over windows, images and axes."""
+"""Pools over windows and images."""
 
 from __future__ import annotations
 
 from math import prod
-from typing import Any
 
 from openbpu.ir.graph import Value
 from openbpu.lower.builder import Shape, memory_shape
@@ -11,7 +10,8 @@ from openbpu.lower.expressions import Expr
 from openbpu.lower.node import Node
 from openbpu.lower.operators import Mean
 from openbpu.lower.registry import rule
-from openbpu.lower.rules.operands import integers
+from openbpu.lower.rules import volume
+from openbpu.lower.rules.reduce import extreme, mean
 from openbpu.lower.rules.windows import Window, lengths, spatial, spatial_shape, window
 
 
@@ -39,14 +39,18 @@ def max_pool(node: Node) -> Expr:
     x = node.operand(0)
     if len(node.outputs) > 1 and node.outputs[1]:
         raise node.refuse("its second result, the indices, cannot be computed", remedy="use the first result only")
+    if len(x.shape) == 5:
+        return volume.max_pool(node)
     place, out = _pool_window(node, x)
     return _maximum(node, x, place, out, spatial_shape(out, len(x.shape)))
 
 
 @rule("GlobalMaxPool")
 def global_max_pool(node: Node) -> Expr:
-    """MAXPOOL over the whole image."""
+    """MAXPOOL over the whole image; REDUCE in three dimensions."""
     x = node.operand(0)
+    if len(x.shape) > 4:
+        return extreme(node, x, tuple(range(2, len(x.shape))), lowest=False)
     size = lengths(x.shape, node)
     place = _whole(size)
     out = (x.shape[0], x.shape[1], 1, 1)
@@ -58,12 +62,8 @@ def _maximum(node: Node, x: Expr, place: Window, out: Shape, shape: Shape) -> Ex
 
 
 def _largest(node: Node, source: Value, place: Window, out: Shape, shape: Shape) -> Value:
-    best = node.graph.emit("maxpool", [source], out, source.quant, (node.name,), attrs=_attributes(place))
+    best = node.graph.emit("maxpool", [source], out, source.quant, (node.name,), attrs=place.attributes)
     return node.graph.reshape(best, shape, (node.name,))
-
-
-def _attributes(place: Window) -> dict[str, Any]:
-    return {"kernel": place.kernel, "stride": place.stride, "dilation": place.dilation, "pads": place.pads}
 
 
 @rule("AveragePool")
@@ -87,8 +87,10 @@ def average_pool(node: Node) -> Expr:
 
 @rule("GlobalAveragePool")
 def global_average_pool(node: Node) -> Expr:
-    """AVGPOOL over the whole image."""
+    """AVGPOOL over the whole image; REDUCE in three dimensions."""
     x = node.operand(0)
+    if len(x.shape) > 4:
+        return mean(node, x, tuple(range(2, len(x.shape))))
     place = _whole(lengths(x.shape, node))
     out = (x.shape[0], x.shape[1], 1, 1)
     return _mean(node, x, spatial(x.value(node), node), place, out, spatial_shape(out, len(x.shape)))
@@ -102,8 +104,8 @@ def _mean(node: Node, x: Expr, source: Value, place: Window, out: Shape, shape: 
         shape=shape,
         origin=(*x.origin, node.name),
         source=source,
-        attrs={**_attributes(place), "count_pad": count_pad},
-        divisors=[1] if node.op == "ReduceSum" else [taps] if count_pad else list(range(1, taps + 1)),
+        attrs={**place.attributes, "count_pad": count_pad},
+        divisors=[taps] if count_pad else list(range(1, taps + 1)),
         extents=memory_shape(out),
         view=out,
     )
@@ -111,39 +113,3 @@ def _mean(node: Node, x: Expr, source: Value, place: Window, out: Shape, shape: 
 
 def _whole(size: tuple[int, int]) -> Window:
     return Window(size, (1, 1), (1, 1), (0, 0, 0, 0))
-
-
-@rule("ReduceMean", "ReduceSum", "ReduceMax")
-def reduce(node: Node) -> Expr:
-    """AVGPOOL or MAXPOOL over rows and columns; other axes are moved there first."""
-    x = node.operand(0)
-    axes = _axes(node, len(x.shape))
-    kept = tuple(a for a in range(len(x.shape)) if a not in axes)
-    shape = tuple(x.shape[a] for a in kept)
-    if node.attribute("keepdims", 1):
-        shape = tuple(1 if a in axes else extent for a, extent in enumerate(x.shape))
-    if len(x.shape) == 4 and axes == (2, 3):
-        size: tuple[int, int] = (x.shape[2], x.shape[3])
-        out: Shape = (x.shape[0], x.shape[1], 1, 1)
-    else:
-        size = (1, prod(x.shape[a] for a in axes))
-        out = (1, prod(x.shape[a] for a in kept))
-
-    def arranged(value: Value) -> Value:
-        """[reduced, kept], so that reduced elements lie in columns and the others in channels."""
-        if len(out) == 4:
-            return value
-        moved = node.graph.transpose(value, (*axes, *kept), (node.name,))
-        return node.graph.reshape(moved, (size[1], out[1]), (node.name,))
-
-    place = _whole(size)
-    if node.op == "ReduceMax":
-        return x.move(lambda v: _largest(node, arranged(v), place, out, shape), node, shape, pointwise=False)
-    return _mean(node, x, arranged(x.value(node)), place, out, shape)
-
-
-def _axes(node: Node, rank: int) -> tuple[int, ...]:
-    axes = integers(node, 1, "axes")
-    if not axes and node.attribute("noop_with_empty_axes", 0):
-        raise node.refuse("noop_with_empty_axes must be 0", remedy="remove the node")
-    return tuple(sorted(a % rank for a in axes or range(rank)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from openbpu.ir.graph import Value
 from openbpu.lower.builder import Shape
@@ -19,6 +20,11 @@ class Window:
     stride: Pair
     dilation: Pair
     pads: tuple[int, int, int, int]
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """Those of a pool."""
+        return {"kernel": self.kernel, "stride": self.stride, "dilation": self.dilation, "pads": self.pads}
 
     def extent(self, axis: int, length: int) -> int:
         """Number of whole windows along rows (0) or columns (1)."""
@@ -67,7 +73,7 @@ def window(node: Node, kernel: tuple[int, ...], size: Pair) -> Window:
     pads = four_pads(node.attribute("pads", [0] * (2 * rank)))
     auto = auto_pad(node)
     if auto in ("SAME_UPPER", "SAME_LOWER"):
-        same = [_same(size[a], taps[a], stride[a], dilation[a], auto) for a in (0, 1)]
+        same = [same_pads(size[a], taps[a], stride[a], dilation[a], auto) for a in (0, 1)]
         pads = (same[0][0], same[1][0], same[0][1], same[1][1])
     elif auto == "VALID":
         pads = (0, 0, 0, 0)
@@ -97,7 +103,7 @@ def _pair(values: list[int] | tuple[int, ...], single: int) -> Pair:
     return (single, int(values[0])) if len(values) == 1 else (int(values[0]), int(values[1]))
 
 
-def _same(length: int, kernel: int, stride: int, dilation: int, auto: str) -> Pair:
+def same_pads(length: int, kernel: int, stride: int, dilation: int, auto: str) -> Pair:
     total = max((-(-length // stride) - 1) * stride + dilation * (kernel - 1) + 1 - length, 0)
     less, more = total // 2, total - total // 2
     return (less, more) if auto == "SAME_UPPER" else (more, less)

@@ -1,0 +1,142 @@
+// Operands of an instruction as views: where they lie, how they are stored, and the part under the output box.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "engine/step.hpp"
+#include "kernels/kernel.hpp"
+
+namespace openbpu::engine {
+
+class OperandViews {
+ protected:
+  using Op = isa::Op;
+  using View = kernels::View;
+
+  OperandViews(const isa::Instruction& instruction, const Memory& memory) : i_(instruction), m_(memory) {}
+
+  const isa::Surface& surface(std::uint16_t id) const { return m_.program->surfaces()[id]; }
+  template <class T>
+  const T* item(std::uint16_t id) const {
+    return reinterpret_cast<const T*>(m_.program->data(m_.program->consts()[id]));
+  }
+
+  // How an int8 value is stored in a surface: value ^ storage(surface). The caller and, for those that move or convert
+  // its contents, the file hold int8 plain; uint8 is int8 + 128 everywhere.
+  std::uint8_t storage(const isa::Surface& s) const {
+    if (s.dtype == static_cast<std::uint8_t>(isa::DType::U8)) return 0x80;
+    if (s.dtype != static_cast<std::uint8_t>(isa::DType::I8)) return 0;
+    const auto region = static_cast<isa::Region>(s.region);
+    return region == isa::Region::Ddr || region == isa::Region::Sram ? m_.flip : std::uint8_t{0};
+  }
+  bool reads_plain_constants() const {
+    const auto op = static_cast<Op>(i_.op);
+    return op == Op::COPY || op == Op::LOAD || op == Op::DEQUANTIZE || op == Op::QUANTIZE;
+  }
+
+  // The first byte of a tensor in the file. Others than those above get a copy that is stored as in the arenas.
+  std::uint8_t* constant(const isa::Surface& s) {
+    auto* plain = const_cast<std::uint8_t*>(m_.program->constants().data()) + s.base;
+    if (m_.flip == 0 || s.dtype != static_cast<std::uint8_t>(isa::DType::I8) || reads_plain_constants()) return plain;
+    const std::size_t size = (s.n - std::size_t{1}) * s.stride_n + (s.h - std::size_t{1}) * s.stride_h +
+                             (s.w - std::size_t{1}) * s.stride_w + s.c;
+    constants_.emplace_back(size + kernels::kSlack);
+    if (!constants_.back().data()) {
+      out_of_memory_ = true;
+      return plain;
+    }
+    for (std::size_t k = 0; k < size; ++k) constants_.back().data()[k] = static_cast<std::uint8_t>(plain[k] ^ m_.flip);
+    return constants_.back().data();
+  }
+
+  std::uint8_t* first_byte(const isa::Surface& s) {
+    switch (static_cast<isa::Region>(s.region)) {
+      case isa::Region::Const:
+        return constant(s);
+      case isa::Region::Ddr:
+        return m_.ddr + s.base;
+      case isa::Region::Sram:
+        return m_.sram + s.base;
+      case isa::Region::In:
+      case isa::Region::Out:
+        break;  // an offset until run() knows the caller's pointer
+    }
+    return reinterpret_cast<std::uint8_t*>(static_cast<std::uintptr_t>(s.base));
+  }
+
+  View view(std::uint16_t id) {
+    const isa::Surface& s = surface(id);
+    return {first_byte(s),
+            static_cast<std::int32_t>(s.n),
+            static_cast<std::int32_t>(s.h),
+            static_cast<std::int32_t>(s.w),
+            static_cast<std::int32_t>(s.c),
+            s.stride_n,
+            s.stride_h,
+            s.stride_w,
+            s.stride_c};
+  }
+
+  View in0() { return view(i_.in0); }
+  View out() { return boxed(view(i_.out)); }
+
+  // In integers: the address may be an offset still.
+  static void advance(View& v, std::int64_t bytes) {
+    v.data =
+        reinterpret_cast<std::uint8_t*>(reinterpret_cast<std::uintptr_t>(v.data) + static_cast<std::uintptr_t>(bytes));
+  }
+  void take_rows(View& v) const { advance(v, i_.box_y * v.sh), v.h = i_.box_h; }
+  void take_columns(View& v) const { advance(v, i_.box_x * v.sw), v.w = i_.box_w; }
+  void take_channels(View& v) const { advance(v, i_.box_c * v.sc), v.c = i_.box_n; }
+
+  // The part of a view that stands under the output box.
+  View boxed(View v) const {
+    take_rows(v);
+    take_columns(v);
+    take_channels(v);
+    return v;
+  }
+  View channels(View v) const {
+    take_channels(v);
+    return v;
+  }
+  View columns(View v) const {
+    take_columns(v);
+    return v;
+  }
+  View pixels(View v) const {
+    take_rows(v);
+    take_columns(v);
+    return v;
+  }
+  View broadcast(View v) const {
+    if (v.h > 1) take_rows(v);
+    if (v.w > 1) take_columns(v);
+    if (v.c > 1) take_channels(v);
+    return v;
+  }
+  static View dense_row(std::uint8_t* data, std::uint64_t size) {
+    const auto n = static_cast<std::int64_t>(size);
+    return {data, 1, 1, 1, static_cast<std::int32_t>(size), n, n, n, 1};
+  }
+
+  const std::int8_t* weights() const { return item<std::int8_t>(i_.weight); }
+  kernels::Rq8 rq8() const {
+    const std::size_t padded = (m_.program->consts()[i_.table].dims[0] + std::size_t{15}) / 16 * 16;
+    const auto* data = item<std::uint8_t>(i_.table);
+    return {reinterpret_cast<const std::int32_t*>(data),
+            reinterpret_cast<const std::int16_t*>(data + 4 * padded),
+            data + 6 * padded,
+            i_.L,
+            i_.lo,
+            i_.hi};
+  }
+
+  const isa::Instruction& i_;
+  const Memory& m_;
+  std::vector<AlignedBytes> constants_;  // copies made for this instruction
+  bool out_of_memory_ = false;
+};
+
+}  // namespace openbpu::engine
