@@ -38,6 +38,7 @@ class FusedStep final : public Step {
     if (!next.is_elementwise() || !next.ports.empty() || next.stops) return false;
     if (region.channels != writes_.front().c) return false;  // pieces of pixels would be slower than a pass of its own
     const Operands o = next.operands();
+    if (overlap(o.out, reads_.front())) return false;  // other units may still read there: their windows reach further
     bool continues = false;
     for (int i = 0; i < o.inputs; ++i) {
       continues = continues || same(o.in[i], writes_.back());

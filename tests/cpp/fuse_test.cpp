@@ -21,7 +21,7 @@ using Bytes = std::vector<std::uint8_t>;
 
 // So many images and so few channels that every unit computes all channels, which joining asks for.
 constexpr Extents kIn{4, 14, 13, 24}, kOut{4, 14, 13, 40};
-constexpr std::uint64_t kInBytes = 4 * 14 * 13 * 24, kOutBytes = 4 * 14 * 13 * 40;
+constexpr std::uint64_t kOutBytes = 4 * 14 * 13 * 40;
 constexpr std::uint64_t kX = 0, kR = 32768, kQ = kR + 2 * 65536, kS = kQ + 2 * 65536, kDdr = kS + 65536;
 
 struct Follower {
@@ -34,13 +34,14 @@ struct Chain {
   std::uint16_t kernel;
   std::vector<Follower> followers;
   std::size_t joined;  // of the followers, by an engine with vector rows
+  Extents in = kIn;
 };
 
 std::shared_ptr<const container::Program> program_of(const Chain& chain) {
   ProgramBuilder b;
   std::mt19937 random(9);
-  const std::uint8_t x = b.input(kIn), q = b.input(kOut), y = b.output(kOut);
-  b.move(Op::COPY, b.surface(Region::Ddr, kIn, kX), b.surface(Region::In, kIn, 0, x));
+  const std::uint8_t x = b.input(chain.in), q = b.input(kOut), y = b.output(kOut);
+  b.move(Op::COPY, b.surface(Region::Ddr, chain.in, kX), b.surface(Region::In, chain.in, 0, x));
   b.move(Op::COPY, b.surface(Region::Ddr, kOut, kQ), b.surface(Region::In, kOut, 0, q));
   // Behind the convolution's results too there are defined values.
   b.move(Op::COPY, b.surface(Region::Ddr, kOut, kR + 40), b.surface(Region::In, kOut, 0, q));
@@ -50,8 +51,8 @@ std::shared_ptr<const container::Program> program_of(const Chain& chain) {
   geometry.pad_top = geometry.pad_left = static_cast<std::uint16_t>(chain.kernel / 2);
   geometry.groups = 1;
   b.emit(Op::CONV2D, [&](isa::Instruction& i) {
-    i.in0 = b.surface(Region::Ddr, kIn, kX), i.out = b.surface(Region::Ddr, kOut, kR);
-    i.weight = b.conv_weights(40, std::uint32_t{chain.kernel} * chain.kernel, 24, random);
+    i.in0 = b.surface(Region::Ddr, chain.in, kX), i.out = b.surface(Region::Ddr, kOut, kR);
+    i.weight = b.conv_weights(40, std::uint32_t{chain.kernel} * chain.kernel, chain.in[3], random);
     i.table = b.rq8(40, random), i.aux = b.aux(geometry), i.lo = -128, i.hi = 127;
   });
   Bytes table(256);
@@ -78,7 +79,7 @@ TEST_P(Fuse, BitsStayTheSame) {
   const auto program = program_of(GetParam());
   ASSERT_TRUE(program);
   std::mt19937 random(3);
-  Bytes x(kInBytes), q(kOutBytes), expected;
+  Bytes x(kOutBytes), q(kOutBytes), expected;
   for (auto* bytes : {&x, &q})
     for (auto& byte : *bytes) byte = static_cast<std::uint8_t>(random());
   std::vector<std::string> isas = available_isas();
@@ -112,6 +113,7 @@ const Chain kChains[] = {
     {"table_then_sum", 3, {{Op::LUT8, kR, 0, kR}, {Op::ADD, kQ, kR, kQ}}, 2},
     {"other_tensor", 1, {{Op::LUT8, kQ, 0, kS}}, 0},
     {"onto_the_input", 3, {{Op::LUT8, kR, 0, kX}}, 0},
+    {"onto_the_input_of_equal_extents", 3, {{Op::LUT8, kR, 0, kX}}, 0, kOut},
     {"reads_other_pixels", 1, {{Op::ADD, kR, kR + 40, kS}}, 0},
     {"second_onto_what_the_first_reads", 1, {{Op::ADD, kR, kQ, kS}, {Op::LUT8, kS, 0, kQ + 40}}, 1},
 };
