@@ -28,6 +28,13 @@ inline Bytes chain_file(int copies, isa::DType type = isa::DType::I8) {
   return to_vector(b.finish(2 * kBytes)->file());
 }
 
+// Has one input, which it does not read.
+inline Bytes unused_port_file(isa::DType type) {
+  ProgramBuilder b;
+  b.input({1, 2, 3, 4}, type);
+  return to_vector(b.finish(0)->file());
+}
+
 // Has no ports and stops itself.
 inline Bytes trap_file() {
   ProgramBuilder b;

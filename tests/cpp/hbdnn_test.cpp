@@ -81,6 +81,24 @@ TEST_F(HbDnn, EveryTypeOfTheGoldenFileIsPublished) {
   EXPECT_EQ(text[size], '\0');
 }
 
+// Those that only operators of the CPU have among them.
+TEST_F(HbDnn, EveryTypeOfPortsIsPublished) {
+  const std::pair<isa::DType, std::int32_t> types[] = {
+      {isa::DType::I8, HB_DNN_TENSOR_TYPE_S8},   {isa::DType::U8, HB_DNN_TENSOR_TYPE_U8},
+      {isa::DType::I16, HB_DNN_TENSOR_TYPE_S16}, {isa::DType::U16, HB_DNN_TENSOR_TYPE_U16},
+      {isa::DType::I32, HB_DNN_TENSOR_TYPE_S32}, {isa::DType::U32, HB_DNN_TENSOR_TYPE_U32},
+      {isa::DType::I64, HB_DNN_TENSOR_TYPE_S64}, {isa::DType::U64, HB_DNN_TENSOR_TYPE_U64},
+      {isa::DType::F16, HB_DNN_TENSOR_TYPE_F16}, {isa::DType::F32, HB_DNN_TENSOR_TYPE_F32},
+      {isa::DType::F64, HB_DNN_TENSOR_TYPE_F64}, {isa::DType::Bool, HB_DNN_TENSOR_TYPE_BOOL8}};
+  for (const auto& [type, published] : types) {
+    const LoadedModel model{unused_port_file(type)};
+    hbDNNTensorProperties p{};
+    ASSERT_EQ(hbDNNGetInputTensorProperties(&p, model.model, 0), 0);
+    EXPECT_EQ(p.tensorType, published);
+    EXPECT_EQ(p.stride[3], static_cast<std::int64_t>(isa::element_size(type)));
+  }
+}
+
 TEST_F(HbDnn, TheCanonicalOrder) {
   Buffers buffers(copy);
   hbUCPTaskHandle_t task = nullptr;

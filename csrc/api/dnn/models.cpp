@@ -28,6 +28,16 @@ hbDNNDataType type_of(runtime::DataType type) {
       return HB_DNN_TENSOR_TYPE_S64;
     case runtime::DataType::Bool:
       return HB_DNN_TENSOR_TYPE_BOOL8;
+    case runtime::DataType::UInt16:
+      return HB_DNN_TENSOR_TYPE_U16;
+    case runtime::DataType::UInt32:
+      return HB_DNN_TENSOR_TYPE_U32;
+    case runtime::DataType::UInt64:
+      return HB_DNN_TENSOR_TYPE_U64;
+    case runtime::DataType::Float16:
+      return HB_DNN_TENSOR_TYPE_F16;
+    case runtime::DataType::Float64:
+      return HB_DNN_TENSOR_TYPE_F64;
   }
   return HB_DNN_TENSOR_TYPE_MAX;
 }

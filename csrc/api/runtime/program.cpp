@@ -9,6 +9,7 @@ namespace openbpu::runtime {
 
 static_assert(static_cast<int>(ErrorCode::Internal) == static_cast<int>(Code::Internal));
 static_assert(static_cast<int>(DataType::Bool) == static_cast<int>(isa::DType::Bool));
+static_assert(static_cast<int>(DataType::Float64) == static_cast<int>(isa::DType::F64));
 
 const char* name_of(ErrorCode code) noexcept {
   constexpr const char* kNames[] = {"Ok", "Corrupt",   "Unsupported", "Illegal", "BadArgument", "NoMemory",

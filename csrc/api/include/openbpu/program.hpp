@@ -12,7 +12,20 @@
 namespace openbpu::runtime {
 
 // The numbers of the file.
-enum class DataType : std::uint8_t { Int8 = 1, UInt8, Int16, Int32, Float32, Int64, Bool };
+enum class DataType : std::uint8_t {
+  Int8 = 1,
+  UInt8,
+  Int16,
+  Int32,
+  Float32,
+  Int64,
+  Bool,
+  UInt16,
+  UInt32,
+  UInt64,
+  Float16,
+  Float64
+};
 
 OPENBPU_API std::size_t size_of(DataType type) noexcept;
 
