@@ -107,27 +107,6 @@ void unpin(Inference& inference) {
       if (ucp::Allocation* allocation = std::exchange(transfer.allocation, nullptr)) ucp::unpin(allocation);
 }
 
-Inference& take_inference(const std::shared_ptr<Model>& model) {
-  std::unique_ptr<Inference> inference;
-  {
-    Lock lock(mutex());
-    ++model->active;
-    if (!model->inferences.empty()) {
-      inference = std::move(model->inferences.back());
-      model->inferences.pop_back();
-    }
-  }
-  if (!inference) {
-    inference = std::make_unique<Inference>();
-    inference->inputs.resize(model->inputs.size());
-    inference->outputs.resize(model->outputs.size());
-    inference->from.resize(model->inputs.size());
-    inference->to.resize(model->outputs.size());
-  }
-  inference->model = model;
-  return *inference.release();
-}
-
 void finish(void* context) {
   Inference& inference = *static_cast<Inference*>(context);
   unpin(inference);
@@ -140,6 +119,32 @@ void release(void* context) {
   const std::shared_ptr<Model> model = std::move(inference->model);
   Lock lock(mutex());
   model->inferences.push_back(std::move(inference));
+}
+
+// Gives back an inference that no task has taken.
+struct GiveBack {
+  void operator()(Inference* inference) const {
+    finish(inference);
+    release(inference);
+  }
+};
+
+std::unique_ptr<Inference, GiveBack> take_inference(const std::shared_ptr<Model>& model) {
+  std::unique_ptr<Inference> inference;
+  Lock lock(mutex());
+  if (!model->inferences.empty()) {
+    inference = std::move(model->inferences.back());
+    model->inferences.pop_back();
+  } else {
+    inference = std::make_unique<Inference>();
+    inference->inputs.resize(model->inputs.size());
+    inference->outputs.resize(model->outputs.size());
+    inference->from.resize(model->inputs.size());
+    inference->to.resize(model->outputs.size());
+  }
+  ++model->active;
+  inference->model = model;
+  return std::unique_ptr<Inference, GiveBack>(inference.release());
 }
 
 // An engine of a model, for one run.
@@ -230,16 +235,13 @@ int32_t hbDNNInferV2(hbUCPTaskHandle_t* taskHandle, hbDNNTensor* output, hbDNNTe
     if (!model) return fail(HB_DNN_INVALID_ARGUMENT, kFunction, "the model does not exist, or is already released");
     if (!taskHandle && openbpu::runtime::on_core())
       return fail(HB_DNN_API_USE_ERROR, kFunction, "a call-back must not wait for an inference");
-    Inference& inference = take_inference(model);
-    std::int32_t status = read_tensors("input", model->inputs, input, inference.inputs);
-    if (status == HB_DNN_SUCCESS) status = read_tensors("output", model->outputs, output, inference.outputs);
+    auto inference = take_inference(model);
+    std::int32_t status = read_tensors("input", model->inputs, input, inference->inputs);
+    if (status == HB_DNN_SUCCESS) status = read_tensors("output", model->outputs, output, inference->outputs);
     hbUCPTaskHandle_t task = taskHandle ? *taskHandle : nullptr;
-    if (status == HB_DNN_SUCCESS) status = openbpu::ucp::append(task, {run, finish, release, &inference});
-    if (status != HB_DNN_SUCCESS) {
-      finish(&inference);
-      release(&inference);
-      return status;
-    }
+    if (status == HB_DNN_SUCCESS) status = openbpu::ucp::append(task, {run, finish, release, inference.get()});
+    if (status != HB_DNN_SUCCESS) return status;
+    (void)inference.release();  // the task has it
     if (!taskHandle) return run_now(task);
     *taskHandle = task;
     return HB_DNN_SUCCESS;
