@@ -1,20 +1,20 @@
 #include "engine/engine.hpp"
 
 #include <algorithm>
-#include <atomic>
 #include <chrono>
 #include <cstring>
 
+#include "engine/claim.hpp"
+#include "engine/deadline.hpp"
 #include "engine/features.hpp"
 #include "engine/fuse.hpp"
+#include "engine/schedule.hpp"
 #include "engine/step.hpp"
 #include "engine/thread_pool.hpp"
 #include "support/aligned.hpp"
 
 namespace openbpu::engine {
 namespace {
-
-using Clock = std::chrono::steady_clock;
 
 // A step shorter than this runs on the calling thread alone. A region costs 0.6 us while the workers watch and 12 us
 // when one must be woken (Xeon with AVX-512, Linux 6, two threads of one region of 16 units).
@@ -60,14 +60,13 @@ std::uint64_t padded(std::uint64_t bytes) { return (bytes + 2 * kernels::kSlack 
 // Whether and how a run goes on.
 class Boundary {
  public:
-  Boundary(const Control& control, int threads) : control_(control), threads_(threads) {
-    if (control.timeout.count() > 0) deadline_ = Clock::now() + control.timeout;
-  }
+  Boundary(const Control& control, int threads)
+      : control_(control), threads_(threads), deadline_(deadline_after(control.timeout)) {}
 
   Status pass() const {
     if (control_.cancel && control_.cancel->load(std::memory_order_relaxed))
       return {Code::Cancelled, "run", "it was cancelled"};
-    if (control_.timeout.count() > 0 && Clock::now() > deadline_)
+    if (deadline_ != kNever && Clock::now() > deadline_)
       return {Code::Timeout, "run", "it took longer than " + std::to_string(control_.timeout.count()) + " ms"};
     return control_.execution ? control_.execution->boundary() : Status();
   }
@@ -77,24 +76,14 @@ class Boundary {
  private:
   const Control& control_;
   const int threads_;
-  Clock::time_point deadline_{};
+  const Clock::time_point deadline_;
 };
 
-// Holds for its lifetime that a run is under way.
-class OneRun {
- public:
-  explicit OneRun(std::atomic<bool>& running) : running_(running), first_(!running.exchange(true)) {}
-  ~OneRun() {
-    if (first_) running_.store(false);
-  }
-  OneRun(const OneRun&) = delete;
-  OneRun& operator=(const OneRun&) = delete;
-  bool is_first() const { return first_; }
-
- private:
-  std::atomic<bool>& running_;
-  const bool first_;
-};
+Status not_now(const Claim::Hold& turn) {
+  if (!turn.is_lost()) return {Code::BadArgument, "run", "another run of this engine is under way"};
+  return {Code::Cancelled, "run",
+          "the engine was in a run on another thread when the process forked: make a new one in the child"};
+}
 
 }  // namespace
 
@@ -108,7 +97,7 @@ Result<const isa::Entry*> find_entry(const container::Program& program, const st
 }
 
 struct Engine::State {
-  explicit State(int thread_count) : threads(thread_count), demand(thread_count) {}
+  explicit State(int thread_count) : threads(thread_count), demand(thread_count) { fork_epoch(); }
 
   Status place_arenas(const Options& options);
   Status bind_steps(bool join);
@@ -119,7 +108,7 @@ struct Engine::State {
   const IsaInfo* isa = nullptr;
   const int threads;
   const ThreadDemand demand;
-  std::atomic<bool> running{false};
+  Claim turn;
   AlignedBytes arena, scratch;  // arena: unless the caller gave one
   std::uint8_t* ddr = nullptr;
   std::uint8_t* sram = nullptr;
@@ -231,8 +220,9 @@ Status Engine::run_steps(Span<const void* const> inputs, Span<void* const> outpu
                          Observe observe) {
   State& s = *state_;
   if (Status status = check_memory(*s.entry, inputs, outputs); !status.ok()) return status;
-  const OneRun one_run(s.running);
-  if (!one_run.is_first()) return {Code::BadArgument, "run", "another run of this engine is under way"};
+  if (Status status = check_timeout(control.timeout); !status.ok()) return status;
+  const Claim::Hold turn(s.turn);
+  if (!turn.ok()) return not_now(turn);
   const Boundary boundary(control, s.threads);
   for (std::size_t k = 0; k < s.steps.size(); ++k) {
     Step& step = *s.steps[k];

@@ -73,7 +73,8 @@ class Engine {
   // Pointers to dense row-major buffers of the ports' sizes, in port order, aligned to their elements. Allocates
   // nothing.
   // Fails with Code::Trap where the program stops itself, with Code::BadArgument while another run of this engine is
-  // under way, and as `control` demands; the outputs are then undefined, and the engine may be used again.
+  // under way, with Code::Cancelled in the child of a fork during a run, and as `control` demands; the outputs are then
+  // undefined, and the engine may be used again.
   Status run(Span<const void* const> inputs, Span<void* const> outputs, const Control& control = {});
   // The same with times per step; read them with steps().
   Status run_profiled(Span<const void* const> inputs, Span<void* const> outputs);

@@ -18,7 +18,8 @@ std::atomic<bool> watches{false};
 
 std::uint32_t fork_epoch() {
 #if !defined(OPENBPU_NO_THREADS)
-  if (!watches.exchange(true)) pthread_atfork(nullptr, nullptr, [] { epoch.fetch_add(1); });
+  if (!watches.load(std::memory_order_relaxed) && !watches.exchange(true))
+    pthread_atfork(nullptr, nullptr, [] { epoch.fetch_add(1); });
 #endif
   return epoch.load(std::memory_order_relaxed);
 }

@@ -1,36 +1,41 @@
 #include "engine/scheduler.hpp"
 
-#include <algorithm>
-#include <cstdlib>
-#include <string>
+#if !defined(OPENBPU_NO_THREADS)
 
+#include <pthread.h>
+
+#include <algorithm>
+#include <condition_variable>
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <mutex>
+#include <new>
+#include <utility>
+
+#include "engine/deadline.hpp"
+#include "engine/schedule.hpp"
+#include "engine/thread.hpp"
 #include "engine/thread_pool.hpp"
 
 namespace openbpu::engine {
+
+struct Core {
+  Scheduler* scheduler = nullptr;
+  int index = 0;
+  Task* running = nullptr;             // the innermost, where tasks preempted others
+  bool sleeping = false;               // and not yet told of a task
+  std::atomic<bool> attention{false};  // the running task must look up at its next boundary
+  std::condition_variable wake;
+};
+
 namespace {
 
-using Clock = std::chrono::steady_clock;
-constexpr Clock::time_point kNever = Clock::time_point::max();
+thread_local Core* this_core = nullptr;
+thread_local const Task* calling = nullptr;  // whose call-back this thread is in
 
-Clock::time_point after(std::chrono::milliseconds timeout) {
-  if (timeout.count() <= 0) return kNever;
-  const Clock::time_point now = Clock::now();
-  return timeout < std::chrono::duration_cast<std::chrono::milliseconds>(kNever - now) ? now + timeout : kNever;
-}
-
-Status check(const Work& work, const Schedule& schedule) {
-  const std::uint64_t known = kAnyCore | ((1u << kMaxCores) - 1);
-  if (!work.run) return {Code::BadArgument, "task", "needs work"};
-  if (schedule.priority < 0 || schedule.priority > kHighestPriority)
-    return {Code::BadArgument, "priority", "must be 0 to 255; got " + std::to_string(schedule.priority)};
-  if (schedule.cores == 0 || (schedule.cores & ~known) != 0)
-    return {Code::BadArgument, "cores",
-            "bits 0 to 3 name cores, bit 7 stands for any; got " + std::to_string(schedule.cores)};
-  if (schedule.timeout.count() < 0)
-    return {Code::BadArgument, "timeout",
-            "must not be negative; got " + std::to_string(schedule.timeout.count()) + " ms"};
-  return {};
-}
+// How long the exit of the process waits for work that does not look up.
+constexpr std::chrono::seconds kPatience{10};
 
 // Tasks of a higher level stop those of a lower one.
 int level(const Schedule& schedule) { return std::max(0, schedule.priority - 253); }
@@ -56,114 +61,6 @@ int bits(std::uint64_t mask) {
 
 }  // namespace
 
-int core_count() {
-#if defined(OPENBPU_NO_THREADS)
-  return 1;
-#else
-  static const int count = [] {
-    const char* wish = std::getenv("OPENBPU_CORES");
-    const int given = wish ? std::atoi(wish) : 0;
-    return given >= 1 && given <= kMaxCores ? given : std::min(kMaxCores, available_processors());
-  }();
-  return count;
-#endif
-}
-
-bool Task::done() const {
-  const State state = state_.load(std::memory_order_acquire);
-  return state == State::Done || state == State::Idle || is_lost();
-}
-
-}  // namespace openbpu::engine
-
-#if defined(OPENBPU_NO_THREADS)
-
-namespace openbpu::engine {
-
-namespace {
-
-thread_local int depth = 0;  // of submit() on this thread
-
-}  // namespace
-
-bool on_core() { return depth > 0; }
-
-Status Execution::boundary() {
-  if (task_.cancelled_) return {Code::Cancelled, "task", "it was cancelled"};
-  if (task_.deadline_ != kNever && Clock::now() > task_.deadline_)
-    return {Code::Timeout, "task", "it ran longer than its time-out"};
-  return {};
-}
-
-int Execution::threads(int) const { return 1; }
-
-Task::~Task() = default;
-
-bool Task::is_lost() const { return false; }
-
-Status Task::submit(const Work& work, const Schedule& schedule) {
-  if (Status status = check(work, schedule); !status.ok()) return status;
-  if (!done()) return {Code::BadArgument, "task", "it is under way"};
-  schedule_ = schedule;
-  deadline_ = after(schedule.timeout);
-  cancelled_ = false;
-  state_ = State::Running;
-  Execution execution(*this, nullptr);
-  ++depth;
-  status_ = work.run(work.context, execution);
-  state_ = State::Ending;
-  if (call_) call_(call_context_, status_);
-  --depth;
-  state_ = State::Done;
-  return {};
-}
-
-Status Task::wait(std::chrono::milliseconds) {
-  if (state_ == State::Done || state_ == State::Ending) return status_;
-  return {Code::BadArgument, "task", state_ == State::Idle ? "it was not submitted" : "it would wait for itself"};
-}
-
-void Task::cancel() { cancelled_ = true; }
-
-Status Task::on_done(void (*call)(void*, const Status&), void* context) {
-  if (!done()) return {Code::BadArgument, "task", "it is under way"};
-  call_ = call;
-  call_context_ = context;
-  return {};
-}
-
-}  // namespace openbpu::engine
-
-#else
-
-#include <pthread.h>
-
-#include <condition_variable>
-#include <mutex>
-#include <new>
-
-#include "engine/thread.hpp"
-
-namespace openbpu::engine {
-
-struct Core {
-  Scheduler* scheduler = nullptr;
-  int index = 0;
-  Task* running = nullptr;             // the innermost, where tasks preempted others
-  bool sleeping = false;               // and not yet told of a task
-  std::atomic<bool> attention{false};  // the running task must look up at its next boundary
-  std::condition_variable wake;
-};
-
-namespace {
-
-thread_local Core* this_core = nullptr;
-
-// How long the exit of the process waits for work that does not look up.
-constexpr std::chrono::seconds kPatience{10};
-
-}  // namespace
-
 // All members are guarded by mutex_ unless atomic.
 class Scheduler {
  public:
@@ -179,7 +76,7 @@ class Scheduler {
     task.work_ = work;
     task.schedule_ = schedule;
     task.mask_ = existing_cores(schedule.cores, count_);
-    task.deadline_ = after(schedule.timeout);
+    task.deadline_ = deadline_after(schedule.timeout);
     task.cancelled_ = false;
     task.status_ = {};
     task.state_ = State::Queued;
@@ -189,14 +86,12 @@ class Scheduler {
   }
 
   Status wait(Task& task, std::chrono::milliseconds timeout) {
-    const Clock::time_point give_up = after(timeout);
+    const Clock::time_point give_up = deadline_after(timeout);
     Lock lock(mutex_);
     while (task.state_ != State::Done) {
       if (task.state_ == State::Idle) return {Code::BadArgument, "task", "it was not submitted"};
-      if (this_core) {
-        if (task.state_ == State::Ending && task.core_ == this_core) return task.status_;
-        return {Code::BadArgument, "task", "a task must not wait for a task"};
-      }
+      if (task.state_ == State::Ending && &task == calling) return task.status_;
+      if (on_core()) return {Code::BadArgument, "task", "a task must not wait for a task"};
       const Clock::time_point now = Clock::now();
       if (now >= give_up) return {Code::Timeout, "task", "it is not done yet"};
       if (now >= task.deadline_ && task.state_ == State::Queued) {
@@ -221,6 +116,19 @@ class Scheduler {
     task.core_->attention.store(true, std::memory_order_relaxed);
   }
 
+  // Cancels the task and waits for its end, on any thread but those that it would need for that.
+  void end(Task& task) {
+    cancel(task);
+    Lock lock(mutex_);
+    while (task.state_ != State::Done) {
+      if (stands_on(task)) {
+        std::fputs("openbpu: a task must not be destroyed by its own work or call-back\n", stderr);
+        std::terminate();
+      }
+      ended(task).wait(lock);
+    }
+  }
+
   Status set_call(Task& task, void (*call)(void*, const Status&), void* context) {
     Lock lock(mutex_);
     if (task.scheduler_ == this && !is_at_rest(task)) return {Code::BadArgument, "task", "it is under way"};
@@ -240,8 +148,11 @@ class Scheduler {
       look_up(core);
       if (task.cancelled_) return cancelled();
     }
-    if (task.deadline_ != kNever && Clock::now() > task.deadline_) return late();
-    return {};
+    const bool some_wait = next_deadline_.load(std::memory_order_relaxed) != kNever.time_since_epoch().count();
+    if (task.deadline_ == kNever && !some_wait) return {};
+    const Clock::time_point now = Clock::now();
+    if (some_wait) end_late_ones(now);
+    return now > task.deadline_ ? late() : Status();
   }
 
   // Processors are dealt out evenly: to the cores that a task may use, and to the tasks that run.
@@ -279,6 +190,13 @@ class Scheduler {
   static Status late() { return {Code::Timeout, "task", "it was not done within its time-out"}; }
   static bool is_at_rest(const Task& task) { return task.state_ == State::Idle || task.state_ == State::Done; }
   static bool may_run(const Task& task, const Core& core) { return (task.mask_ >> core.index & 1) != 0; }
+
+  // Whether this thread is in the work or call-back of the task, or of one that preempted it.
+  static bool stands_on(const Task& task) {
+    for (const Task* below = this_core ? this_core->running : nullptr; below; below = below->below_)
+      if (below == &task) return true;
+    return calling == &task;
+  }
 
   std::condition_variable& ended(const Task& task) {
     return ended_[reinterpret_cast<std::uintptr_t>(&task) / sizeof(Task) % kConditions];
@@ -321,6 +239,9 @@ class Scheduler {
     while (*place && !goes_before(task.schedule_, (*place)->schedule_)) place = &(*place)->next_;
     task.next_ = *place;
     *place = &task;
+    const Clock::rep deadline = task.deadline_.time_since_epoch().count();
+    if (deadline < next_deadline_.load(std::memory_order_relaxed))
+      next_deadline_.store(deadline, std::memory_order_relaxed);
   }
 
   void remove(Task& task) {
@@ -330,6 +251,24 @@ class Scheduler {
     task.next_ = nullptr;
   }
 
+  // Ends the tasks in the queue whose time is over: nobody may be waiting for them.
+  void end_late_ones(Clock::time_point now) {
+    if (now.time_since_epoch().count() <= next_deadline_.load(std::memory_order_relaxed)) return;
+    Lock lock(mutex_);
+    Task* late_one;
+    Clock::time_point next;
+    do {
+      late_one = nullptr;
+      next = kNever;
+      for (Task* task = queue_; task && !late_one; task = task->next_) {
+        if (now > task->deadline_) late_one = task;
+        next = std::min(next, task->deadline_);
+      }
+      if (late_one) withdraw(lock, *late_one, late());  // the queue may be another one now
+    } while (late_one);
+    next_deadline_.store(next.time_since_epoch().count(), std::memory_order_relaxed);
+  }
+
   // The first task in the queue that the core may run and that is at least of that level.
   Task* pick(const Core& core, int least) const {
     for (Task* task = queue_; task; task = task->next_)
@@ -337,9 +276,9 @@ class Scheduler {
     return nullptr;
   }
 
-  // Wakes a core for a task, or has one that runs a task of the lowest level look up.
+  // Wakes a core for a task, or has one look up that runs a task of the lowest level and was not told of another.
   void find_core(const Task& task) {
-    Core* lowest = nullptr;
+    Core* best = nullptr;
     for (Core& core : cores_) {
       if (!may_run(task, core)) continue;
       if (core.sleeping) {
@@ -347,11 +286,21 @@ class Scheduler {
         core.wake.notify_one();
         return;
       }
-      if (core.running && (!lowest || level(core.running->schedule_) < level(lowest->running->schedule_)))
-        lowest = &core;
+      if (core.running && (!best || reluctance(core) < reluctance(*best))) best = &core;
     }
-    if (lowest && level(lowest->running->schedule_) < level(task.schedule_))
-      lowest->attention.store(true, std::memory_order_relaxed);
+    if (best && level(best->running->schedule_) < level(task.schedule_))
+      best->attention.store(true, std::memory_order_relaxed);
+  }
+
+  static int reluctance(const Core& core) {
+    return 2 * level(core.running->schedule_) + core.attention.load(std::memory_order_relaxed);
+  }
+
+  // A core that was told of one task may take another, which came first for it: the one that is left must not wait
+  // while a core sleeps that may run it, or runs a task of a lower level.
+  void pass_on() {
+    const bool some_sleep = std::any_of(cores_, cores_ + kMaxCores, [](const Core& core) { return core.sleeping; });
+    for (Task* task = queue_; task && (some_sleep || level(task->schedule_) > 0); task = task->next_) find_core(*task);
   }
 
   void look_up(Core& core) {
@@ -368,6 +317,7 @@ class Scheduler {
     core.running = &task;
     if (!task.below_) busy_.fetch_add(1, std::memory_order_relaxed);
     look_up(core);
+    pass_on();
     Status status = Clock::now() > task.deadline_ ? late() : Status();
     if (status.ok()) {
       lock.unlock();
@@ -385,7 +335,6 @@ class Scheduler {
 
   void withdraw(Lock& lock, Task& task, Status status) {
     remove(task);
-    task.core_ = this_core;
     finish(lock, task, std::move(status));
   }
 
@@ -395,7 +344,9 @@ class Scheduler {
     task.state_ = State::Ending;
     if (task.call_) {
       lock.unlock();
+      const Task* const outer = std::exchange(calling, &task);
       task.call_(task.call_context_, task.status_);
+      calling = outer;
       lock.lock();
     }
     std::condition_variable& condition = ended(task);
@@ -412,7 +363,8 @@ class Scheduler {
   int count_ = core_count();
   const int processors_ = available_processors();
   int started_ = 0;
-  Task* queue_ = nullptr;  // in the order in which they are to run
+  Task* queue_ = nullptr;                                                     // in the order in which they are to run
+  std::atomic<Clock::rep> next_deadline_{kNever.time_since_epoch().count()};  // in the queue, or earlier
   std::atomic<int> busy_{0};
   bool closing_ = false;
 };
@@ -430,6 +382,7 @@ void close_at_exit() {
 void forget_after_fork() {
   current.store(nullptr);
   this_core = nullptr;
+  calling = nullptr;
 }
 
 // Null if there is no memory. Never destroyed: its threads live as long as the process.
@@ -448,18 +401,19 @@ Scheduler* scheduler() {
 
 }  // namespace
 
-bool on_core() { return this_core != nullptr; }
+bool on_core() { return this_core || calling; }
 
-Status Execution::boundary() { return task_.scheduler_->boundary(task_, *core_); }
-int Execution::threads(int wanted) const { return task_.scheduler_->threads(task_, wanted); }
+Status Execution::boundary() { return task_.scheduler_.load()->boundary(task_, *core_); }
+int Execution::threads(int wanted) const { return task_.scheduler_.load()->threads(task_, wanted); }
 
 // Submitted before a fork, and this is the child.
-bool Task::is_lost() const { return scheduler_ && scheduler_ != current.load(std::memory_order_acquire); }
+bool Task::is_lost() const {
+  const Scheduler* const last = scheduler_.load();
+  return last && last != current.load(std::memory_order_acquire);
+}
 
 Task::~Task() {
-  if (done()) return;
-  cancel();
-  (void)wait();
+  if (!done()) scheduler_.load()->end(*this);
 }
 
 Status Task::submit(const Work& work, const Schedule& schedule) {
@@ -470,18 +424,22 @@ Status Task::submit(const Work& work, const Schedule& schedule) {
 }
 
 Status Task::wait(std::chrono::milliseconds timeout) {
-  if (!scheduler_) return {Code::BadArgument, "task", "it was not submitted"};
-  if (is_lost() && state_ != State::Done)
-    return {Code::Cancelled, "task", "it was submitted before the process forked, and never ends in the child"};
-  return is_lost() ? status_ : scheduler_->wait(*this, timeout);
+  if (Status status = check_timeout(timeout); !status.ok()) return status;
+  Scheduler* const last = scheduler_.load();
+  if (!last) return {Code::BadArgument, "task", "it was not submitted"};
+  if (!is_lost()) return last->wait(*this, timeout);
+  if (state_ == State::Done) return status_;
+  return {Code::Cancelled, "task", "it was submitted before the process forked, and never ends in the child"};
 }
 
 void Task::cancel() {
-  if (scheduler_ && !is_lost()) scheduler_->cancel(*this);
+  Scheduler* const last = scheduler_.load();
+  if (last && !is_lost()) last->cancel(*this);
 }
 
 Status Task::on_done(void (*call)(void*, const Status&), void* context) {
-  if (scheduler_ && !is_lost()) return scheduler_->set_call(*this, call, context);
+  Scheduler* const last = scheduler_.load();
+  if (last && !is_lost()) return last->set_call(*this, call, context);
   call_ = call;
   call_context_ = context;
   return {};

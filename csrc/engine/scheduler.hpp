@@ -26,7 +26,7 @@ constexpr int kHighestPriority = 255;
 // Cores of this process: OPENBPU_CORES (1 .. 4) if set, else as many as there are processors, at most 4.
 int core_count();
 
-// Whether this thread is running a task or its call-back: it must not wait for another.
+// Whether this thread is in the work or call-back of a task: it must not wait for another.
 bool on_core();
 
 struct Schedule {
@@ -35,7 +35,9 @@ struct Schedule {
   // Bit k: core k may run it, and it may use the processors of as many cores as there are bits. A core that the machine
   // lacks stands for core k modulo core_count(). kAnyCore alone: all.
   std::uint64_t cores = kAnyCore;
-  std::chrono::milliseconds timeout{0};  // from submit; 0: none
+  // From submit; 0: none. A task that still waits for a core then ends at the next boundary of any, or when it is
+  // waited for.
+  std::chrono::milliseconds timeout{0};
 };
 
 class Task;
@@ -67,7 +69,9 @@ struct Work {
 class Task {
  public:
   Task() = default;
-  ~Task();  // cancels and waits; not from the task's own work or call-back
+  // Cancels and waits. In the work or call-back of the task, or of one that preempted it, that would be for ever: the
+  // process ends then, as with the destructor of a std::thread that runs.
+  ~Task();
   Task(const Task&) = delete;
   Task& operator=(const Task&) = delete;
 
@@ -75,7 +79,7 @@ class Task {
   // process exits, with Code::NoMemory if the system gives no threads.
   Status submit(const Work& work, const Schedule& schedule = {});
   // The status that the task ended with. Code::Timeout after `timeout` (0: never); the task goes on. Code::BadArgument
-  // if it was never submitted, or from a core's own thread, which would wait for itself.
+  // if it was never submitted, if `timeout` is negative, or where on_core(), which would wait for itself.
   Status wait(std::chrono::milliseconds timeout = std::chrono::milliseconds{0});
   // Whether wait() would return at once.
   bool done() const;
@@ -91,7 +95,7 @@ class Task {
   enum class State : std::uint8_t { Idle, Queued, Running, Ending, Done };
   bool is_lost() const;
 
-  class Scheduler* scheduler_ = nullptr;  // that of the last submit
+  std::atomic<class Scheduler*> scheduler_{nullptr};  // that of the last submit
   std::atomic<State> state_{State::Idle};
   bool cancelled_ = false;
   Work work_;

@@ -7,6 +7,7 @@
 
 #include "engine/engine.hpp"
 #include "hbdnn_models.hpp"
+#include "openbpu/runtime.hpp"
 #include "program_builder.hpp"
 
 #if defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
@@ -102,6 +103,42 @@ TEST(Allocation, NoneInTheCallsOncePastTheFirst) {
   for (int repeat = 0; repeat < 50; ++repeat) ok = ok && frame();
   looking.store(false);
   EXPECT_TRUE(ok);
+  EXPECT_EQ(allocations.load(), 0);
+}
+
+// The same of the C++ library: a task that is submitted again, with and without a schedule, and a run beside it.
+TEST(Allocation, NoneInATaskOncePastTheFirst) {
+  const testing::Bytes file = testing::chain_file(5);
+  const auto program = runtime::Program::from_memory(file.data(), file.size());
+  ASSERT_TRUE(program.ok());
+  auto engine = runtime::Engine::create(program.value(), {});
+  ASSERT_TRUE(engine.ok());
+  std::vector<std::uint8_t> input(engine.value().inputs()[0].bytes, 7), output(input.size());
+  const void* inputs[] = {input.data()};
+  void* outputs[] = {output.data()};
+  std::atomic<int> calls{0};
+  runtime::Task task;
+  ASSERT_TRUE(
+      task.on_done([](void* count, const runtime::Status&) { ++*static_cast<std::atomic<int>*>(count); }, &calls).ok());
+  const auto frame = [&] {
+    bool ok = task.submit(engine.value(), inputs, outputs).ok() && task.wait().ok();
+    runtime::Schedule schedule;
+    schedule.priority = 255;
+    schedule.timeout = std::chrono::hours(1);
+    ok = ok && task.submit(engine.value(), inputs, outputs, schedule).ok() && task.wait(std::chrono::hours(1)).ok();
+    runtime::RunOptions options;
+    options.timeout = std::chrono::hours(1);
+    return ok && engine.value().run(inputs, outputs, options).ok();
+  };
+  ASSERT_TRUE(frame() && frame());
+  allocations.store(0);
+  looking.store(true);
+  bool ok = true;
+  for (int repeat = 0; repeat < 50; ++repeat) ok = ok && frame();
+  looking.store(false);
+  EXPECT_TRUE(ok);
+  EXPECT_EQ(calls, 104);
+  EXPECT_EQ(output, input);
   EXPECT_EQ(allocations.load(), 0);
 }
 

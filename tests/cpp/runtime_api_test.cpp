@@ -1,5 +1,7 @@
 // The public C++ library on the golden file: loading, arenas, tracing, cancellation, tasks, and what it refuses.
 #include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cstdlib>
 #include <fstream>
@@ -189,6 +191,38 @@ TEST(RuntimeApi, CancelAndTimeout) {
   EXPECT_EQ(buffers.outputs, buffers.inputs);
 }
 
+TEST(RuntimeApi, TimeOutsOutOfRange) {
+  const Program program = chain(2);
+  Result<Engine> engine = Engine::create(program);
+  ASSERT_TRUE(engine.ok());
+  Buffers buffers(engine.value());
+  RunOptions options;
+  options.timeout = std::chrono::milliseconds::max();
+  EXPECT_TRUE(engine.value().run(buffers.from, buffers.to, options).ok()) << "never, rather than an overflow";
+  options.timeout = -1ms;
+  EXPECT_EQ(engine.value().run(buffers.from, buffers.to, options).code(), ErrorCode::BadArgument);
+  Task task;
+  Schedule schedule;
+  schedule.timeout = std::chrono::milliseconds::max();
+  ASSERT_TRUE(task.submit(engine.value(), buffers.from, buffers.to, schedule).ok());
+  EXPECT_TRUE(task.wait(std::chrono::milliseconds::max()).ok());
+  EXPECT_EQ(task.wait(-1ms).code(), ErrorCode::BadArgument);
+}
+
+// The numbers of the file and their names here.
+TEST(RuntimeApi, EveryTypeOfPortsHasAName) {
+  const DataType types[] = {DataType::Int8,    DataType::UInt8,  DataType::Int16,   DataType::Int32,
+                            DataType::Float32, DataType::Int64,  DataType::Bool,    DataType::UInt16,
+                            DataType::UInt32,  DataType::UInt64, DataType::Float16, DataType::Float64};
+  const std::size_t sizes[] = {1, 1, 2, 4, 4, 8, 1, 2, 4, 8, 2, 8};
+  for (std::size_t k = 0; k < std::size(types); ++k) {
+    EXPECT_EQ(static_cast<std::size_t>(types[k]), k + 1);
+    EXPECT_EQ(size_of(types[k]), sizes[k]);
+  }
+  // What comes behind the last is no type of ports: an enumerator that ports may have is missing here.
+  EXPECT_EQ(static_cast<std::size_t>(isa::DType::Bf16), std::size(types) + 1);
+}
+
 TEST(RuntimeApi, OneRunAtATime) {
   const Program program = chain(2);
   Result<Engine> engine = Engine::create(program);
@@ -253,6 +287,72 @@ TEST(RuntimeApi, Tasks) {
   EXPECT_TRUE(moved.wait().ok());
   EXPECT_EQ(task.wait().code(), ErrorCode::NoMemory);
 }
+
+// Each call takes effect whole or says that another is under way.
+TEST(RuntimeApi, OneTaskFromSeveralThreads) {
+  const Program program = chain(3);
+  Result<Engine> engine = Engine::create(program);
+  ASSERT_TRUE(engine.ok());
+  Buffers buffers(engine.value());
+  Task task;
+  std::atomic<int> runs{0};
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 3; ++t)
+    threads.emplace_back([&] {
+      for (int k = 0; k < 300; ++k) {
+        const Status status = task.submit(engine.value(), buffers.from, buffers.to);
+        if (status.ok()) ++runs;
+        EXPECT_TRUE(status.ok() || status.code() == ErrorCode::BadArgument);
+        (void)task.done();
+        (void)task.wait();
+      }
+    });
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_TRUE(task.wait().ok());
+  EXPECT_GE(runs, 300);
+  EXPECT_EQ(buffers.outputs, buffers.inputs);
+}
+
+#if !defined(OPENBPU_NO_THREADS) && !defined(__SANITIZE_THREAD__)  // which supports no threads after fork
+
+TEST(RuntimeApi, AnEngineThatWasInARunWhenTheProcessForked) {
+  const Program program = chain(2);
+  Result<Engine> engine = Engine::create(program), idle = Engine::create(program);
+  ASSERT_TRUE(engine.ok() && idle.ok());
+  Buffers buffers(engine.value()), own(engine.value());
+  struct Pause {
+    std::atomic<bool> inside{false}, go_on{false};
+  } pause;
+  RunOptions options;
+  options.trace = [](void* context, const InstructionEvent&) {
+    Pause& self = *static_cast<Pause*>(context);
+    self.inside = true;
+    while (!self.go_on) std::this_thread::sleep_for(1ms);
+  };
+  options.trace_context = &pause;
+  Status status;
+  std::thread runner([&] { status = engine.value().run(buffers.from, buffers.to, options); });
+  while (!pause.inside) std::this_thread::sleep_for(1ms);
+  const pid_t child = fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    alarm(20);
+    const Status lost = engine.value().run(own.from, own.to);
+    const bool clear = lost.code() == ErrorCode::Cancelled && lost.message().find("forked") != std::string::npos;
+    const bool others = idle.value().run(own.from, own.to).ok() && own.outputs == own.inputs;
+    Result<Engine> anew = Engine::create(program);
+    _exit(clear && others && anew.ok() && anew.value().run(own.from, own.to).ok() ? 0 : 1);
+  }
+  int ended = 0;
+  EXPECT_EQ(waitpid(child, &ended, 0), child);
+  EXPECT_TRUE(WIFEXITED(ended) && WEXITSTATUS(ended) == 0) << ended;
+  pause.go_on = true;
+  runner.join();
+  EXPECT_TRUE(status.ok());
+  EXPECT_EQ(buffers.outputs, buffers.inputs);
+}
+
+#endif
 
 TEST(RuntimeApi, Names) {
   EXPECT_STREQ(name_of(ErrorCode::Ok), "Ok");

@@ -5,6 +5,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <memory>
 #include <mutex>
 #include <string>
 #include <thread>
@@ -141,6 +142,62 @@ TEST(Scheduler, TimeOuts) {
   EXPECT_EQ(log.text, "");
 }
 
+TEST(Scheduler, WhoQueuesIsToldOfItsTimeOutUnasked) {
+  Loop loop;
+  Log log;
+  Note note{&log, 'n'};
+  Task running, queued, later;
+  std::atomic<int> calls{0};
+  ASSERT_TRUE(running.submit(loop.work(), {0, 0, kCore0}).ok());
+  loop.await_start();
+  const auto count = [](void* context, const Status& status) {
+    if (status.code() == Code::Timeout) ++*static_cast<std::atomic<int>*>(context);
+  };
+  ASSERT_TRUE(queued.on_done(count, &calls).ok());
+  ASSERT_TRUE(later.submit(note.work(), {0, 0, kCore0, 1h}).ok());
+  ASSERT_TRUE(queued.submit(note.work(), {0, 0, kCore0, 10ms}).ok());
+  for (int k = 0; k < 2000 && !queued.done(); ++k) std::this_thread::sleep_for(1ms);
+  EXPECT_TRUE(queued.done()) << "nobody waits for it";
+  EXPECT_EQ(calls, 1);
+  EXPECT_FALSE(later.done());
+  loop.end = true;
+  EXPECT_EQ(queued.wait().code(), Code::Timeout);
+  EXPECT_TRUE(later.wait().ok());
+  EXPECT_EQ(log.text, "n");
+}
+
+// The core that was told of the first task finds the second, which only it may run, before it.
+TEST(Scheduler, NoTaskWaitsWhileACoreSleeps) {
+  if (core_count() < 2) GTEST_SKIP() << "one core";
+  Log log;
+  Note note{&log, 'n'};
+  for (int repeat = 0; repeat < 20; ++repeat) {
+    Loop loop;
+    Task any, first;
+    std::this_thread::sleep_for(1ms);  // all cores sleep
+    ASSERT_TRUE(any.submit(note.work()).ok());
+    ASSERT_TRUE(first.submit(loop.work(), {10, 0, kCore0}).ok());
+    EXPECT_TRUE(any.wait(5s).ok());
+    loop.end = true;
+    EXPECT_TRUE(first.wait().ok());
+  }
+}
+
+TEST(Scheduler, EveryUrgentTaskStopsACoreOfItsOwn) {
+  if (core_count() < 2) GTEST_SKIP() << "one core";
+  Loop low[kMaxCores], urgent[kMaxCores];
+  Task below[kMaxCores], above[kMaxCores];
+  for (int k = 0; k < core_count(); ++k) ASSERT_TRUE(below[k].submit(low[k].work()).ok());
+  for (int k = 0; k < core_count(); ++k) low[k].await_start();
+  for (int k = 0; k < core_count(); ++k) ASSERT_TRUE(above[k].submit(urgent[k].work(), {254}).ok());
+  for (int k = 0; k < core_count(); ++k) {
+    for (int wait = 0; wait < 5000 && !urgent[k].started; ++wait) std::this_thread::sleep_for(1ms);
+    EXPECT_TRUE(urgent[k].started) << "while a core runs a lower one";
+  }
+  for (int k = 0; k < core_count(); ++k) urgent[k].end = low[k].end = true;
+  for (int k = 0; k < core_count(); ++k) EXPECT_TRUE(above[k].wait().ok() && below[k].wait().ok());
+}
+
 TEST(Scheduler, CancelsQueuedAndRunning) {
   Loop loop, below;
   Log log;
@@ -172,6 +229,68 @@ TEST(Scheduler, TheDestructorCancels) {
     loop.await_start();
   }
   SUCCEED();
+}
+
+// A call-back that waited for the task that it destroys would be on a core, where waits fail.
+TEST(Scheduler, ACallBackMayDestroyAnotherTask) {
+  if (core_count() < 2) GTEST_SKIP() << "one core";
+  Log log;
+  Loop loop, queued_loop;
+  Note note{&log, 'n'};
+  struct Others {
+    std::unique_ptr<Task> queued = std::make_unique<Task>(), running = std::make_unique<Task>();  // in this order
+  } others;
+  ASSERT_TRUE(others.running->submit(loop.work(), {0, 0, kCore0 << 1}).ok());
+  ASSERT_TRUE(others.queued->submit(queued_loop.work(), {0, 0, kCore0 << 1}).ok());
+  loop.await_start();
+  Task task;
+  const auto destroy = [](void* context, const Status&) { *static_cast<Others*>(context) = {nullptr, nullptr}; };
+  ASSERT_TRUE(task.on_done(destroy, &others).ok());
+  ASSERT_TRUE(task.submit(note.work(), {0, 0, kCore0}).ok());
+  EXPECT_TRUE(task.wait().ok());
+  EXPECT_EQ(others.running, nullptr);
+  EXPECT_FALSE(queued_loop.started);
+}
+
+TEST(SchedulerDeathTest, NoTaskIsDestroyedByItsOwnCallBack) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  const auto destroy_itself = [] {
+    Log log;
+    Note note{&log, 'n'};
+    auto* task = new Task;
+    (void)task->on_done([](void* self, const Status&) { delete static_cast<Task*>(self); }, task);
+    (void)task->submit(note.work());
+    std::this_thread::sleep_for(20s);
+  };
+  EXPECT_DEATH(destroy_itself(), "must not be destroyed by its own");
+}
+
+// Who cancels a task in the queue runs its call-back, on a thread that is no core's.
+TEST(Scheduler, CallBacksOfCancelledTasksDoNotWaitEither) {
+  struct Call {
+    Task running, queued;
+    Code itself = Code::Internal, other = Code::Internal;
+    bool on_a_core = false;
+    static void call(void* context, const Status&) {
+      Call& self = *static_cast<Call*>(context);
+      self.on_a_core = on_core();
+      self.itself = self.queued.wait().code();
+      self.other = self.running.wait().code();
+    }
+  };
+  Loop loop, never;
+  Call call;
+  ASSERT_TRUE(call.running.submit(loop.work(), {0, 0, kCore0}).ok());
+  loop.await_start();
+  ASSERT_TRUE(call.queued.on_done(Call::call, &call).ok());
+  ASSERT_TRUE(call.queued.submit(never.work(), {0, 0, kCore0}).ok());
+  call.queued.cancel();
+  EXPECT_TRUE(call.on_a_core);
+  EXPECT_EQ(call.itself, Code::Cancelled) << "its own status";
+  EXPECT_EQ(call.other, Code::BadArgument);
+  EXPECT_FALSE(on_core());
+  loop.end = true;
+  EXPECT_TRUE(call.running.wait().ok());
 }
 
 TEST(Scheduler, CallBacksComeBeforeWaitReturns) {
@@ -221,6 +340,7 @@ TEST(Scheduler, RefusesWrongSchedules) {
   EXPECT_EQ(task.submit({}).code(), Code::BadArgument);
   Loop loop;
   ASSERT_TRUE(task.submit(loop.work()).ok());
+  EXPECT_EQ(task.wait(-1ms).code(), Code::BadArgument) << "0 means for ever, less means nothing";
   EXPECT_EQ(task.submit(loop.work()).code(), Code::BadArgument) << "under way";
   EXPECT_EQ(task.on_done(nullptr, nullptr).code(), Code::BadArgument) << "under way";
   loop.end = true;

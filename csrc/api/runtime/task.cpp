@@ -1,12 +1,17 @@
 #include "openbpu/task.hpp"
 
+#include <thread>
+
 #include "api/runtime/contents.hpp"
+#include "engine/claim.hpp"
 #include "engine/scheduler.hpp"
 
 namespace openbpu::runtime {
 namespace {
 
 static_assert(kAnyCore == engine::kAnyCore);
+
+Status under_way() { return {ErrorCode::BadArgument, "task", "it is under way"}; }
 
 Status no_task() { return {ErrorCode::NoMemory, "task", "there is no memory for it, or it was moved from"}; }
 
@@ -20,7 +25,8 @@ struct Task::State {
   std::vector<void*> outputs;
   void (*call)(void*, const Status&) = nullptr;
   void* call_context = nullptr;
-  engine::Task task;  // last: goes first, and waits for what runs
+  engine::Claim change;  // of what stands above
+  engine::Task task;     // last: goes first, and waits for what runs
 
   Status submit(const Schedule& schedule) {
     return to_public(
@@ -54,26 +60,35 @@ Task::~Task() = default;
 Task::Task(Task&&) noexcept = default;
 Task& Task::operator=(Task&&) noexcept = default;
 
-Status Task::submit(Engine& engine, Span<const void* const> inputs, Span<void* const> outputs,
-                    const Schedule& schedule) noexcept {
+template <class Call>
+Status Task::change(Call call) noexcept {
   return guarded([&]() -> Status {
     if (!state_) return no_task();
-    if (!state_->task.done()) return {ErrorCode::BadArgument, "task", "it is under way"};
-    state_->engine = &engine;
-    state_->inputs.assign(inputs.begin(), inputs.end());
-    state_->outputs.assign(outputs.begin(), outputs.end());
-    state_->work = {State::run_engine, state_.get()};
-    return state_->submit(schedule);
+    while (true) {
+      const engine::Claim::Hold hold(state_->change);
+      if (hold.is_lost() || !state_->task.done()) return under_way();
+      if (hold.ok()) return call(*state_);
+      std::this_thread::yield();  // another call is about to submit it, or has seen it end before it returned
+    }
+  });
+}
+
+Status Task::submit(Engine& engine, Span<const void* const> inputs, Span<void* const> outputs,
+                    const Schedule& schedule) noexcept {
+  return change([&](State& state) -> Status {
+    state.engine = &engine;
+    state.inputs.assign(inputs.begin(), inputs.end());
+    state.outputs.assign(outputs.begin(), outputs.end());
+    state.work = {State::run_engine, &state};
+    return state.submit(schedule);
   });
 }
 
 Status Task::submit(const Work& work, const Schedule& schedule) noexcept {
-  return guarded([&]() -> Status {
-    if (!state_) return no_task();
+  return change([&](State& state) -> Status {
     if (!work.run) return {ErrorCode::BadArgument, "task", "needs work"};
-    if (!state_->task.done()) return {ErrorCode::BadArgument, "task", "it is under way"};
-    state_->work = work;
-    return state_->submit(schedule);
+    state.work = work;
+    return state.submit(schedule);
   });
 }
 
@@ -88,12 +103,10 @@ void Task::cancel() noexcept {
 }
 
 Status Task::on_done(void (*call)(void*, const Status&), void* context) noexcept {
-  return guarded([&]() -> Status {
-    if (!state_) return no_task();
-    if (!state_->task.done()) return {ErrorCode::BadArgument, "task", "it is under way"};
-    state_->call = call;
-    state_->call_context = context;
-    return to_public(state_->task.on_done(call ? State::finish : nullptr, state_.get()));
+  return change([&](State& state) {
+    state.call = call;
+    state.call_context = context;
+    return to_public(state.task.on_done(call ? State::finish : nullptr, &state));
   });
 }
 

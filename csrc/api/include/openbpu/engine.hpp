@@ -60,7 +60,9 @@ class OPENBPU_API Engine {
   static Result<Engine> create(const Program& program, const EngineOptions& options = {}) noexcept;
 
   // One pointer per port, in order, to dense buffers of Port::bytes, aligned to their elements. Allocates nothing
-  // unless it fails. The outputs are undefined after an error; the engine can be used again.
+  // unless it fails. BadArgument for wrong buffers or options and while another run of the engine is under way;
+  // Cancelled in the child of a process that forked during a run. The outputs are undefined after an error; the engine
+  // can be used again.
   Status run(Span<const void* const> inputs, Span<void* const> outputs, const RunOptions& options = {}) noexcept;
 
   Span<const Port> inputs() const noexcept;

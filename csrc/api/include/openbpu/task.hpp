@@ -14,7 +14,7 @@ namespace openbpu::runtime {
 // OPENBPU_CORES (1 .. 4), read once, overrides.
 OPENBPU_API int core_count() noexcept;
 
-// Whether this thread is running a task or its call-back: it must not wait for another.
+// Whether this thread is in the work or call-back of a task: it must not wait for another.
 OPENBPU_API bool on_core() noexcept;
 
 constexpr std::uint64_t kAnyCore = 1u << 7;
@@ -27,7 +27,9 @@ struct Schedule {
   // Bit k: core k. A core that the machine lacks stands for core k modulo core_count(). A run uses the processors of as
   // many cores as there are bits, as far as its engine has threads and other tasks leave them. kAnyCore alone: all.
   std::uint64_t cores = kAnyCore;
-  std::chrono::milliseconds timeout{0};  // from submit(), after which the task ends with Timeout; 0: none
+  // From submit(), after which the task ends with Timeout; 0: none. One that still waits for a core then ends at the
+  // next instruction of any task, or when it is waited for.
+  std::chrono::milliseconds timeout{0};
 };
 
 // What a task does, on the thread of a core: hand `execution` to the runs in it. Must not throw.
@@ -42,7 +44,9 @@ struct Work {
 class OPENBPU_API Task {
  public:
   Task() noexcept;
-  ~Task();  // cancels and waits; not from the task's own work or call-back
+  // Cancels and waits. In the work or call-back of the task, or of one that preempted it, that would be for ever: the
+  // process ends then, as with the destructor of a std::thread that runs.
+  ~Task();
   Task(Task&&) noexcept;
   Task& operator=(Task&&) noexcept;
 
@@ -52,7 +56,7 @@ class OPENBPU_API Task {
                 const Schedule& schedule = {}) noexcept;
   Status submit(const Work& work, const Schedule& schedule = {}) noexcept;
   // The status that the task ended with; Timeout after `timeout` (0: never), and the task goes on; BadArgument if it
-  // was not submitted, or on the thread of a core, which would wait for itself.
+  // was not submitted, if `timeout` is negative, or where on_core(), which would wait for itself.
   Status wait(std::chrono::milliseconds timeout = std::chrono::milliseconds{0}) noexcept;
   bool done() const noexcept;  // wait() would not wait
   // A queued task ends at once, a running one at its next instruction.
@@ -63,6 +67,8 @@ class OPENBPU_API Task {
 
  private:
   struct OPENBPU_LOCAL State;
+  template <class Call>
+  OPENBPU_LOCAL Status change(Call call) noexcept;
   std::unique_ptr<State> state_;
 };
 
