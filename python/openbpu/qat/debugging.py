@@ -230,7 +230,7 @@ def _plus(a: float, b: float) -> float:
 
 def _range(quantiser: Quantiser) -> tuple[float, float]:
     """The reals that a quantiser clamps to, half a step beyond its outermost levels."""
-    scale, zero = float(quantiser.positive_scale()), int(quantiser.zero_point)
+    scale, zero = float(quantiser.positive_scale().detach()), int(quantiser.zero_point)
     return (quantiser.grid.low - zero - 0.5) * scale, (quantiser.grid.high - zero + 0.5) * scale
 
 

@@ -183,7 +183,7 @@ def tensors_of_sites(proto: onnx.ModelProto, model: nn.Module) -> dict[str, str]
     pairs = [n for n in proto.graph.node if n.op_type == "DequantizeLinear" and n.input[0] in quantised]
     found = sites(model)
     fitting = [
-        float(scales[node.input[1]]) == float(site.quantiser.positive_scale())
+        float(scales[node.input[1]]) == float(site.quantiser.positive_scale().detach())
         for node, site in zip(pairs, found.values(), strict=False)
     ]
     if len(pairs) != len(found) or not all(fitting):

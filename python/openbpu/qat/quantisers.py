@@ -156,4 +156,4 @@ def params_of(source: Any) -> Params | None:
     """The parameters of an int8 tensor from its quantiser; None for other types."""
     if isinstance(source, Quantiser) and source.grid.name != "int8":
         return None
-    return Params(float(source.positive_scale()), int(source.zero_point))
+    return Params(float(source.positive_scale().detach()), int(source.zero_point))

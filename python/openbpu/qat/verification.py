@@ -114,7 +114,7 @@ def verify(
         raise SampleError("at least one sample", where="verify", seen="none")
     qdq = export(model) if qdq is None else qdq
     outputs = [o.name for o in qdq.graph.output]
-    steps = {name: float(site.quantiser.positive_scale()) for name, site in sites(model).items()}
+    steps = {name: float(site.quantiser.positive_scale().detach()) for name, site in sites(model).items()}
     tensors = tensors_of_sites(qdq, model)
     inputs = [i.name for i in qdq.graph.input]
     want = _Torch(model)
