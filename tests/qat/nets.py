@@ -179,7 +179,7 @@ class Tagger(nn.Module):
 
 
 def trained(
-    net: nn.Module, batches: Iterable[Tensor], config: qat.Config | None = None, steps: int = 20
+    net: nn.Module, batches: Iterable[Tensor], config: qat.Config | None = None, steps: int = 20, rate: float = 1e-4
 ) -> torch.fx.GraphModule:
     """The network prepared, calibrated, and trained towards the float network for some steps."""
     batches = list(batches)
@@ -187,7 +187,7 @@ def trained(
     with torch.no_grad():
         targets = [net.eval()(x) for x in batches]
     qat.calibrate(model, batches, "training")
-    optimiser = torch.optim.Adam(model.parameters(), 1e-4)
+    optimiser = torch.optim.Adam(model.parameters(), rate)
     for step in range(steps):
         x, target = batches[step % len(batches)], targets[step % len(batches)]
         optimiser.zero_grad()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+import openbpu
+from openbpu import qat
 from qat import nets
 
 MODELS = {
@@ -33,3 +35,5 @@ def test_what_runs_equals_what_was_trained(name: str) -> None:
     result = nets.verified(model, [torch.randn(24, *shape)])
     print(result)
     assert result.ok, str(result)
+    assert all(row.executable.equal == row.executable.elements for row in result.layers)  # to the last bit
+    assert not openbpu.check(qat.export(model)).on_cpu

@@ -185,8 +185,8 @@ def test_templates_override_in_their_order() -> None:
     found = sites(model)
     assert model.get_submodule("head").grid.name == "int6"
     assert found["down.2"].quantiser.grid.name == "int16" and found["stem.2"].quantiser.grid.name == "int8"
-    assert float(found["relu"].quantiser.scale) == pytest.approx(6 / 127.5, rel=0.01)
-    assert float(found["head"].quantiser.scale) == pytest.approx(8 / 255)
+    assert float(found["relu"].quantiser.positive_scale()) == pytest.approx(6 / 127.5, rel=0.01)
+    assert float(found["head"].quantiser.positive_scale()) == pytest.approx(8 / 255)
     with pytest.raises(ConfigError, match="int3x"):
         qat.prepare(nets.Residual(), torch.randn(2, 1, 16, 16), qat.Config(weights="int3x"))
     with pytest.raises(ConfigError, match="heaviness"):
@@ -234,9 +234,9 @@ def test_states_are_checked() -> None:
     with pytest.raises(ConfigError, match="validation"):
         qat.export(model)
     qat.set_state(model, "validation")
-    scales = [float(q.scale) for q in quantisers(model)]
+    scales = [float(q.positive_scale()) for q in quantisers(model)]
     model(x * 10)
-    assert scales == [float(q.scale) for q in quantisers(model)]
+    assert scales == [float(q.positive_scale()) for q in quantisers(model)]
     with pytest.raises(ConfigError, match="prepare"):
         qat.set_state(nets.Residual(), "float")
 
@@ -333,8 +333,8 @@ def test_another_method_needs_no_data() -> None:
     x = torch.randn(64, 1, 16, 16)
     model = qat.prepare(nets.settled(nets.Residual(), [x]), x)
     qat.calibrate(model, [x**5])
-    before = float(sites(model)["x"].quantiser.scale)
+    before = float(sites(model)["x"].quantiser.positive_scale())
     qat.reset_ranges(model, "mse", "x")
-    assert float(sites(model)["x"].quantiser.scale) < before
+    assert float(sites(model)["x"].quantiser.positive_scale()) < before
     with pytest.raises(ConfigError, match="method"):
         qat.reset_ranges(model, "best")

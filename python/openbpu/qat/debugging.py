@@ -76,7 +76,7 @@ class _Sums:
         self.signal = self.noise = self.other = self.product = self.absolute = 0.0
 
     def add(self, real: Tensor, quantised: Tensor) -> None:
-        a, b = real.double(), quantised.double()
+        a, b = real.detach().double(), quantised.detach().double()
         error = a - b
         self.count += a.numel()
         self.signal, self.other = self.signal + float((a * a).sum()), self.other + float((b * b).sum())

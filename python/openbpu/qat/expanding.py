@@ -55,7 +55,7 @@ def _replacement(name: str, module: nn.Module) -> nn.Module | None:
 def attention(query: Tensor, key: Tensor, value: Tensor, scale: float | None = None) -> Tensor:
     """softmax(query key' scale) value, without mask."""
     factor = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
-    scores = torch.matmul(query * factor, key.transpose(-2, -1))
+    scores = torch.matmul(query, key.transpose(-2, -1)) * factor
     return torch.matmul(torch.softmax(scores, -1), value)
 
 

@@ -69,10 +69,10 @@ def accumulated(product: Callable[[Tensor, Tensor], Tensor], x: Tensor, weight: 
     return product(x.to(dtype), weight.to(dtype)).round().long()
 
 
-def matrix_product(a: Tensor, pa: Params, b: Tensor, pb: Params, out: Params) -> Tensor:
-    """MATMULD."""
+def matrix_product(a: Tensor, pa: Params, b: Tensor, pb: Params, out: Params, gain: float = 1.0) -> Tensor:
+    """MATMULD, with a factor on the product."""
     inner = a.shape[-1]
-    rq = requant.rq8_dynamic(pa.scale, pa.zero, pb.scale, pb.zero, out.scale, out.zero, inner)
+    rq = requant.rq8_dynamic(pa.scale, pa.zero, pb.scale, pb.zero, out.scale, out.zero, inner, gain)
     acc = accumulated(torch.matmul, a - pa.zero, b - pb.zero, inner * 256 * 256)
     return Table.of(rq, (-1,), a.device)(acc)
 
@@ -132,3 +132,33 @@ def bilinear(x: Tensor, size: tuple[int, int], align_corners: bool) -> Tensor:
     rows = sum(x[:, :, row_index[:, i]] * row_weight[:, i, None] for i in (0, 1))
     total = sum(rows[:, :, :, column_index[:, i]] * column_weight[:, i] for i in (0, 1))
     return _clamped((total + (1 << 21)) >> 22)
+
+
+def layer_norm(x: Tensor, px: Params, epsilon: float, gamma: np.ndarray, beta: np.ndarray, out: Params) -> Tensor:
+    """LAYERNORM over the last len(gamma) elements of each row of [rows, elements]."""
+    p = requant.norm(px.scale, None, epsilon, gamma, beta, out.scale, out.zero)
+    n, s1 = x.shape[-1], x.sum(-1, keepdim=True)
+    V = n * (x * x).sum(-1, keepdim=True) - s1 * s1 + p.eps
+    k = torch.zeros_like(V)
+    for _ in range(31):
+        small = V < 1 << 60
+        k, V = k + small.long(), torch.where(small, V << 2, V)
+    P = n * torch.div(1 << 61, _square_root(V), rounding_mode="floor")
+    A, t = torch.full_like(P, 32768), torch.full_like(P, 16)
+    while bool((fits := (A > 32767) & (t > 0)).any()):
+        t = t - fits.long()
+        shift = 61 - p.F - k - t
+        A = (P + (1 << (shift - 1))) >> shift
+    A = A.clamp(max=32767)
+    half = torch.where(t > 0, 1 << (t - 1).clamp(min=0), 0)
+    B = half - torch.div(2 * A * s1 + n, 2 * n, rounding_mode="floor")
+    z = ((A * x + B) >> t).clamp(-32768, 32767)
+    g, b = (torch.from_numpy(part.astype(np.int64)).to(x.device) for part in (p.g, p.b))
+    return _clamped((z * g + b) >> p.sh)
+
+
+def _square_root(v: Tensor) -> Tensor:
+    """floor(sqrt(v)) for 2^60 <= v < 2^62: that of float64 is off by one at most."""
+    root = v.double().sqrt().long()
+    root = root - (root * root > v).long()
+    return root + ((root + 1) * (root + 1) <= v).long()

@@ -8,6 +8,7 @@ grid that they already lie on, changes nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -59,12 +60,17 @@ class FrozenLaw(nn.Module):
 # ---- which operator has which law
 
 
-def law_of(node: fx.Node, root: nn.Module, data: Sequence[fx.Node], plain: Sequence[fx.Node]) -> _Compute | None:
+def law_of(
+    node: fx.Node, root: nn.Module, data: Sequence[fx.Node], plain: Sequence[fx.Node], gain: float = 1.0
+) -> _Compute | None:
     """The instruction of an operator; None if it has none that is known here.
 
-    `data` are its operands of reals, those of `plain` are constants that are not quantised.
+    `data` are its operands of reals, those of `plain` are constants that are not quantised; `gain` is a factor on a
+    product of matrices.
     """
     name = name_of(node, root)
+    if gain != 1.0:
+        return _binary(partial(integers.matrix_product, gain=gain))(node, root, list(data))
     if plain:
         return _with_constant(node, name, list(data), plain[0]) if len(data) == 2 and len(plain) == 1 else None
     maker = _MAKERS.get(name)
@@ -175,6 +181,22 @@ def _softmax(node: fx.Node, root: nn.Module, data: list[fx.Node]) -> _Compute | 
     return lambda x, p, out: integers.softmax(x[0], p[0], axis, out)
 
 
+def _layer_norm(node: fx.Node, root: nn.Module, data: list[fx.Node]) -> _Compute | None:
+    module: Any = root.get_submodule(str(node.target)) if node.op == "call_module" else None
+    if module is None:
+        return None
+    count = prod(module.normalized_shape)
+
+    def compute(x: list[Tensor], p: list[Any], out: Params) -> Tensor:
+        gamma, beta = (
+            np.full(count, default) if t is None else t.detach().cpu().double().numpy().ravel()
+            for t, default in ((module.weight, 1.0), (module.bias, 0.0))
+        )
+        return integers.layer_norm(x[0].reshape(-1, count), p[0], float(np.float32(module.eps)), gamma, beta, out)
+
+    return compute
+
+
 def _resize(node: fx.Node, root: nn.Module, data: list[fx.Node]) -> _Compute | None:
     module: Any = root.get_submodule(str(node.target)) if node.op == "call_module" else None
     mode = module.mode if module is not None else _argument(node, 3, "mode", "nearest")
@@ -197,6 +219,7 @@ _MAKERS: dict[str, Callable[[fx.Node, nn.Module, list[fx.Node]], _Compute | None
         ("mean", "sum", "avg_pool2d", "avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool1d", "AvgPool1d",
          "AvgPool2d", "AdaptiveAvgPool1d", "AdaptiveAvgPool2d"), _mean,
     ),
+    "LayerNorm": _layer_norm,
     **dict.fromkeys(("BatchNorm1d", "BatchNorm2d"), _batch_norm),
     **dict.fromkeys(("softmax", "Softmax"), _softmax),
     **dict.fromkeys(("interpolate", "Upsample", "UpsamplingBilinear2d"), _resize),

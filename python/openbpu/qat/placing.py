@@ -23,6 +23,7 @@ from openbpu.qat.weighted import Weighted
 SOFTMAX_RANGE = (0.0, 255 / 256)  # scale 1/256, zero point -128
 _QUANTISED = (Kind.WEIGHTED, Kind.COMPUTING, Kind.SOFTMAX, Kind.ARITHMETIC, Kind.CLAMP, Kind.FUNCTION)
 _SHARING = (Kind.JOIN, Kind.RESIZE)
+_MATRIX_PRODUCTS = ("matmul", "bmm", "mm")
 
 
 @dataclass
@@ -36,6 +37,8 @@ class Plan:
     sites: dict[fx.Node, fx.Node] = field(default_factory=dict)  # node -> the one whose quantiser it uses
     constants: set[fx.Node] = field(default_factory=set)  # tensors that follow from parameters alone
     absorbed: set[fx.Node] = field(default_factory=set)  # results that only the clamp behind them reads
+    gains: set[fx.Node] = field(default_factory=set)  # factors that join the matrix product before them
+    symmetric: set[fx.Node] = field(default_factory=set)  # sites whose zero point is 0
     operands: list[tuple[fx.Node, fx.Node]] = field(default_factory=list)  # (operator, constant) to quantise
     edges: list[tuple[fx.Node, fx.Node]] = field(default_factory=list)  # (operator, operand) with a site of their own
     shared: list[list[fx.Node]] = field(default_factory=list)  # results of the calls of one module
@@ -63,6 +66,9 @@ class _Placer:
         wanted = [node for node in self.graph.nodes if self._has_site(node)]
         plan.sites = {node: node for node in wanted}
         self._share()
+        for node in self.graph.nodes:
+            if self._is_matrix_product(node) and (right := self._source(self._data(node)[1])) in plan.sites:
+                plan.symmetric.add(plan.sites[right])  # without a zero point it is multiplied as it is
         for node in self.graph.nodes:
             if self._quantised(node):
                 plan.operands += [(node, c) for c in self._constant_operands(node)]
@@ -140,6 +146,10 @@ class _Placer:
         if kind is Kind.CLAMP and self._absorbs(node, data[0]):
             self.plan.absorbed.add(data[0])
             return node
+        if self._is_gain(node, data[0]):
+            self.plan.absorbed.add(data[0])
+            self.plan.gains.add(node)
+            return node
         roots = {self.roots[d] for d in data}
         if len(roots) != 1 or (kind is Kind.ARITHMETIC and not self._only_numbers(node)):
             return node
@@ -152,6 +162,16 @@ class _Placer:
         sums = kind is Kind.ARITHMETIC and self.roots[source] is source
         chained = kind is Kind.CLAMP and bool(self.plan.absorbed.intersection(source.all_input_nodes))
         return kind in (Kind.WEIGHTED, Kind.COMPUTING) or sums or chained
+
+    def _is_gain(self, node: fx.Node, product: fx.Node) -> bool:
+        """`node` multiplies the product of two run-time matrices by a positive number, as attention does."""
+        if not self._is_matrix_product(product) or len(self._users(product)) != 1:
+            return False
+        return gain_of(node, self.root) is not None and node.args[0] is product
+
+    def _is_matrix_product(self, node: fx.Node) -> bool:
+        """A product of two run-time matrices."""
+        return self._quantised(node) and name_of(node, self.root) in _MATRIX_PRODUCTS and len(self._data(node)) == 2
 
     def _only_numbers(self, node: fx.Node) -> bool:
         return all(_is_number(c) for c in self._reals(node) if c in self.constants)
@@ -249,7 +269,7 @@ class _Placer:
         kind = self.plan.kinds[node]
         if kind not in (Kind.ARITHMETIC, Kind.COMPUTING) or node.op == "call_module":
             return []
-        if kind is Kind.COMPUTING and name_of(node, self.root) not in ("matmul", "bmm", "mm"):
+        if kind is Kind.COMPUTING and name_of(node, self.root) not in _MATRIX_PRODUCTS:
             return []
         found = [c for c in self._reals(node) if c in self.constants]
         if kind is Kind.COMPUTING:
@@ -264,6 +284,16 @@ class _Placer:
             source = self._source(operand)
             if source in self.plan.sites and self._dtype(source) != wanted:
                 yield node, operand
+
+
+def gain_of(node: fx.Node, root: nn.Module) -> float | None:
+    """The positive number by which a node multiplies its first operand, or None."""
+    name = name_of(node, root)
+    factor = node.args[1] if len(node.args) == 2 else None
+    if name not in ("mul", "multiply", "div", "truediv") or not isinstance(factor, int | float) or not factor > 0:
+        return None
+    number = float(torch.tensor(factor, dtype=torch.float32))  # as it is exported
+    return number if name.startswith("mul") else 1 / number
 
 
 def result_site(plan: Plan, node: fx.Node) -> fx.Node | None:

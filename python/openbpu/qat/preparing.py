@@ -20,7 +20,7 @@ from openbpu.qat.kinds import Kind, name_of
 from openbpu.qat.laws import Law, law_of
 from openbpu.qat.normalising import normalise, set_module, unfused_norms
 from openbpu.qat.observers import Fixed
-from openbpu.qat.placing import SOFTMAX_RANGE, Plan, place, result_site, site_settings
+from openbpu.qat.placing import SOFTMAX_RANGE, Plan, gain_of, place, result_site, site_settings
 from openbpu.qat.quantisers import Quantiser, Site
 from openbpu.qat.weighted import ConstantQuantiser, Weighted
 
@@ -199,6 +199,7 @@ class _Inserter:
             return _fixed(label, settings, SOFTMAX_RANGE)
         grid = activation_grid(settings.output)
         symmetric = settings.symmetric or grid.name == "int16" or isinstance(settings.threshold, int | float)
+        symmetric = symmetric or node in self.plan.symmetric
         return Quantiser(label, grid, settings.new_observer(), settings.ranges, symmetric)
 
     def _laws(self) -> None:
@@ -207,9 +208,13 @@ class _Inserter:
             site = result_site(self.plan, node)
             if kind not in _WITH_LAW or site is None or node in self.plan.floats:
                 continue
-            data = [n for n in node.all_input_nodes if _has_reals(n)]
+            if node in self.plan.absorbed and self.plan.gains.intersection(node.users):
+                continue  # the law stands behind the factor
+            product = node.all_input_nodes[0] if node in self.plan.gains else node
+            data = [n for n in product.all_input_nodes if _has_reals(n)]
             plain = [n for n in data if n in self.plan.constants]
-            compute = law_of(node, self.root, data, plain)
+            factor = gain_of(node, self.root) if node in self.plan.gains else None
+            compute = law_of(product, self.root, data, plain, 1.0 if factor is None else factor)
             if compute is None:
                 continue
             sources = [None if n in plain else self._source_of(n) for n in data]

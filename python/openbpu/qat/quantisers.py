@@ -16,7 +16,6 @@ from openbpu.qat.states import State
 
 RANGES = ("moving", "fixed", "learned")
 _AVERAGING = 0.01
-_SMALLEST = 2.0**-60
 
 
 class Quantiser(nn.Module):
@@ -26,7 +25,7 @@ class Quantiser(nn.Module):
     calibrated, "learned" makes the scale a parameter (LSQ).
     """
 
-    scale: Tensor
+    scale: Tensor  # unless it is learned
     zero_point: Tensor
     calibrated: Tensor
 
@@ -38,8 +37,8 @@ class Quantiser(nn.Module):
         self.ranges = "fixed" if isinstance(observer, Fixed) else ranges
         self.observer = observer
         self.state = State.FLOAT
-        if self.ranges == "learned":
-            self.scale = nn.Parameter(torch.ones(()))
+        if self.ranges == "learned":  # as an exponent of 2: steps of an optimiser are then relative to the scale
+            self.log_scale = nn.Parameter(torch.zeros(()))
         else:
             self.register_buffer("scale", torch.ones(()))
         self.register_buffer("zero_point", torch.zeros((), dtype=torch.int32))
@@ -69,8 +68,14 @@ class Quantiser(nn.Module):
         return fake_quantize(x, scale, zero, -1, self.grid.low, self.grid.high)
 
     def positive_scale(self) -> Tensor:
-        """The scale; one that training made negative or zero becomes tiny."""
-        return self.scale.clamp(min=_SMALLEST) if self.ranges == "learned" else self.scale
+        """The scale, with its gradient if it is learned."""
+        return torch.exp2(self.log_scale) if self.ranges == "learned" else self.scale
+
+    def _set_scale(self, scale: Tensor) -> None:
+        if self.ranges == "learned":
+            self.log_scale.copy_(torch.log2(scale))
+        else:
+            self.scale.copy_(scale)
 
     @torch.no_grad()
     def choose(self) -> None:
@@ -82,23 +87,24 @@ class Quantiser(nn.Module):
     @torch.no_grad()
     def set_parameters(self, scale: float, zero_point: int) -> None:
         """Sets scale and zero point; the quantiser counts as calibrated."""
-        self.scale.fill_(scale)
+        self._set_scale(torch.tensor(scale))
         self.zero_point.fill_(zero_point)
         self.calibrated.fill_(True)
 
     @torch.no_grad()
     def _follow(self, x: Tensor) -> None:
-        low, high = ((edge - self.zero_point) * self.scale for edge in (self.grid.low, self.grid.high))
+        low, high = ((edge - self.zero_point) * self.positive_scale() for edge in (self.grid.low, self.grid.high))
         least, most = torch.aminmax(x.detach())
         self._cover(low.lerp(least.float(), _AVERAGING), high.lerp(most.float(), _AVERAGING))
 
     def _cover(self, low: Tensor, high: Tensor) -> None:
         scale, zero = parameters(low, high, self.grid, self.symmetric)
-        self.scale.copy_(scale)
+        self._set_scale(scale)
         self.zero_point.copy_(zero)
 
     def extra_repr(self) -> str:
-        return f"{self.name}: {self.grid.name}, scale={float(self.scale):.4g}, zero_point={int(self.zero_point)}"
+        scale = float(self.positive_scale().detach())
+        return f"{self.name}: {self.grid.name}, scale={scale:.4g}, zero_point={int(self.zero_point)}"
 
 
 class Site(nn.Module):

@@ -132,7 +132,7 @@ class Weighted(nn.Module):
         if self.norm is not None and norm_mode == "fold":
             self._fold()
         if scale_mode == "learned":
-            self.weight_scale = nn.Parameter(self._peaks(self.folded()[0]).detach())
+            self.log_weight_scale = nn.Parameter(torch.log2(self._peaks(self.folded()[0])).detach())
 
     @torch.no_grad()
     def _fold(self) -> None:
@@ -147,15 +147,17 @@ class Weighted(nn.Module):
         if not live:
             if quantising and self.state is State.VALIDATION and not torch.is_grad_enabled():
                 return self._instruction(x, call)
-            weight, bias = self.folded()
-            if quantising:
-                weight, bias = self.fake_quantised(weight, bias, call)
-            return self.product(x, weight, bias)
+            return self._plain(x, call) if quantising else self.product(x, *self.folded())
         assert self.norm is not None
         if not quantising:
             normed: Tensor = self.norm(self.product(x, self.weight, self.bias))
             return normed
         return self._normalised(x)
+
+    def _plain(self, x: Tensor, call: int) -> Tensor:
+        """The folded layer with fake-quantised weight and bias."""
+        weight, bias = self.fake_quantised(*self.folded(), call)
+        return self.product(x, weight, bias)
 
     def _normalised(self, x: Tensor) -> Tensor:
         """Training with the statistics of the batch, on weights that are quantised as they will be folded."""
@@ -203,15 +205,18 @@ class Weighted(nn.Module):
         source, result = self.calls[call]
         params, out = params_of(source), None if result is None else params_of(result)
         if params is None or out is None:
-            weight, bias = self.fake_quantised(*self.folded(), call)
-            return self.product(x, weight, bias)
+            return self._plain(x, call)
         key = (call, params, out, tuple((id(t), t._version) for t in (*self.parameters(), *self.buffers())))
         if self._held is None or self._held[0] != key:
             steps, scale, bias = self.integer_weights()
             grid = self.bias_grid(scale, call)
             reals = None if bias is None else self.bias_integers(bias, grid).double() * grid.double()
             repeats = self.product.channels(steps) // len(scale)
-            self._held = (key, Instruction(self.product, steps, scale.repeat(repeats), reals, params, out))
+            try:
+                made = Instruction(self.product, steps, scale.repeat(repeats), reals, params, out)
+            except requant.Infeasible:  # the compiler leaves such a layer to the CPU
+                return self._plain(x, call)
+            self._held = (key, made)
         return to_reals(self._held[1](to_integers(x, params)), out)
 
     # ---- quantisation
@@ -234,10 +239,8 @@ class Weighted(nn.Module):
     def weight_scales(self, weight: Tensor, bias: Tensor | None) -> Tensor:
         """float32 scale per index of the channel axis, not below the floor that the integer arithmetic sets."""
         assert self.grid is not None
-        if self.scale_mode == "learned":
-            scale: Tensor = self.weight_scale
-        else:
-            scale = self._peaks(weight.detach())
+        learned = self.scale_mode == "learned"
+        scale = torch.exp2(self.log_weight_scale) if learned else self._peaks(weight.detach())
         return torch.maximum(scale, self._floor(scale.detach(), bias))
 
     @torch.no_grad()
