@@ -49,7 +49,15 @@ PYTHON_FLOORS = {
     "analyze": _STAGE,
     "pipeline": {*_STAGE, "analyze", "frontend", "ptq", "lower", "schedule", "target", "runtime"},
     "backend": {*_STAGE, "lower", "pipeline", "runtime"},
-    "qat": {*_STAGE, "ptq", "lower", "pipeline", "runtime", "__init__"},  # it computes with what ptq and lower derive
+    "qat": {
+        *_STAGE,
+        "analyze",
+        "ptq",
+        "lower",
+        "pipeline",
+        "runtime",
+        "__init__",
+    },  # it computes with what ptq and lower derive
     "demo": {*_STAGE, "samples", "zoo", "pipeline", "runtime", "_native"},
     "cli": {*_STAGE, "analyze", "samples", "zoo", "pipeline", "runtime", "demo", "_native", "__init__"},
     "__init__": {"pipeline", "runtime", "errors"},
@@ -65,7 +73,7 @@ EXTERNAL = {
     "rich": {"cli"},
     "jinja2": {"analyze", "qat"},
     "ml_dtypes": {"lower"},
-    "matplotlib": {"demo", "qat"},
+    "matplotlib": {"demo"},
     "skimage": {"zoo", "demo"},
     "PIL": {"zoo", "demo", "cli"},
 }

@@ -10,14 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from openbpu.analyze.difference import Difference
 from openbpu.errors import ConfigError
 from openbpu.qat.preparing import preparation
 from openbpu.qat.quantisers import Quantiser
 from openbpu.qat.states import State
 from openbpu.qat.switching import call, parts, quantisers, sites, state_of, watched
 from openbpu.qat.weighted import Weighted
-
-_MOST_DECIBELS = 120.0
 
 
 @dataclass(frozen=True)
@@ -68,37 +67,20 @@ class Finding:
     place: str
 
 
-class _Sums:
-    """Running sums from which a Similarity follows."""
+class _Pairs:
+    """Float tensors and their quantised forms over all samples."""
 
     def __init__(self) -> None:
-        self.count, self.low, self.high, self.largest = 0, 0.0, 0.0, 0.0
-        self.signal = self.noise = self.other = self.product = self.absolute = 0.0
+        self.difference, self.low, self.high = Difference(), 0.0, 0.0
 
     def add(self, real: Tensor, quantised: Tensor) -> None:
-        a, b = real.detach().double(), quantised.detach().double()
-        error = a - b
-        self.count += a.numel()
-        self.signal, self.other = self.signal + float((a * a).sum()), self.other + float((b * b).sum())
-        self.noise, self.product = self.noise + float((error * error).sum()), self.product + float((a * b).sum())
-        self.absolute += float(error.abs().sum())
-        self.largest = max(self.largest, float(error.abs().max()))
-        self.low, self.high = min(self.low, float(a.min())), max(self.high, float(a.max()))
-
-    @property
-    def sqnr(self) -> float:
-        if self.noise == 0:
-            return _MOST_DECIBELS
-        ratio = torch.tensor(max(self.signal, 1e-300) / self.noise, dtype=torch.float64)
-        return min(float(10 * torch.log10(ratio)), _MOST_DECIBELS)
+        x, y = real.detach().cpu().numpy(), quantised.detach().cpu().numpy()
+        self.difference.add(x, y)
+        self.low, self.high = min(self.low, float(x.min())), max(self.high, float(x.max()))
 
     def similarity(self, name: str) -> Similarity:
-        norm = (self.signal * self.other) ** 0.5
-        count = max(self.count, 1)
-        cosine = self.product / norm if norm else float(self.noise == 0)
-        return Similarity(
-            name, cosine, self.sqnr, self.noise / count, self.absolute / count, self.largest, self.low, self.high
-        )
+        d = self.difference
+        return Similarity(name, d.cosine, d.sqnr, d.l2**2, d.l1, d.largest, self.low, self.high)
 
 
 @contextmanager
@@ -140,14 +122,14 @@ def similarity(model: nn.Module, samples: Iterable[Any]) -> list[Similarity]:
     not calibrated, or there is no sample.
     """
     found = _needs_calibration(model, samples)
-    sums: dict[str, _Sums] = {}
+    sums: dict[str, _Pairs] = {}
     for sample in found:
         float_tensors, float_outputs = _run(model, sample, State.FLOAT)
         tensors, outputs = _run(model, sample, State.VALIDATION)
         pairs = {name: (float_tensors[name], tensor) for name, tensor in tensors.items()}
         pairs |= {f"output {i}": pair for i, pair in enumerate(zip(float_outputs, outputs, strict=True))}
         for name, (real, quantised) in pairs.items():
-            sums.setdefault(name, _Sums()).add(real, quantised)
+            sums.setdefault(name, _Pairs()).add(real, quantised)
     return [s.similarity(name) for name, s in sums.items()]
 
 
@@ -164,7 +146,7 @@ def compare_weights(model: nn.Module) -> list[Similarity]:
         with torch.no_grad():
             weight, bias = layer.folded()
             quantised, _ = layer.fake_quantised(weight, bias, 0)
-        sums = _Sums()
+        sums = _Pairs()
         sums.add(weight, quantised)
         rows.append(sums.similarity(layer.name))
     return rows
@@ -184,12 +166,12 @@ def sensitivity(model: nn.Module, samples: Iterable[Any]) -> list[Loss]:
         want = [_outputs(call(model, sample)) for sample in found]
 
     def loss(only: nn.Module) -> float:
-        sums = _Sums()
+        sums = _Pairs()
         with in_state(model, State.VALIDATION, [only]):
             for sample, targets in zip(found, want, strict=True):
                 for target, result in zip(targets, _outputs(call(model, sample)), strict=True):
                     sums.add(target, result)
-        return sums.sqnr
+        return sums.difference.sqnr
 
     by_quantiser = {quantiser: loss(quantiser) for quantiser in quantisers(model)}
     rows = [Loss(name, "output", by_quantiser[site.quantiser]) for name, site in sites(model).items()]

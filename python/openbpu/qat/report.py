@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from os import PathLike
@@ -11,6 +9,7 @@ from typing import Any
 
 from torch import nn
 
+from openbpu.analyze.plots import bars
 from openbpu.files import write_file
 from openbpu.qat.debugging import (
     Finding,
@@ -26,8 +25,6 @@ from openbpu.qat.debugging import (
 from openbpu.qat.preparing import Row, preparation
 from openbpu.qat.verification import Comparison, Verification
 
-_MOST_BARS = 40
-
 
 @dataclass(frozen=True)
 class _Table:
@@ -41,7 +38,7 @@ class _Table:
 class _Chart:
     title: str
     text: str
-    data: str  # PNG in base64
+    drawing: Any  # SVG
 
 
 def report(
@@ -106,17 +103,4 @@ def _compared(title: str, rows: Sequence[Comparison]) -> _Table:
 
 
 def _bars(title: str, text: str, rows: Sequence[Similarity] | Sequence[Loss]) -> _Chart:
-    from matplotlib.figure import Figure
-
-    shown = rows[:_MOST_BARS]
-    labels = [row.name if isinstance(row, Similarity) else f"{row.name} ({row.part})" for row in shown]
-    figure = Figure(figsize=(10, 1 + 0.22 * len(shown)), layout="constrained")
-    axes = figure.subplots()
-    axes.barh(range(len(shown)), [row.sqnr for row in shown], color="#2f8f57")
-    axes.set_yticks(range(len(shown)), labels, fontsize=7)
-    axes.invert_yaxis()
-    axes.set_xlabel("dB")
-    axes.grid(axis="x", color="#d9dde2")
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=110)
-    return _Chart(title, text, base64.b64encode(picture.getvalue()).decode())
+    return _Chart(title, f"{text} Names show on hover.", bars([row.sqnr for row in rows], [row.name for row in rows]))
