@@ -109,6 +109,20 @@ class Encoder(nn.Module):
         return self.head(x.mean(1 if self.batch_first else 0))
 
 
+class Arithmetic(nn.Module):
+    """Quotient, maximum, minimum of two tensors; a product of matrices with a clamp."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Linear(6, 8), nn.Linear(6, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        left, right = self.a(x), self.b(x)
+        ratio = left / (right.abs() + 0.5)
+        both = torch.maximum(ratio, right) - torch.minimum(left, ratio)
+        return F.relu(torch.matmul(both, left.transpose(-1, -2)) * 0.3)
+
+
 class Odd(nn.Module):
     """Layers that are rarer: groups, dilation, reflection, one-dimensional, per-channel constants, a lone norm."""
 
@@ -133,6 +147,7 @@ CASES: dict[str, tuple[Callable[[], nn.Module], tuple[tuple[int, ...], ...]]] = 
     "two inputs": (TwoInputs, ((6,), (3, 9))),
     "encoder": (lambda: Encoder(False, True), ((5, 16),)),
     "encoder, norm first": (lambda: Encoder(True, False), ((5, 16),)),
+    "arithmetic": (Arithmetic, ((5, 6),)),
     "odd": (Odd, ((4, 6, 6),)),
 }
 

@@ -46,18 +46,10 @@ PYTHON_FLOORS = {
     "runtime": {*_BASE, "_native", "__init__"},  # it tells the version
     "hbm_runtime": {"runtime"},
     "zoo": {*_BASE, "samples"},
-    "analyze": _STAGE,
+    "analyze": {*_STAGE, "ptq"},
     "pipeline": {*_STAGE, "analyze", "frontend", "ptq", "lower", "schedule", "target", "runtime"},
     "backend": {*_STAGE, "lower", "pipeline", "runtime"},
-    "qat": {
-        *_STAGE,
-        "analyze",
-        "ptq",
-        "lower",
-        "pipeline",
-        "runtime",
-        "__init__",
-    },  # it computes with what ptq and lower derive
+    "qat": {*_STAGE, "analyze", "ptq", "lower", "pipeline", "runtime", "__init__"},
     "demo": {*_STAGE, "samples", "zoo", "pipeline", "runtime", "_native"},
     "cli": {*_STAGE, "analyze", "samples", "zoo", "pipeline", "runtime", "demo", "_native", "__init__"},
     "__init__": {"pipeline", "runtime", "errors"},
@@ -65,7 +57,7 @@ PYTHON_FLOORS = {
 
 # Packages that only these may import; the standard library and numpy are free.
 EXTERNAL = {
-    "onnx": {"backend", "ir", "frontend", "ptq", "lower", "pipeline", "qat", "zoo", "demo", "cli"},
+    "onnx": {"analyze", "backend", "ir", "frontend", "ptq", "lower", "pipeline", "qat", "zoo", "demo", "cli"},
     "onnxruntime": {"frontend", "ptq", "pipeline", "qat", "demo", "cli"},
     "onnxscript": {"frontend", "ptq", "qat"},
     "torch": {"qat"},

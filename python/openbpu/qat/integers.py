@@ -92,6 +92,28 @@ def product_of(a: Tensor, pa: Params, b: Tensor, pb: Params, out: Params) -> Ten
     return rounded_product((a - pa.zero) * (b - pb.zero), m, shift, out.zero)
 
 
+def quotient_of(a: Tensor, pa: Params, b: Tensor, pb: Params, out: Params) -> Tensor:
+    """DIV."""
+    ratio, shift = requant.ratio(pa.scale, pb.scale, pb.zero, out.scale)
+    table = torch.from_numpy(np.asarray(ratio, np.int64)).to(a.device)
+    return _clamped(((a - pa.zero) * table[b + 128] + (1 << (shift - 1)) + (out.zero << shift)) >> shift)
+
+
+def rescaled(x: Tensor, px: Params, out: Params) -> Tensor:
+    """RESCALE; nothing if both grids are one."""
+    if px == out:
+        return x
+    bias, m, shift = requant.rescale(px.scale, px.zero, out.scale, out.zero)
+    return _clamped((x * m + bias) >> shift)
+
+
+def extreme_of(
+    choose: Callable[[Tensor, Tensor], Tensor], a: Tensor, pa: Params, b: Tensor, pb: Params, out: Params
+) -> Tensor:
+    """MAX and MIN, on the grid of the result."""
+    return choose(rescaled(a, pa, out), rescaled(b, pb, out))
+
+
 def affine(x: Tensor, px: Params, gain: np.ndarray, offset: np.ndarray, axis: int, out: Params) -> Tensor:
     """gain * x + offset per channel: a depthwise convolution with one tap of 64 steps."""
     weight = (64 * np.sign(gain)).astype(np.int8)

@@ -213,6 +213,9 @@ _MAKERS: dict[str, Callable[[fx.Node, nn.Module, list[fx.Node]], _Compute | None
     **dict.fromkeys(
         ("sub", "isub", "subtract"), _binary(lambda a, pa, b, pb, out: integers.sum_of(a, pa, b, pb, out, -1))
     ),
+    **dict.fromkeys(("div", "truediv", "divide", "true_divide"), _binary(integers.quotient_of)),
+    "maximum": _binary(partial(integers.extreme_of, torch.maximum)),
+    "minimum": _binary(partial(integers.extreme_of, torch.minimum)),
     **dict.fromkeys(("mul", "imul", "multiply"), _binary(integers.product_of)),
     **dict.fromkeys(("matmul", "bmm"), _binary(integers.matrix_product)),
     **dict.fromkeys(
