@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnxruntime as ort
-from bench.models.networks import Network
+from bench.models.network import Network
 from onnx import TensorProto, helper
 
 import openbpu

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 import numpy as np
@@ -18,17 +18,23 @@ class Frame:
     """ONNX shape and extents of a result.
 
     Up to four dimensions lie as memory_shape says. More of them are joined: neighbours that every operand has, or
-    that every operand repeats alike, are one extent; `groups` holds their first dimensions.
+    that every operand repeats alike, are one extent; `groups` holds their first dimensions. Four dimensions that are
+    `ordered` lie in ONNX order.
     """
 
     shape: Shape
     extents: Extents
     groups: tuple[int, ...] = ()
+    ordered: bool = False
+
+    def in_onnx_order(self) -> Frame:
+        """The frame of four dimensions whose operands lie in that order: products of matrices, say."""
+        return replace(self, extents=row_major(self.shape), ordered=True)
 
     def aligned(self, graph: GraphBuilder, value: Value, origin: tuple[str, ...]) -> Value:
         """An operand with leading ones, under the extents of the frame or ones."""
         padded = (1,) * (len(self.shape) - len(value.onnx_shape)) + value.onnx_shape
-        value = graph.reshape(value, padded, origin)
+        value = graph.reshape(value, (1, *padded) if self.ordered else padded, origin)
         return graph.view(value, self._joined(padded), padded, origin) if self.groups else value
 
     def whole(self, graph: GraphBuilder, value: Value, origin: tuple[str, ...]) -> Value:
@@ -39,6 +45,8 @@ class Frame:
 
     def finished(self, graph: GraphBuilder, value: Value, origin: tuple[str, ...]) -> Value:
         """The result of an instruction in the form of its ONNX shape."""
+        if self.ordered:
+            return graph.reshape(graph.view(value, self.extents, (1, *self.shape), origin), self.shape, origin)
         return graph.view(value, memory_shape(self.shape), self.shape, origin)
 
     def _joined(self, shape: Shape) -> Extents:

@@ -44,6 +44,7 @@ class GraphBuilder:
     def __init__(self, name: str) -> None:
         self.graph = Graph(name, [], [], [])
         self._taken: dict[str, int] = {}
+        self.turned: set[Value] = set()  # of four dimensions, but made by moves from a tensor that lies in ONNX order
         self.tables: dict[Value, tuple[Value, np.ndarray]] = {}  # result of a LUT8 -> its input and table
 
     def value(self, name: str, shape: Extents, onnx_shape: Shape, quant: QuantParams | None, dtype: str) -> Value:
@@ -93,7 +94,11 @@ class GraphBuilder:
         if len(value.onnx_shape) == 4:
             value = self.permute(value, _NHWC_OF_NCHW, value.onnx_shape, origin)
         value = self.view(value, row_major(shape), shape, origin)
-        return self.permute(value, (0, 2, 3, 1), shape, origin) if len(shape) == 4 else value
+        if len(shape) != 4:
+            return value
+        value = self.permute(value, (0, 2, 3, 1), shape, origin)
+        self.turned.add(value)
+        return value
 
     def transpose(self, value: Value, perm: Sequence[int], origin: tuple[str, ...]) -> Value:
         """ONNX Transpose; of more than four axes as an op "rearrange", which moves.py takes apart."""
@@ -103,7 +108,10 @@ class GraphBuilder:
             order = [0] * 4
             for i, axis in enumerate(perm):
                 order[memory_axis(4, i)] = memory_axis(4, axis)
-            return self.permute(value, order, shape, origin)
+            result = self.permute(value, order, shape, origin)
+            if value in self.turned:
+                self.turned.add(result)
+            return result
         if rank < 4:
             shift = 4 - rank
             return self.permute(value, (*range(shift), *(axis + shift for axis in perm)), shape, origin)

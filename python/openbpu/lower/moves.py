@@ -16,6 +16,7 @@ from openbpu.ir.graph import Op, Value
 from openbpu.lower.builder import GraphBuilder, row_major
 
 _CHAIN = frozenset({"reshape", "transpose", "rearrange"})
+_POINTWISE = frozenset({"lut8"})  # one value at a time, whatever the order
 MAX_EXTENT = 65535  # of a surface
 
 
@@ -45,9 +46,18 @@ class _Simplifier:
         for op in ops:
             if op.kind in _CHAIN:
                 self.orders[op.outputs[0]] = self._followed(op)
+            elif op.kind in _POINTWISE and op.inputs[0] in self.orders:
+                self._before_moves(op)
             else:
                 op.inputs = [self._value(value) for value in op.inputs]
                 graph.ops.append(op)
+
+    def _before_moves(self, op: Op) -> None:
+        """A table is looked up before the moves that lead to its operand: they may then join those behind it."""
+        order, out = self.orders[op.inputs[0]], op.outputs[0]
+        made = self.builder.value(out.name, order.root.shape, order.root.onnx_shape, out.quant, out.dtype)
+        self.builder.graph.ops.append(Op(op.kind, [order.root], [made], op.attrs, op.consts, op.origin))
+        self.orders[out] = _Order(made, order.axes, order.origin)
 
     def _followed(self, op: Op) -> _Order:
         """The order in which the result of a chain op visits its root."""

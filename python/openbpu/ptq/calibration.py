@@ -14,6 +14,7 @@ import onnx
 import onnxruntime as ort
 
 from openbpu.errors import ModelError
+from openbpu.ptq.masks import raised_floors
 from openbpu.ptq.placement import Placement
 from openbpu.ptq.samples import Feed, SampleStream
 
@@ -84,12 +85,13 @@ def calibrate(
             low[groups[name]] = min(low[groups[name]], float(array.min()))
             high[groups[name]] = max(high[groups[name]], float(array.max()))
         progress("calibrate: ranges", done, samples.count)
+    low = raised_floors(model, placement, low, high)
     statistics = {g: Statistics(low[g], high[g], np.zeros(BINS, np.int64)) for g in low}
     for done, feed in enumerate(samples, 1):
         for name, array in runner.run(feed):
             s = statistics[groups[name]]
             if s.high > s.low:
-                s.counts += np.histogram(array, BINS, (s.low, s.high))[0]
+                s.counts += np.histogram(np.clip(array, s.low, s.high), BINS, (s.low, s.high))[0]
         progress("calibrate: histograms", done, samples.count)
     return statistics
 

@@ -171,8 +171,10 @@ def _with_constant(node: Node, x: Expr, constant: Constant, reverse: bool) -> Ex
 def _two_tensors(node: Node, a: Expr, b: Expr) -> Expr:
     """Sum, difference, product or quotient; the second operand of the instruction is the one that repeats."""
     framed = frame(node, [a.shape, b.shape])
-    names = (node.name,)
-    left, right = (framed.aligned(node.graph, operand.value(node), names) for operand in (a, b))
+    names, values = (node.name,), [operand.value(node) for operand in (a, b)]
+    if len(framed.shape) == 4 and any(v in node.graph.turned and v.onnx_shape == framed.shape for v in values):
+        framed = framed.in_onnx_order()
+    left, right = (framed.aligned(node.graph, value, names) for value in values)
     signs = (1, -1 if node.op == "Sub" else 1)
     if left.shape != framed.extents and right.shape == framed.extents and node.op != "Div":
         left, right, signs = right, left, (signs[1], signs[0])
