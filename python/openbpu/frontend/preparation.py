@@ -22,6 +22,7 @@ from onnxscript.rewriter.rules.common import (
 )
 
 from openbpu.errors import ModelError
+from openbpu.frontend.decomposition import decompose
 from openbpu.frontend.folding import fold_arithmetic
 from openbpu.frontend.inlining import inlined
 from openbpu.frontend.normalisation import fuse_normalisations
@@ -59,6 +60,7 @@ def prepare(model: onnx.ModelProto, input_shapes: Mapping[str, tuple[int, ...]] 
     model = _inferred(model)
     model = _simplified(model)
     unroll(model)
+    decompose(model)
     fuse_normalisations(model)
     fold_arithmetic(model)
     model = _without_dead_code(model)

@@ -59,7 +59,7 @@ class _Inserter:
                 self._float(node)
             elif self.view.weighted(node) and node.input[0] in self.params:
                 self._weighted(node)
-            elif node.op_type in ARITHMETIC:
+            elif node.op_type in ARITHMETIC or node.op_type == "MatMul":
                 self._arithmetic(node)
             else:
                 self._emit(node)
@@ -141,7 +141,7 @@ class _Inserter:
                 continue
             if bias is not None:
                 node.input[index] = bias
-            elif not _per_channel(constant, self._rank(node)):
+            elif node.op_type == "MatMul" or not _per_channel(constant, self._rank(node)):
                 scale = np.float32(max(float(np.abs(constant).max(initial=0)) / 127, 2.0**-64))
                 q = np.clip(np.rint(constant / scale), -127, 127).astype(np.int8)
                 node.input[index] = self._dequantised(f"{node.name}/{name}", q, scale)

@@ -6,7 +6,7 @@ from __future__ import annotations
 WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 
 # Normalisations; their constant gain and offset stay float in the model and become part of the instruction.
-NORMALISING = frozenset({"LayerNormalization", "RMSNormalization"})
+NORMALISING = frozenset({"LayerNormalization", "LpNormalization", "RMSNormalization"})
 
 # Other operators whose result has parameters of its own.
 COMPUTING = WEIGHTED | NORMALISING | {

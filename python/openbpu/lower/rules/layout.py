@@ -246,11 +246,13 @@ def _picked(node: Node, value: Value, axis: int, indices: Sequence[int]) -> Valu
 def expand(node: Node) -> Expr:
     """A COPY that reads elements several times."""
     x = node.operand(0)
-    return _repeated(node, x, common_shape(node, [x.shape, tuple(integers(node, 1))]))
+    return repeated(node, x, common_shape(node, [x.shape, tuple(integers(node, 1))]))
 
 
-def _repeated(node: Node, x: Expr, shape: Shape) -> Expr:
+def repeated(node: Node, x: Expr, shape: Shape) -> Expr:
     """`x` broadcast to `shape`; beyond four dimensions one after the other."""
+    if shape == x.shape:
+        return x
     steps = [shape]
     if len(shape) > 4:
         padded = (1,) * (len(shape) - len(x.shape)) + x.shape
@@ -278,7 +280,7 @@ def tile(node: Node) -> Expr:
     for axis, count in enumerate(repeats):
         if count > 1 and x.shape[axis] > 1:
             x = gathered(node, x, axis, [*range(x.shape[axis])] * count)
-    return _repeated(node, x, tuple(extent * count if extent == 1 else extent
+    return repeated(node, x, tuple(extent * count if extent == 1 else extent
                                     for extent, count in zip(x.shape, repeats, strict=True)))  # fmt: skip
 
 

@@ -7,23 +7,47 @@ from math import prod
 import numpy as np
 
 from openbpu.ir.graph import Value
+from openbpu.lower.broadcast import common_shape
 from openbpu.lower.builder import Shape
-from openbpu.lower.expressions import Constant, Expr
+from openbpu.lower.expressions import Constant, Expr, Quantised
 from openbpu.lower.node import Node
 from openbpu.lower.operators import Linear, MatrixProduct
 from openbpu.lower.registry import rule
+from openbpu.lower.rules.layout import repeated
 from openbpu.lower.weights import bias, symmetric
 
 
 @rule("MatMul")
 def matmul(node: Node) -> Expr:
-    """MATMUL with a constant right operand, MATMULD with two run-time operands."""
+    """MATMUL with a constant matrix on the right, MATMULD with two run-time operands or stacks of matrices."""
     a, b = node.operand(0), node.operand(1)
-    if isinstance(b, Constant):
-        if len(b.shape) != 2:
-            raise node.refuse("a constant right operand must be a matrix", seen=f"shape {b.shape}")
+    if isinstance(b, Constant) and len(b.shape) > 1 and prod(b.shape[:-2]) == 1:
+        b = _as_matrix(node, b)
         return _constant_product(node, a, b, False, np.zeros(b.shape[1]), (*a.shape[:-1], b.shape[1]))
-    return _dynamic_product(node, a, b, False)
+    if min(len(a.shape), len(b.shape)) < 2:
+        raise node.refuse("its operands must be matrices", seen=f"{a.shape} and {b.shape}")
+    batch = common_shape(node, [a.shape[:-2], b.shape[:-2]])
+    if prod(b.shape[:-2]) == 1 and prod(batch) > 1:  # one matrix for all: the rows of all batches are one matrix
+        shape = (*batch, a.shape[-2], b.shape[-1])
+        tall, wide = (prod(a.shape[:-1]), a.shape[-1]), b.shape[-2:]
+        flat = _dynamic_product(node, _viewed(node, a, tall), _viewed(node, b, wide), False)
+        return flat.move(lambda v: node.graph.reshape(v, shape, (node.name,)), node, shape)
+    operands = [repeated(node, x, (*batch, *x.shape[-2:])) for x in (a, b)]
+    return _dynamic_product(node, operands[0], operands[1], False)
+
+
+def _as_matrix(node: Node, b: Constant) -> Constant:
+    """A constant without its leading ones."""
+    held, lead = b.quantised, len(b.shape) - 2
+    if lead == 0 or held is None:
+        return b
+    codes = held.codes.reshape(b.shape[-2:])
+    axis = None if held.axis is None else max(held.axis - lead, 0)
+    return b.step(node, shape=codes.shape, quantised=Quantised(codes, held.scale, held.zero, axis))
+
+
+def _viewed(node: Node, x: Expr, shape: Shape) -> Expr:
+    return x.move(lambda v: node.graph.reshape(v, shape, (node.name,)), node, shape)
 
 
 @rule("Gemm")

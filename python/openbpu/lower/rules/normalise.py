@@ -65,6 +65,33 @@ def norm(node: Node) -> Expr:
     )
 
 
+@rule("LpNormalization")
+def lp_normalization(node: Node) -> Expr:
+    """RMSNORM for the root of squares, behind a transposition where its axis is not the last."""
+    x = node.operand(0)
+    rank, axis = len(x.shape), int(node.attribute("axis", -1)) % len(x.shape)
+    if int(node.attribute("p", 2)) != 2:
+        raise node.refuse("the norm is the root of the sum of squares", seen=f"p {node.attribute('p')}")
+    order = [a for a in range(rank) if a != axis] + [axis]
+    shape = tuple(x.shape[a] for a in order)
+    moved = x.value(node) if axis == rank - 1 else node.graph.transpose(x.value(node), order, (node.name,))
+    length = x.shape[axis]
+    normal = Norm(
+        node=node,
+        shape=shape,
+        origin=(*x.origin, node.name),
+        source=node.graph.reshape(moved, _rows(shape, rank - 1), (node.name,)),
+        centred=False,
+        epsilon=0.0,
+        gamma=np.full(length, length**-0.5),
+        beta=np.zeros(length),
+    )
+    if axis == rank - 1:
+        return normal
+    back = [order.index(a) for a in range(rank)]
+    return normal.move(lambda v: node.graph.transpose(v, back, (node.name,)), node, x.shape)
+
+
 def _rows(shape: tuple[int, ...], axis: int) -> tuple[int, int, int]:
     """Three dimensions of which the last holds `axis` and all after it."""
     return prod(shape[: max(axis - 1, 0)]), prod(shape[max(axis - 1, 0) : axis]), prod(shape[axis:])

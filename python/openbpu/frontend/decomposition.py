@@ -1,0 +1,129 @@
+"""Operators of a float model as nodes that the BPU has instructions for.
+
+Sums of many tensors become chains of Add, so that every step has a range of its own; normalisations over images become
+LayerNormalization of their rows; einsum becomes a matrix product; a quotient by a norm becomes LpNormalization.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import prod
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+
+from openbpu.frontend.einsum import write_einsum
+from openbpu.frontend.writing import NodeWriter, attributes_of
+
+_LONGEST_ROW = 65535  # channels of a surface
+
+
+class Context:
+    """What rules ask about the model: shapes, constants, producers."""
+
+    def __init__(self, graph: onnx.GraphProto) -> None:
+        infos = (*graph.input, *graph.value_info, *graph.output)
+        shapes = {i.name: [d.dim_value for d in i.type.tensor_type.shape.dim] for i in infos}
+        self.constants = {t.name: numpy_helper.to_array(t) for t in graph.initializer}
+        shapes |= {name: list(array.shape) for name, array in self.constants.items()}
+        self.shapes = {name: shape for name, shape in shapes.items() if all(extent > 0 for extent in shape)}
+        self.producers = {name: node for node in graph.node for name in node.output}
+
+    def made(self, name: str, op: str) -> onnx.NodeProto | None:
+        node = self.producers.get(name)
+        return node if node is not None and node.op_type == op and node.domain in ("", "ai.onnx") else None
+
+
+_Rule = Callable[[onnx.NodeProto, Context, NodeWriter], bool]  # False if the node stays
+
+
+def decompose(model: onnx.ModelProto) -> None:
+    """Replaces the nodes for which there is a rule that takes them. In place; shapes must be known."""
+    graph = model.graph
+    nodes: list[onnx.NodeProto] = []
+    context = Context(graph)
+    for node in graph.node:
+        rule = _RULES.get(node.op_type) if node.domain in ("", "ai.onnx") else None
+        writer = NodeWriter(graph, node.name or node.output[0])
+        nodes += writer.made if rule is not None and rule(node, context, writer) else [node]
+    del graph.node[:]
+    graph.node.extend(nodes)
+
+
+def _sum(node: onnx.NodeProto, context: Context, write: NodeWriter) -> bool:
+    """Sum and Mean of at least two tensors."""
+    if len(node.input) < 2:
+        return False
+    total, count = node.input[0], len(node.input)
+    last = node.output[0] if node.op_type == "Sum" else ""
+    for index, name in enumerate(node.input[1:], 2):
+        total = write.op("Add", total, name, output=last if index == count else "")
+    if node.op_type == "Mean":
+        write.op("Mul", total, write.constant(np.float32(1 / count)), output=node.output[0])
+    return True
+
+
+def _normalisation(node: onnx.NodeProto, context: Context, write: NodeWriter) -> bool:
+    """InstanceNormalization and GroupNormalization: rows of one channel or group, then gain and offset per channel."""
+    shape, given = context.shapes.get(node.input[0]), attributes_of(node)
+    gain, offset = (context.constants.get(name) for name in node.input[1:3])
+    if shape is None or len(shape) < 3 or gain is None or offset is None:
+        return False
+    groups = int(given.get("num_groups", shape[1]))
+    row = shape[1] // groups * prod(shape[2:])
+    if row > _LONGEST_ROW:
+        return False
+    plain = np.unique(gain).size == 1 and not offset.any()  # then the rows can take the gain
+    flat = write.shaped(node.input[0], (shape[0], groups, row))
+    factor = write.constant(np.full(row, gain[0] if plain else 1, np.float32))
+    normal = write.op("LayerNormalization", flat, factor, axis=-1, epsilon=float(given.get("epsilon", 1e-5)))
+    normal = write.shaped(normal, shape, output=node.output[0] if plain else "")
+    if not plain:
+        column = (shape[1], *[1] * (len(shape) - 2))
+        scaled = write.op("Mul", normal, write.constant(gain.reshape(column)))
+        write.op("Add", scaled, write.constant(offset.reshape(column)), output=node.output[0])
+    return True
+
+
+def _quotient(node: onnx.NodeProto, context: Context, write: NodeWriter) -> bool:
+    """x / max(norm of x, a little), as torch exports normalize()."""
+    x, divisor = node.input
+    expanded = context.made(divisor, "Expand")
+    divisor = divisor if expanded is None else expanded.input[0]
+    for op in ("Clip", "Max"):
+        bounded = context.made(divisor, op)
+        if bounded is not None and len(bounded.input) > 1:
+            bound = context.constants.get(bounded.input[1])
+            if bound is None or bound.size != 1 or float(bound.ravel()[0]) > 1e-6:
+                return False
+            divisor = bounded.input[0]
+    norm, shape = context.made(divisor, "ReduceL2"), context.shapes.get(x)
+    if norm is None or norm.input[0] != x or shape is None:
+        return False
+    given = attributes_of(norm)
+    axes = given.get("axes") or [int(a) for name in norm.input[1:] for a in context.constants.get(name, np.zeros(0))]
+    if len(axes) != 1 or not given.get("keepdims", 1):
+        return False
+    write.op("LpNormalization", x, output=node.output[0], axis=int(axes[0]) % len(shape), p=2)
+    return True
+
+
+def _einsum(node: onnx.NodeProto, context: Context, write: NodeWriter) -> bool:
+    shapes = [context.shapes.get(name) for name in node.input]
+    if any(shape is None for shape in shapes):
+        return False
+    constants = [context.constants.get(name) for name in node.input]
+    equation = attributes_of(node)["equation"].decode()
+    known = [shape for shape in shapes if shape is not None]
+    return write_einsum(write, equation, list(node.input), known, constants, node.output[0])
+
+
+_RULES: dict[str, _Rule] = {
+    "Sum": _sum,
+    "Mean": _sum,
+    "InstanceNormalization": _normalisation,
+    "GroupNormalization": _normalisation,
+    "Div": _quotient,
+    "Einsum": _einsum,
+}
