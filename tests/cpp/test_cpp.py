@@ -18,5 +18,5 @@ def test_cpp_suite(cpp_build: Path) -> None:
     if "OPENBPU_TESTS:BOOL=ON" not in (cpp_build / "CMakeCache.txt").read_text():
         pytest.skip("GoogleTest is not installed (Debian: libgtest-dev)")
     _run("cmake", "--build", str(cpp_build), "--parallel", "2")
-    summary = _run("ctest", "--test-dir", str(cpp_build), "--output-on-failure")
+    summary = _run("ctest", "--test-dir", str(cpp_build), "--output-on-failure", "--parallel", "2")
     assert "100% tests passed" in summary
