@@ -3,6 +3,7 @@
 
 #include "container/layout.hpp"
 #include "container/program.hpp"
+#include "isa/wide.hpp"
 #include "support/checksum.hpp"
 
 namespace openbpu::container {
@@ -53,6 +54,8 @@ std::vector<isa::Entry> with_macs(const Parts& parts) {
   return entries;
 }
 
+constexpr std::uint16_t kWideForms = 2;  // the minor version that brought them
+
 // The minor version that brought an operation.
 std::uint16_t minor_of(isa::Op op) {
   switch (op) {
@@ -78,7 +81,9 @@ std::uint16_t minor_of(isa::Op op) {
 std::uint16_t needed_minor(const Parts& parts) {
   std::uint16_t needed = 0;
   for (const isa::Instruction& instruction : parts.code)
-    needed = std::max(needed, minor_of(static_cast<isa::Op>(instruction.op)));
+    needed =
+        std::max(needed, isa::is_wide(instruction, parts.surfaces) ? kWideForms
+                                                                   : minor_of(static_cast<isa::Op>(instruction.op)));
   for (const isa::Port& port : parts.ports)
     if (port.dtype > static_cast<std::uint8_t>(isa::DType::Bool)) needed = std::max<std::uint16_t>(needed, 1);
   return needed;

@@ -1,21 +1,15 @@
 // Instructions to steps: records become parameter blocks, output boxes become views with shifted pads and tables.
-#include <new>
-
 #include "engine/cpu_step.hpp"
 #include "engine/operand_views.hpp"
-#include "engine/row_step.hpp"
-#include "isa/reflect.hpp"
 #include "isa/visit.hpp"
+#include "isa/wide.hpp"
 #include "kernels/conv/conv.hpp"
 #include "kernels/dwconv/dwconv.hpp"
 #include "kernels/eltwise/eltwise.hpp"
 #include "kernels/gather/gather.hpp"
-#include "kernels/layout/layout.hpp"
 #include "kernels/lut/lut.hpp"
 #include "kernels/matmul/matmul.hpp"
 #include "kernels/norm/norm.hpp"
-#include "kernels/pool/pool.hpp"
-#include "kernels/quantize/quantize.hpp"
 #include "kernels/reduce/reduce.hpp"
 #include "kernels/rescale/rescale.hpp"
 #include "kernels/resize/resize.hpp"
@@ -28,13 +22,11 @@ namespace {
 
 using isa::Op;
 using isa::Tag;
-using kernels::View;
-using StepResult = Result<std::unique_ptr<Step>>;
 
 // Kernels read tables of the file in place through these twins of the file's records.
 static_assert(sizeof(kernels::PoolScale) == sizeof(isa::PoolEntry));
 static_assert(sizeof(kernels::ResizeTap) == sizeof(isa::ResizeEntry));
-static_assert(sizeof(kernels::RescaleEntry) == sizeof(isa::Rq16Entry));
+static_assert(sizeof(kernels::Rq16Entry) == sizeof(isa::Rq16Entry));
 
 // A program that stops itself; the engine reports it.
 class TrapStep final : public Step {
@@ -59,7 +51,7 @@ kernels::Rq8 shifted(kernels::Rq8 rq, std::int32_t channel) {
 class Binder : private OperandViews {
  public:
   Binder(const isa::Instruction& instruction, const Memory& memory, const IsaInfo& isa)
-      : OperandViews(instruction, memory), isa_(isa) {}
+      : OperandViews(instruction, memory, isa) {}
 
   StepResult operator()(Tag<Op::NOP>) { return nothing(); }
   StepResult operator()(Tag<Op::END>) { return nothing(); }
@@ -81,7 +73,9 @@ class Binder : private OperandViews {
   StepResult operator()(Tag<Op::FILL>) {
     kernels::FillParams p{};
     p.out = out();
-    p.byte = static_cast<std::uint8_t>(static_cast<std::uint8_t>(i_.C) ^ m_.flip);
+    const bool wide = surface(i_.out).dtype == static_cast<std::uint8_t>(isa::DType::I16);
+    p.element_size = wide ? 2 : 1;
+    p.value = static_cast<std::uint16_t>(wide ? i_.C : static_cast<std::uint8_t>(i_.C) ^ m_.flip);
     return choose(p, kernels::fill_rows());
   }
 
@@ -101,7 +95,7 @@ class Binder : private OperandViews {
     kernels::MatMulParams p{};
     p.in = columns(in0());
     p.out = out();
-    p.weights = weights() + std::int64_t{i_.box_c} / 16 * ((p.in.c + 3) / 4) * 64;
+    p.weights = box_weights(1, p.in.c);
     p.rq = shifted(rq8(), i_.box_c);
     p.flip = m_.flip;
     return choose(p, kernels::matmul_rows());
@@ -141,7 +135,7 @@ class Binder : private OperandViews {
     p.in = boxed(in0());
     p.out = out();
     const isa::Const& table = m_.program->consts()[i_.table];
-    p.entries = item<kernels::RescaleEntry>(i_.table);
+    p.entries = item<kernels::Rq16Entry>(i_.table);
     p.entry_count = table.dims[0] == 1 ? 1 : p.out.c;
     if (table.dims[0] != 1) p.entries += i_.box_c;
     p.lo = i_.lo;
@@ -152,6 +146,7 @@ class Binder : private OperandViews {
   StepResult operator()(Tag<Op::LUT8>) {
     return choose(kernels::Lut8Params{boxed(in0()), out(), item<std::int8_t>(i_.table), m_.flip}, kernels::lut8_rows());
   }
+  StepResult operator()(Tag<Op::LUT16>) { return bind_wide(i_, m_, isa_); }
   StepResult operator()(Tag<Op::SOFTMAX>) {
     kernels::SoftmaxParams p{};
     p.in = boxed(in0());
@@ -254,18 +249,10 @@ class Binder : private OperandViews {
  private:
   static StepResult nothing() { return std::unique_ptr<Step>(); }
 
-  // Pads are the operator's own: output row 0 of the box is row box_y of the tensor.
   template <class Params>
   void geometry(Params& p) const {
     const auto& g = m_.program->aux_record<isa::ConvAux>(i_);
-    p.kernel_h = g.kernel_h;
-    p.kernel_w = g.kernel_w;
-    p.stride_h = g.stride_h;
-    p.stride_w = g.stride_w;
-    p.dilation_h = g.dilation_h;
-    p.dilation_w = g.dilation_w;
-    p.pad_top = g.pad_top - i_.box_y * p.stride_h;
-    p.pad_left = g.pad_left - i_.box_x * p.stride_w;
+    set_window(p, g);
     p.in_zero = surface(i_.in0).zero_point;
     p.flip = m_.flip;
   }
@@ -281,8 +268,7 @@ class Binder : private OperandViews {
       p.pad_left = g.pad_left + i_.box_x;
     }
     p.groups = static_cast<std::int32_t>(g.groups);
-    const std::int64_t block = std::int64_t{p.kernel_h} * p.kernel_w * ((p.in.c / p.groups + 3) / 4) * 64;
-    p.weights = weights() + i_.box_c / 16 * block;
+    p.weights = box_weights(p.kernel_h * p.kernel_w, p.in.c / p.groups);
     p.rq = shifted(rq8(), i_.box_c);
     return choose(p, rows);
   }
@@ -325,18 +311,6 @@ class Binder : private OperandViews {
                   kernels::extreme_rows());
   }
 
-  kernels::PoolGeometry window() const {
-    const auto& g = m_.program->aux_record<isa::PoolAux>(i_);
-    return {g.kernel_h,
-            g.kernel_w,
-            g.stride_h,
-            g.stride_w,
-            g.dilation_h,
-            g.dilation_w,
-            g.pad_top - i_.box_y * g.stride_h,
-            g.pad_left - i_.box_x * g.stride_w};
-  }
-
   StepResult resize(kernels::Rows<kernels::ResizeParams> rows) {
     const auto& tables = m_.program->aux_record<isa::ResizeAux>(i_);
     kernels::ResizeParams p{};
@@ -366,35 +340,6 @@ class Binder : private OperandViews {
     p.flip = storage(quantised);
     return choose(p, rows);
   }
-
-  template <class Params>
-  StepResult choose(const Params& params, kernels::Rows<Params> rows) {
-    if (out_of_memory_) return Status{Code::NoMemory, "engine", "no memory for constants"};
-    auto made = make_row_step(params, rows, isa_);
-    if (!made.ok()) return made.status();
-    made.value()->constants = std::move(constants_);
-    if constexpr (std::is_same_v<Params, kernels::CopyParams> || std::is_same_v<Params, kernels::QuantizeParams>) {
-      note_port(*made.value(), made.value()->params().in, i_.in0);
-      note_port(*made.value(), made.value()->params().out, i_.out);
-    } else if constexpr (std::is_same_v<Params, kernels::GatherParams>) {
-      note_port(*made.value(), made.value()->params().index, i_.in1);
-    } else if constexpr (std::is_same_v<Params, kernels::ArgMaxParams>) {
-      note_port(*made.value(), made.value()->params().out, i_.out);
-    }
-    return std::unique_ptr<Step>(std::move(made.value()));
-  }
-
-  // Views of the caller's memory are completed at run time; until then `data` holds the offset.
-  void note_port(Step& step, View& target, std::uint16_t id) {
-    if (id == isa::kNoId) return;
-    const isa::Surface& s = surface(id);
-    const auto region = static_cast<isa::Region>(s.region);
-    if (region != isa::Region::In && region != isa::Region::Out) return;
-    step.ports.push_back({&target.data, region, s.port, reinterpret_cast<std::uintptr_t>(target.data)});
-    target.data = nullptr;
-  }
-
-  const IsaInfo& isa_;
 };
 
 std::uint64_t surface_bytes(const isa::Surface& s) {
@@ -416,7 +361,9 @@ std::uint64_t traffic(const isa::Instruction& i, const container::Program& progr
 }  // namespace
 
 Result<std::unique_ptr<Step>> bind(const isa::Instruction& instruction, const Memory& memory, const IsaInfo& isa) {
-  StepResult result = isa::visit(static_cast<Op>(instruction.op), Binder(instruction, memory, isa));
+  const auto op = static_cast<Op>(instruction.op);
+  const bool wide = op != Op::FILL && isa::is_wide(instruction, memory.program->surfaces());
+  StepResult result = wide ? bind_wide(instruction, memory, isa) : isa::visit(op, Binder(instruction, memory, isa));
   if (!result.ok() || !result.value()) return result;
   StepInfo& info = result.value()->info;
   info.op = static_cast<Op>(instruction.op);

@@ -1,20 +1,35 @@
-// Operands of an instruction as views: where they lie, how they are stored, and the part under the output box.
+// Operands of an instruction as views: regions, output boxes, constants, the caller's memory. Base of the binders.
 #pragma once
 
-#include <cstdint>
+#include <new>
+#include <type_traits>
 #include <vector>
 
-#include "engine/step.hpp"
-#include "kernels/kernel.hpp"
+#include "engine/row_step.hpp"
+#include "isa/reflect.hpp"
+#include "kernels/gather/gather.hpp"
+#include "kernels/layout/layout.hpp"
+#include "kernels/pool/pool.hpp"
+#include "kernels/quantize/quantize.hpp"
+#include "kernels/reduce/reduce.hpp"
 
 namespace openbpu::engine {
+
+using kernels::View;
+using StepResult = Result<std::unique_ptr<Step>>;
+
+// Operators whose operands may lie in the caller's memory.
+template <class Params>
+constexpr bool kMeetsCaller =
+    std::is_same_v<Params, kernels::CopyParams> || std::is_same_v<Params, kernels::QuantizeParams> ||
+    std::is_same_v<Params, kernels::Quantize16Params>;
 
 class OperandViews {
  protected:
   using Op = isa::Op;
-  using View = kernels::View;
 
-  OperandViews(const isa::Instruction& instruction, const Memory& memory) : i_(instruction), m_(memory) {}
+  OperandViews(const isa::Instruction& instruction, const Memory& memory, const IsaInfo& isa)
+      : i_(instruction), m_(memory), isa_(isa) {}
 
   const isa::Surface& surface(std::uint16_t id) const { return m_.program->surfaces()[id]; }
   template <class T>
@@ -122,6 +137,20 @@ class OperandViews {
   }
 
   const std::int8_t* weights() const { return item<std::int8_t>(i_.weight); }
+
+  // Pads are the operator's own: output row 0 of the box is row box_y of the tensor.
+  template <class Params>
+  void set_window(Params& p, const isa::ConvAux& g) const {
+    p.kernel_h = g.kernel_h;
+    p.kernel_w = g.kernel_w;
+    p.stride_h = g.stride_h;
+    p.stride_w = g.stride_w;
+    p.dilation_h = g.dilation_h;
+    p.dilation_w = g.dilation_w;
+    p.pad_top = g.pad_top - i_.box_y * p.stride_h;
+    p.pad_left = g.pad_left - i_.box_x * p.stride_w;
+  }
+
   kernels::Rq8 rq8() const {
     const std::size_t padded = (m_.program->consts()[i_.table].dims[0] + std::size_t{15}) / 16 * 16;
     const auto* data = item<std::uint8_t>(i_.table);
@@ -133,10 +162,58 @@ class OperandViews {
             i_.hi};
   }
 
+  // The weights of a convolution from channel box_c on.
+  const std::int8_t* box_weights(std::int32_t taps, std::int32_t inputs) const {
+    return weights() + i_.box_c / 16 * (std::int64_t{taps} * ((inputs + 3) / 4) * 64);
+  }
+
+  kernels::PoolGeometry window() const {
+    const auto& g = m_.program->aux_record<isa::PoolAux>(i_);
+    return {g.kernel_h,
+            g.kernel_w,
+            g.stride_h,
+            g.stride_w,
+            g.dilation_h,
+            g.dilation_w,
+            g.pad_top - i_.box_y * g.stride_h,
+            g.pad_left - i_.box_x * g.stride_w};
+  }
+
+  template <class Params>
+  StepResult choose(const Params& params, kernels::Rows<Params> rows) {
+    if (out_of_memory_) return Status{Code::NoMemory, "engine", "no memory for constants"};
+    auto made = make_row_step(params, rows, isa_);
+    if (!made.ok()) return made.status();
+    made.value()->constants = std::move(constants_);
+    if constexpr (kMeetsCaller<Params>) {
+      note_port(*made.value(), made.value()->params().in, i_.in0);
+      note_port(*made.value(), made.value()->params().out, i_.out);
+    } else if constexpr (std::is_same_v<Params, kernels::GatherParams>) {
+      note_port(*made.value(), made.value()->params().index, i_.in1);
+    } else if constexpr (std::is_same_v<Params, kernels::ArgMaxParams>) {
+      note_port(*made.value(), made.value()->params().out, i_.out);
+    }
+    return std::unique_ptr<Step>(std::move(made.value()));
+  }
+
+  // Views of the caller's memory are completed at run time; until then `data` holds the offset.
+  void note_port(Step& step, View& target, std::uint16_t id) {
+    if (id == isa::kNoId) return;
+    const isa::Surface& s = surface(id);
+    const auto region = static_cast<isa::Region>(s.region);
+    if (region != isa::Region::In && region != isa::Region::Out) return;
+    step.ports.push_back({&target.data, region, s.port, reinterpret_cast<std::uintptr_t>(target.data)});
+    target.data = nullptr;
+  }
+
   const isa::Instruction& i_;
   const Memory& m_;
-  std::vector<AlignedBytes> constants_;  // copies made for this instruction
+  const IsaInfo& isa_;
+  std::vector<AlignedBytes> constants_;
   bool out_of_memory_ = false;
 };
+
+// The 16-bit forms (isa/wide.hpp).
+StepResult bind_wide(const isa::Instruction& instruction, const Memory& memory, const IsaInfo& isa);
 
 }  // namespace openbpu::engine

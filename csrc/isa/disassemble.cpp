@@ -3,7 +3,7 @@
 #include <cstring>
 
 #include "isa/cpu_call.hpp"
-#include "isa/reflect.hpp"
+#include "isa/wide.hpp"
 
 namespace openbpu::isa {
 namespace {
@@ -139,7 +139,7 @@ std::string line(const Instruction& i, const InstructionInfo& info, const Sectio
   if (info.operands & B) text += " " + surface_text(i.in1, s);
   if (info.operands & M) text += " " + surface_text(i.in2, s);
   if (info.operands & W) text += const_text(i.weight, s);
-  if (info.operands & T) text += const_text(i.table, s);
+  if (operands_of(info, is_wide(i, s.surfaces)) & T) text += const_text(i.table, s);
   if (info.operands & O) text += box_text(i, s.surfaces[i.out]);
   text += flag_names(i.flags);
   if (info.op == Op::CPUCALL) return text + cpu_text(i, s);

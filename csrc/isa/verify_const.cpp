@@ -39,6 +39,11 @@ u64 implied_size(const Const& item) {
       return 1024;
     case Format::RATIO:
       return 2048;
+    case Format::LUT16:
+    case Format::EXP16:
+      return d0 * sizeof(i16);
+    case Format::RESIZE16:
+      return d0 * sizeof(Resize16Entry);
   }
   return kTooLarge;
 }
@@ -101,6 +106,35 @@ Status check_weight_padding(const Const& item, const Sections& sections, const s
   return {};
 }
 
+template <class Entry>
+Status check_resize(const Const& item, const Sections& sections, i64 whole, const std::string& where) {
+  for (u32 i = 0; i < item.dims[0]; ++i) {
+    const Entry& e = items<Entry>(item, sections)[i];
+    const std::string at = where + ", entry " + std::to_string(i);
+    const i64 w0 = e.w0, w1 = e.w1;
+    if (e.i0 < 0 || e.i1 < 0) return illegal(at, "indices must not be negative");
+    if (w0 < 0 || w1 < 0 || w0 + w1 != whole) return illegal(at, "weights must sum to " + std::to_string(whole));
+  }
+  return {};
+}
+
+template <class Entry>
+i32 largest_index(const Const& item, const Sections& sections) {
+  const auto* entries = items<Entry>(item, sections);
+  i32 last = -1;
+  for (u32 k = 0; k < item.dims[0]; ++k) last = std::max({last, entries[k].i0, entries[k].i1});
+  return last;
+}
+
+// Knots of an interpolated table: 2^k + 1.
+Status check_knots(const Const& item, const std::string& where) {
+  const u32 steps = item.dims[0] - 1;
+  const bool power = (steps & (steps - 1)) == 0;
+  return power && steps >= 512 && steps <= 65536
+             ? Status{}
+             : illegal(where + ", field dims", "must be 2^k + 1 knots, k 9..16", item.dims[0]);
+}
+
 Status check_values(const Const& item, const Sections& sections, const std::string& where) {
   switch (static_cast<Format>(item.format)) {
     case Format::RQ8:
@@ -124,13 +158,14 @@ Status check_values(const Const& item, const Sections& sections, const std::stri
       }
       return {};
     case Format::RESIZE:
-      for (u32 i = 0; i < item.dims[0]; ++i) {
-        const ResizeEntry& e = items<ResizeEntry>(item, sections)[i];
-        const std::string at = where + ", entry " + std::to_string(i);
-        if (e.i0 < 0 || e.i1 < 0) return illegal(at, "indices must not be negative");
-        if (e.w0 < 0 || e.w1 < 0 || e.w0 + e.w1 != 2048) return illegal(at, "weights must sum to 2048", e.w0 + e.w1);
-      }
-      return {};
+      return check_resize<ResizeEntry>(item, sections, 2048, where);
+    case Format::RESIZE16:
+      return check_resize<Resize16Entry>(item, sections, 1 << 20, where);
+    case Format::LUT16:
+      return check_knots(item, where);
+    case Format::EXP16:
+      if (Status status = check_knots(item, where); !status.ok()) return status;
+      [[fallthrough]];
     case Format::EXP:  // the maximum itself; the sum of a row is then never less
       if (const u16 first = items<u16>(item, sections)[0]; first != 65535)
         return illegal(where, "entry 0 must be 65535", first);
@@ -197,9 +232,8 @@ i32 Facts::last_index(u16 id) {
   i32& last = last_index_[id];
   if (last >= 0) return last;
   const Const& item = sections_.consts[id];
-  const auto* entries = items<ResizeEntry>(item, sections_);
-  for (u32 k = 0; k < item.dims[0]; ++k) last = std::max({last, entries[k].i0, entries[k].i1});
-  return last;
+  const bool wide = static_cast<Format>(item.format) == Format::RESIZE16;
+  return last = wide ? largest_index<Resize16Entry>(item, sections_) : largest_index<ResizeEntry>(item, sections_);
 }
 
 Status check_const(const Const& item, const Sections& sections, const std::string& where) {

@@ -5,8 +5,8 @@
 #include <unordered_set>
 #include <vector>
 
-#include "isa/reflect.hpp"
 #include "isa/verify.hpp"
+#include "isa/wide.hpp"
 
 namespace openbpu::isa::detail {
 
@@ -90,7 +90,8 @@ struct Word {
   const Sections& sections;
   const std::string& where;
 
-  bool uses(Operand bit) const { return (info.operands & bit) != 0; }
+  bool wide() const { return is_wide(i, sections.surfaces); }
+  bool uses(Operand bit) const { return (operands_of(info, wide()) & bit) != 0; }
   const Surface& in0() const { return sections.surfaces[i.in0]; }
   const Surface& in1() const { return sections.surfaces[i.in1]; }
   const Surface& in2() const { return sections.surfaces[i.in2]; }

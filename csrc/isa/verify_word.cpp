@@ -81,16 +81,19 @@ Status check_fields(const Word& w) {
   const bool clamps =
       rq8 || shifts || op == Op::RESCALE || op == Op::SOFTMAX || op == Op::AVGPOOL || op == Op::MAX || op == Op::MIN;
   if (Status status = check_flags(w); !status.ok()) return status;
-  if (!rq8 && w.i.L != 0) return w.field("L", "must be zero", w.i.L);
+  const bool wide = w.wide(), wide_result = wide && dtype(w.out()) == DType::I16;  // scaled by a table
+  if ((!rq8 || wide) && w.i.L != 0) return w.field("L", "must be zero", w.i.L);
   if (w.i.L > 15) return w.field("L", "must be 0..15", w.i.L);
-  if (!shifts && w.i.sh != 0) return w.field("sh", "must be zero", w.i.sh);
-  if (!sums && w.i.ma != 0) return w.field("ma", "must be zero", w.i.ma);
-  if (!sums && w.i.mb != 0) return w.field("mb", "must be zero", w.i.mb);
-  if (!sums && !scales && op != Op::FILL && op != Op::TRAP && w.i.C != 0) return w.field("C", "must be zero", w.i.C);
+  if ((!shifts || wide) && w.i.sh != 0) return w.field("sh", "must be zero", w.i.sh);
+  if ((!sums || wide) && w.i.ma != 0) return w.field("ma", "must be zero", w.i.ma);
+  if ((!sums || wide) && w.i.mb != 0) return w.field("mb", "must be zero", w.i.mb);
+  const bool constant = (!wide && (sums || scales)) || op == Op::FILL || op == Op::TRAP;
+  if (!constant && w.i.C != 0) return w.field("C", "must be zero", w.i.C);
   if (!clamps && w.i.lo != 0) return w.field("lo", "must be zero", w.i.lo);
   if (!clamps && w.i.hi != 0) return w.field("hi", "must be zero", w.i.hi);
-  if (w.i.lo < -128 || w.i.lo > w.i.hi) return w.field("lo", "must be an int8 value, at most hi", w.i.lo);
-  if (w.i.hi > 127) return w.field("hi", "must be an int8 value", w.i.hi);
+  if ((w.i.lo < -128 && !wide_result) || w.i.lo > w.i.hi)
+    return w.field("lo", wide_result ? "must be at most hi" : "must be an int8 value, at most hi", w.i.lo);
+  if (w.i.hi > 127 && !wide_result) return w.field("hi", "must be an int8 value", w.i.hi);
   return {};
 }
 
@@ -136,7 +139,7 @@ Status check_overlap(const Word& w) {
   if (!w.uses(O)) return {};
   const Op op = w.info.op;
   const bool in_place = op == Op::ADD || op == Op::SUB || op == Op::MUL || op == Op::LUT8 || op == Op::RESCALE ||
-                        op == Op::MAX || op == Op::MIN;
+                        op == Op::MAX || op == Op::MIN || op == Op::LUT16;
   const Surface& out = w.out();
   const auto clash = [&](const Surface& in) {
     const bool same = in.base == out.base && same_extents(in, out) && in.stride_n == out.stride_n &&

@@ -9,6 +9,9 @@
 // past the last byte of an operand (the engine's arenas have that room); layout and quantise rows read exactly, because
 // their operands may be the caller's memory (of DEQUANTIZE, only the float side).
 //
+// int16 is held as it is. Operators on int16 have parameters and tables of rows of their own (names with 16): their
+// operands are int16, their results int16 or int8.
+//
 // Threads. `plan` cuts the work into `units` of roughly equal cost; `run` computes units [begin, end) and touches no
 // byte of another unit's output, so that any split over threads gives the same bytes.
 #pragma once
@@ -74,6 +77,27 @@ struct Rq8 {
   const std::uint8_t* s;
   std::int32_t L;
   std::int32_t lo, hi;
+};
+
+// One entry of an RQ16 table (clause RQ16): y = clamp((v * m + bias) >> sh, lo, hi) in int64.
+struct Rq16Entry {
+  std::int64_t bias;
+  std::int32_t m;
+  std::uint8_t sh;  // 1..62
+  std::uint8_t reserved[3];
+};
+
+// How the elements of a tensor are stored: int16 as they are, int8 as value ^ flip.
+struct Stored {
+  bool wide;
+  std::uint8_t flip;  // of int8
+};
+
+// The end of every 16-bit form: an RQ16 table, the clamp, and how the result is stored.
+struct Rq16 {
+  const Rq16Entry* entries;
+  std::int32_t lo, hi;
+  Stored out;
 };
 
 }  // namespace openbpu::kernels

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 Sample = np.ndarray | Mapping[str, np.ndarray]
 Progress = Callable[[str, int, int], None]  # stage, steps done, steps in all (0: unknown)
 _CPU_RECORD = "openbpu.run_on_cpu"  # metadata of a QDQ model: nodes that its maker wants on the CPU
+NODE_TYPES = ("int8", "int16", "float")
 _MOST_DRAFTS = 4  # rounds in which a node that moves to the CPU may take others with it
 
 
@@ -45,6 +46,8 @@ def quantize(
     input_shapes: Mapping[str, tuple[int, ...]] | None = None,
     run_on_cpu: Collection[str] = (),
     run_on_bpu: Collection[str] = (),
+    node_types: Mapping[str, str] | None = None,
+    all_nodes_type: str = "int8",
     progress: Progress | None = None,
 ) -> onnx.ModelProto:
     """Quantises a float model to int8 by post-training quantisation; returns a standard QDQ ONNX model.
@@ -54,12 +57,17 @@ def quantize(
     points to 0. `refinement` names what is done layer by layer after that: "rounding" (second-order weight rounding)
     and "bias" (correction of the mean error); () for neither, which is quicker. `input_shapes` fixes dynamic
     dimensions; a dynamic batch alone becomes 1. Nodes that have no form on the BPU stay float, so do those named in
-    `run_on_cpu`; one named in `run_on_bpu` must get there. Raises ModelError, SampleError, ConfigError, or
-    UnsupportedError for a node that has no place at all.
+    `run_on_cpu`; one named in `run_on_bpu` must get there. `node_types` gives a node, by its name, or all nodes of an
+    operator type activations of type "int8", "int16" or "float" (which is the CPU); a name counts more than an operator
+    type, and that more than `all_nodes_type`. Raises ModelError, SampleError, ConfigError, or UnsupportedError for a
+    node that has no place at all.
     """
     clean = frontend.prepare(frontend.load(model), input_shapes)
-    forced = _named(run_on_cpu, run_on_bpu, clean)
-    stay_float, _ = _drafted(clean, forced, run_on_bpu)
+    types = _types(clean, node_types or {}, all_nodes_type)
+    floats = {name for name, kind in types.items() if kind == "float"} - set(run_on_bpu)
+    forced = _named(floats | set(_listed("run_on_cpu", run_on_cpu)), run_on_bpu, clean)
+    int16 = {name for name, kind in types.items() if kind == "int16"} - forced
+    stay_float, _ = _drafted(clean, forced, run_on_bpu, int16)
     qdq = ptq.quantize(
         clean,
         samples,
@@ -68,6 +76,7 @@ def quantize(
         refinement=refinement,
         run_on_cpu=stay_float,
         run_on_bpu=run_on_bpu,
+        int16=int16,
         progress=progress,
     )
     if forced:
@@ -113,6 +122,8 @@ def build(
     input_shapes: Mapping[str, tuple[int, ...]] | None = None,
     run_on_cpu: Collection[str] = (),
     run_on_bpu: Collection[str] = (),
+    node_types: Mapping[str, str] | None = None,
+    all_nodes_type: str = "int8",
     progress: Progress | None = None,
 ) -> Executable:
     """Quantises and compiles: `compile(quantize(model, samples, ...), march=march)`."""
@@ -126,6 +137,8 @@ def build(
         input_shapes=input_shapes,
         run_on_cpu=run_on_cpu,
         run_on_bpu=run_on_bpu,
+        node_types=node_types,
+        all_nodes_type=all_nodes_type,
         progress=progress,
     )
     with warnings.catch_warnings():
@@ -209,11 +222,7 @@ def _named(run_on_cpu: Collection[str], run_on_bpu: Collection[str], model: onnx
     """`run_on_cpu` as a set; both lists must name nodes of the model, and different ones."""
     known = {node.name for node in model.graph.node}
     for key, names in (("run_on_cpu", run_on_cpu), ("run_on_bpu", run_on_bpu)):
-        if isinstance(names, str):
-            raise ConfigError(
-                "a list of node names", where=key, seen=f"the string '{names}'", remedy="put it into a list"
-            )
-        for name in names:
+        for name in _listed(key, names):
             if name not in known:
                 near = difflib.get_close_matches(str(name), known, 1)
                 hint = f"did you mean {near[0]}?" if near else "openbpu check lists the nodes"
@@ -223,14 +232,40 @@ def _named(run_on_cpu: Collection[str], run_on_bpu: Collection[str], model: onnx
     return set(run_on_cpu)
 
 
-def _drafted(clean: onnx.ModelProto, forced: set[str], run_on_bpu: Collection[str]) -> tuple[set[str], Graph]:
+def _listed(key: str, names: Collection[str]) -> Collection[str]:
+    if isinstance(names, str):
+        raise ConfigError("a list of node names", where=key, seen=f"the string '{names}'", remedy="put it into a list")
+    return names
+
+
+def _types(clean: onnx.ModelProto, node_types: Mapping[str, str], all_nodes_type: str) -> dict[str, str]:
+    """The type of each node's activations: by its name, else its operator type, else that of all nodes."""
+    for key, kind in (*node_types.items(), ("all_nodes_type", all_nodes_type)):
+        if kind not in NODE_TYPES:
+            raise ConfigError(f"a type is one of {', '.join(NODE_TYPES)}", where=f"node type of '{key}'", seen=kind)
+    known = {name for node in clean.graph.node for name in (node.name, node.op_type)}
+    for key in node_types:
+        if key not in known:
+            near = difflib.get_close_matches(str(key), known, 1)
+            hint = f"did you mean {near[0]}?" if near else "openbpu check lists the nodes"
+            raise ConfigError(
+                "the simplified model has no such node or operator", where="node_types", seen=key, remedy=hint
+            )
+    return {
+        node.name: node_types.get(node.name, node_types.get(node.op_type, all_nodes_type)) for node in clean.graph.node
+    }
+
+
+def _drafted(
+    clean: onnx.ModelProto, forced: set[str], run_on_bpu: Collection[str], int16: Collection[str] = ()
+) -> tuple[set[str], Graph]:
     """The nodes of a clean float model that must stay float, found by compiling it with made-up ranges."""
     own = {node.name for node in clean.graph.node}
     stay_float = set(forced)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ModelWarning)
         for _ in range(_MOST_DRAFTS):
-            draft = frontend.prepare_qdq(ptq.draft(clean, stay_float, run_on_bpu))
+            draft = frontend.prepare_qdq(ptq.draft(clean, stay_float, run_on_bpu, int16))
             graph = lower.lower(draft, forced, run_on_bpu)
             found = {d.node for d in graph.decisions if d.where == "CPU" and d.node in own}
             if found <= stay_float:

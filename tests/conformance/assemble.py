@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from conformance.case import mnemonic
 from conformance.program import CANARY, Box, Program, Step, View
 from openbpu.runtime import Executable, Session
 from openbpu.target import ProgramBuilder, Ref, packing
+from oracle.int16 import RANGE, Scaling
 
 Fields = dict[str, Any]
 _SRAM = {"LOAD": ("out",), "STORE": ("in",)}
@@ -73,7 +75,7 @@ class Assembler:
     def _step(self, step: Step) -> None:
         fields = FIELDS[step.op](self, step)
         for box in step.boxes or (None,):
-            self.builder.emit(step.op, box=None if box is None else _box(box), **fields)
+            self.builder.emit(mnemonic(step.op), box=None if box is None else _box(box), **fields)
 
 
 def _box(box: Box) -> tuple[int, ...]:
@@ -247,7 +249,9 @@ def _resize(a: Assembler, step: Step) -> Fields:
     aux = {}
     for name in ("rows", "columns"):
         table = np.array([row if isinstance(row, tuple) else (row, row, 2048, 0) for row in step.params[name]])
-        aux[name] = a.builder.const("RESIZE", packing.resize(table[:, :2], table[:, 2:]))
+        wide = step.op == "RESIZE_BILIN/16"
+        pack = packing.resize16 if wide else packing.resize
+        aux[name] = a.builder.const("RESIZE16" if wide else "RESIZE", pack(table[:, :2], table[:, 2:]))
     return {**_unary(a, step), "aux": aux}
 
 
@@ -268,6 +272,60 @@ def _quantize(a: Assembler, step: Step) -> Fields:
 def _dequantize(a: Assembler, step: Step) -> Fields:
     source = a.surface(step.inputs[0], step.params["scale"], step.params["zero"])
     return {"out": a.surface(step.out), "in0": source}
+
+
+def _rq16(a: Assembler, p: Scaling) -> Fields:
+    return {"table": a.builder.const("RQ16", packing.rq16(p.bias, p.m, p.sh)), **_clamp(p)}
+
+
+def _scaled16(a: Assembler, step: Step) -> Fields:
+    """Element-wise forms whose parameters are all in their table."""
+    fields = {**_unary(a, step), **_rq16(a, step.params["p"])}
+    return fields if len(step.inputs) == 1 else {**fields, "in1": a.surface(step.inputs[1])}
+
+
+def _conv16(a: Assembler, step: Step) -> Fields:
+    p, depthwise = step.params, step.op.startswith("DW")
+    weight, groups = p["weight"], step.out.count if depthwise else p.get("groups", 1)
+    if depthwise:
+        packed = a.builder.const("DW_WEIGHTS", packing.depthwise_weights(weight))
+    else:
+        packed = a.builder.const("CONV_WEIGHTS", packing.conv_weights(weight, groups))
+    aux = {**_window(p, weight.shape[1:3]), "groups": groups}
+    return {**_scaled16(a, step), "weight": packed, "aux": aux}
+
+
+def _matmul16(a: Assembler, step: Step) -> Fields:
+    weight = step.params["weight"][:, None, None, :]
+    return {**_scaled16(a, step), "weight": a.builder.const("CONV_WEIGHTS", packing.conv_weights(weight))}
+
+
+def _matmuld16(a: Assembler, step: Step) -> Fields:
+    return {**_scaled16(a, step), "aux": {"transpose_b": int(step.params["transpose_b"])}}
+
+
+def _lut16(a: Assembler, step: Step) -> Fields:
+    return {**_unary(a, step), "table": a.builder.const("LUT16", packing.lut16(step.params["table"]))}
+
+
+def _softmax16(a: Assembler, step: Step) -> Fields:
+    p = step.params
+    lo, hi = RANGE[p["dtype"]]
+    table = a.builder.const("EXP16", packing.exp16(p["exp"]))
+    out = a.surface(step.out, zero_point=p["zp"])
+    return {"out": out, "in0": a.surface(step.inputs[0]), "table": table, "aux": {"C": p["C"]}, "lo": lo, "hi": hi}
+
+
+def _avgpool16(a: Assembler, step: Step) -> Fields:
+    return {**_scaled16(a, step), "aux": _window(step.params, step.params["kernel"])}
+
+
+def _quantize16(a: Assembler, step: Step) -> Fields:
+    return {"out": a.surface(step.out, step.params["scale"]), "in0": a.surface(step.inputs[0])}
+
+
+def _dequantize16(a: Assembler, step: Step) -> Fields:
+    return {"out": a.surface(step.out), "in0": a.surface(step.inputs[0], step.params["scale"])}
 
 
 FIELDS: dict[str, Callable[[Assembler, Step], Fields]] = {
@@ -295,6 +353,19 @@ FIELDS: dict[str, Callable[[Assembler, Step], Fields]] = {
     "FILL": _fill,
     "QUANTIZE": _quantize,
     "DEQUANTIZE": _dequantize,
+    **dict.fromkeys(("CONV2D/16", "GCONV2D/16", "DWCONV2D/16", "TCONV2D/16"), _conv16),
+    **dict.fromkeys(("ADD/16", "SUB/16", "MUL/16", "RESCALE/16"), _scaled16),
+    **dict.fromkeys(("RESIZE_NN/16", "RESIZE_BILIN/16"), _resize),
+    "MATMUL/16": _matmul16,
+    "MATMULD/16": _matmuld16,
+    "LUT16": _lut16,
+    "SOFTMAX/16": _softmax16,
+    "MAXPOOL/16": _maxpool,
+    "AVGPOOL/16": _avgpool16,
+    "COPY/16": _copy,
+    "FILL/16": _fill,
+    "QUANTIZE/16": _quantize16,
+    "DEQUANTIZE/16": _dequantize16,
 }
 
 

@@ -8,11 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from oracle import mac, ports, vec, window
+from oracle import int16, mac, ports, vec, window
 
 
 def fill(shape: tuple[int, int, int, int], value: int) -> np.ndarray:
     return np.full(shape, value, np.int8)
+
+
+def fill16(shape: tuple[int, int, int, int], value: int) -> np.ndarray:
+    return np.full(shape, value, np.int16)
 
 
 def copy(x: np.ndarray, perm: tuple[int, int, int, int] = (0, 1, 2, 3)) -> np.ndarray:
@@ -52,12 +56,37 @@ ORACLE: dict[str, Callable[..., np.ndarray]] = {
     "STORE": copy,
     "QUANTIZE": ports.quantise8,
     "DEQUANTIZE": ports.dequantise,
+    "CONV2D/16": int16.conv2d,
+    "GCONV2D/16": int16.conv2d,
+    "DWCONV2D/16": int16.dwconv2d,
+    "TCONV2D/16": int16.tconv2d,
+    "MATMUL/16": int16.matmul,
+    "MATMULD/16": int16.matmuld,
+    "ADD/16": int16.add,
+    "SUB/16": int16.add,
+    "MUL/16": int16.mul,
+    "RESCALE/16": int16.rescale,
+    "LUT16": vec.lut16,
+    "SOFTMAX/16": int16.softmax,
+    "MAXPOOL/16": int16.maxpool,
+    "AVGPOOL/16": int16.avgpool,
+    "RESIZE_NN/16": window.resize_nearest,
+    "RESIZE_BILIN/16": int16.resize_bilinear,
+    "COPY/16": copy,
+    "FILL/16": fill16,
+    "QUANTIZE/16": ports.quantise16,
+    "DEQUANTIZE/16": ports.dequantise,
 }
+
+
+def mnemonic(op: str) -> str:
+    """The instruction of a case: the 16-bit forms of one have names of their own."""
+    return op.partition("/")[0]
 
 
 @dataclass(frozen=True)
 class Case:
-    """An instruction: mnemonic, arrays [n, h, w, c], and the keyword arguments of its oracle function."""
+    """An instruction: key of ORACLE, arrays [n, h, w, c], and the keyword arguments of its oracle function."""
 
     name: str
     op: str
@@ -68,7 +97,7 @@ class Case:
         return ORACLE[self.op](*self.inputs, **self.params)
 
     def __str__(self) -> str:
-        return f"{self.op}-{self.name}"
+        return f"{self.op.replace('/', '_')}-{self.name}"
 
 
 def tensor(values: Any, *shape: int) -> np.ndarray:

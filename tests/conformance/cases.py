@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from conformance.case import Case
-from conformance.draw import CHANNELS, ZEROS, activations, generator, pick, requantisation, scale, weights
+from conformance.draw import CHANNELS, ZEROS, activations, pick, requantisation, scale, weights
 from oracle import derive, tables
-from oracle.derive import Infeasible
 from oracle.mac import extent
 
 Draw = Callable[[np.random.Generator, str], Case]
@@ -345,13 +344,13 @@ def avgpool_params(rng: np.random.Generator, geometry: dict[str, Any]) -> dict[s
 MODES = ("half_pixel", "asymmetric", "align_corners", "pytorch_half_pixel")
 
 
-def resize(rng: np.random.Generator, name: str, bilinear: bool = True) -> Case:
+def resize(rng: np.random.Generator, name: str, bilinear: bool = True, whole: int = 2048) -> Case:
     x = activations(rng, shape4(rng))
     mode = MODES[rng.integers(len(MODES))]
     sizes = [pick(rng, (1, size, 2 * size, 2 * size + 1, 3 * size)) for size in x.shape[1:3]]
     axes = list(zip(x.shape[1:3], sizes, strict=True))
     if bilinear:
-        table = [tables.bilinear(a, b, None, mode) for a, b in axes]
+        table = [tables.bilinear(a, b, None, mode, whole) for a, b in axes]
     else:
         table = [tables.nearest(a, b, None, mode, "round_prefer_floor") for a, b in axes]
     label = f"{name}-{'x'.join(map(str, x.shape))}-to-{sizes[0]}x{sizes[1]}-{mode}"
@@ -432,20 +431,3 @@ DRAWS: dict[str, tuple[Draw, int]] = {
     "QUANTIZE": (quantize, 16),
     "DEQUANTIZE": (dequantize, 8),
 }
-
-
-def draw(op: str, index: int) -> Case:
-    """Case `index` of an instruction; scales without parameters are drawn again."""
-    make, _ = DRAWS[op]
-    rng = generator(f"{op}-{index}")
-    while True:
-        try:
-            return make(rng, f"{index:02}")
-        except Infeasible:
-            continue
-
-
-def cases() -> Iterator[Case]:
-    for op, (_, count) in DRAWS.items():
-        for index in range(count):
-            yield draw(op, index)

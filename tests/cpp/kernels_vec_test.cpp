@@ -111,8 +111,8 @@ TEST_P(VecRows, Lut8) {
 TEST_P(VecRows, Rescale) {
   const Operand in(random, n, h, w, c);
   const Tensor out(random, n, h, w, c);
-  std::vector<RescaleEntry> entries(random.one_in(2) ? 1 : static_cast<std::size_t>(c));
-  for (RescaleEntry& e : entries) {
+  std::vector<Rq16Entry> entries(random.one_in(2) ? 1 : static_cast<std::size_t>(c));
+  for (Rq16Entry& e : entries) {
     e = {0, random.within(1 << 29, 2147483647), static_cast<std::uint8_t>(random.within(1, 40)), {}};
     e.bias = random.within(-128, 127) * (std::int64_t{1} << e.sh);
   }

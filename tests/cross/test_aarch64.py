@@ -11,7 +11,7 @@ from bench.models import networks
 
 import openbpu
 from conformance.assemble import Assembler, contents
-from conformance.cases import DRAWS, draw
+from conformance.draws import DRAWS, draw
 from conformance.graphs import random_program
 from conformance.program import Program, single
 from cross.emulator import PROCESSORS, Emulator, Job, joined

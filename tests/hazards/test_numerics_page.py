@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from oracle import derive, mac, ports, tables, vec, window
+from oracle import derive, int16, mac, ports, tables, vec, window
 
 PAGE = Path(__file__).parents[2] / "docs" / "numerics.md"
 BLOCKS = dict(re.findall(r"^```python\n# example: (\w+)\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL))
@@ -162,6 +162,21 @@ def check_resize(n: dict[str, Any]) -> None:
     assert table[1] == (0, 1, n["w0"], n["w1"])
     x = np.array([*n["row"], 0], np.int8).reshape(1, 1, 3, 1)
     assert window.resize_bilinear(x, [(0, 0, 2048, 0)], [table[1]]).item() == n["y"]
+
+
+def check_int16(n: dict[str, Any]) -> None:
+    weight = np.array([n["w"]])
+    p, _ = int16.linear(n["sx"], [n["sw"]], n["sy"], 0, weight, [n["bias"]])
+    assert (p.bias[0], p.m[0], p.sh[0]) == (n["offset"], n["m"], n["sh"])
+    assert int16.matmul(np.array([n["x"]], np.int16), weight, p).item() == n["y"]
+    p = int16.sum_of_two(1.5, 0.4, 1.0, 0)
+    assert p.m.tolist() == [n["ma"], n["mb"]] and p.sh[0] == 28
+    assert int16.add(np.array([20000], np.int16), np.array([15000], np.int16), p, -1).item() == n["t"]
+    knots = np.zeros(2049, np.int16)
+    knots[100], knots[101] = n["knots"][100], n["knots"][101]
+    assert vec.lut16(np.array([n["at"]]), knots).item() == n["u"]
+    p = int16.scaling([int16.entry(128.0, -27, 0, 128)])
+    assert int16.rescale(np.array([-100], np.int8), p).item() == n["v"]
 
 
 CHECKS: dict[str, Callable[[dict[str, Any]], None]] = {

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from openbpu.ir.graph import REDUCTIONS, RELATIONS, Graph, Op, Value
-from oracle import mac, ports, vec, window
+from oracle import int16, mac, ports, vec, window
 from oracle.derive import Add, Norm, Rq8, Rq16
 
 Arrays = dict[Value, np.ndarray]
@@ -19,11 +19,16 @@ def execute(graph: Graph, feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]
     arrays: Arrays = {value: _to_memory_order(feeds[value.name]) for value in graph.inputs}
     for op in graph.ops:
         out = op.outputs[0]
-        result = _RULES[op.kind](op, [arrays[value] for value in op.inputs])
+        result = _rule(op)(op, [arrays[value] for value in op.inputs])
         assert result.shape == out.shape, f"{op.kind} of {out.name}: {result.shape}, stated {out.shape}"
         assert result.dtype.name == out.dtype, f"{op.kind} of {out.name}: {result.dtype}, stated {out.dtype}"
         arrays[out] = result
     return {value.name: _to_onnx_order(arrays[value], value.onnx_shape) for value in graph.outputs}
+
+
+def _rule(op: Op) -> Callable[[Op, list[np.ndarray]], np.ndarray]:
+    wide = "int16" in (op.outputs[0].dtype, *(value.dtype for value in op.inputs))
+    return _RULES16.get(op.kind, _RULES[op.kind]) if wide else _RULES[op.kind]
 
 
 def _to_memory_order(x: np.ndarray) -> np.ndarray:
@@ -62,6 +67,11 @@ def _dwconv(op: Op, x: list[np.ndarray]) -> np.ndarray:
 
 def _tconv(op: Op, x: list[np.ndarray]) -> np.ndarray:
     geometry = _geometry(op, "stride", "dilation", "groups")
+    pads = _transposed_pads(op)
+    return mac.tconv2d(x[0], op.consts["weight"], _rq8(op), _zero(op.inputs[0]), pads=pads, **geometry)
+
+
+def _transposed_pads(op: Op) -> tuple[int, int, int, int]:
     _, kh, kw, _ = op.consts["weight"].shape
     (stride_h, stride_w), (dilation_h, dilation_w) = op.attrs["stride"], op.attrs["dilation"]
     _, h, w, _ = op.inputs[0].shape
@@ -69,8 +79,7 @@ def _tconv(op: Op, x: list[np.ndarray]) -> np.ndarray:
     top, left = op.attrs["pads"][:2]
     bottom = (h - 1) * stride_h + dilation_h * (kh - 1) + 1 - top - oh  # output padding makes it smaller
     right = (w - 1) * stride_w + dilation_w * (kw - 1) + 1 - left - ow
-    pads = (top, left, bottom, right)
-    return mac.tconv2d(x[0], op.consts["weight"], _rq8(op), _zero(op.inputs[0]), pads=pads, **geometry)
+    return top, left, bottom, right
 
 
 def _matmul_dynamic(op: Op, x: list[np.ndarray]) -> np.ndarray:
@@ -139,6 +148,8 @@ def _slice(op: Op, x: list[np.ndarray]) -> np.ndarray:
 
 def _ported(op: Op, x: list[np.ndarray]) -> np.ndarray:
     """int8 is uint8 less 128."""
+    if op.inputs[0].dtype == op.outputs[0].dtype == "int16":
+        return x[0]
     shift = 128 * ((op.outputs[0].dtype == "uint8") - (op.inputs[0].dtype == "uint8"))
     return (x[0].astype(np.int64) + shift).astype(op.outputs[0].dtype)
 
@@ -165,6 +176,7 @@ _RULES: dict[str, Callable[[Op, list[np.ndarray]], np.ndarray]] = {
     "gather": lambda op, x: vec.gather(x[0], _to_onnx_order(x[1], op.inputs[1].onnx_shape)),
     "rescale": _rescale,
     "lut8": lambda op, x: vec.lut8(x[0], op.consts["table"]),
+    "lut16": lambda op, x: vec.lut16(x[0], op.consts["table"]),
     "softmax": lambda op, x: vec.softmax(x[0], op.consts["exp"], op.attrs["C"], _zero(op.outputs[0])),
     "norm": _norm,
     "maxpool": lambda op, x: _cropped(op, window.maxpool(x[0], **_window(op))),
@@ -184,4 +196,46 @@ _RULES: dict[str, Callable[[Op, list[np.ndarray]], np.ndarray]] = {
     "dequantize": lambda op, x: ports.dequantise(x[0], *_parameters(op.inputs[0])),
     "read_port": _ported,
     "write_port": _ported,
+}
+
+
+def _scaling(op: Op) -> int16.Scaling:
+    wide = {name: op.consts[name].astype(np.int64) for name in ("bias", "m", "sh")}
+    return int16.Scaling(**wide, dtype=op.outputs[0].dtype, lo=op.attrs["lo"], hi=op.attrs["hi"])
+
+
+def _conv16(op: Op, x: list[np.ndarray]) -> np.ndarray:
+    geometry = _geometry(op, "stride", "dilation", "pads", "groups")
+    return int16.conv2d(x[0], op.consts["weight"], _scaling(op), **geometry)
+
+
+def _dwconv16(op: Op, x: list[np.ndarray]) -> np.ndarray:
+    return int16.dwconv2d(x[0], op.consts["weight"], _scaling(op), **_geometry(op, "stride", "dilation", "pads"))
+
+
+def _tconv16(op: Op, x: list[np.ndarray]) -> np.ndarray:
+    geometry = _geometry(op, "stride", "dilation", "groups")
+    return int16.tconv2d(x[0], op.consts["weight"], _scaling(op), pads=_transposed_pads(op), **geometry)
+
+
+def _softmax16(op: Op, x: list[np.ndarray]) -> np.ndarray:
+    out = op.outputs[0]
+    return int16.softmax(x[0], op.consts["exp"], op.attrs["C"], _zero(out), out.dtype)
+
+
+_RULES16: dict[str, Callable[[Op, list[np.ndarray]], np.ndarray]] = {
+    "conv2d": _conv16,
+    "dwconv2d": _dwconv16,
+    "tconv2d": _tconv16,
+    "matmul": lambda op, x: int16.matmul(x[0], op.consts["weight"], _scaling(op)),
+    "matmul_dynamic": lambda op, x: int16.matmuld(x[0], x[1], _scaling(op), op.attrs["transpose_b"]),
+    "add": lambda op, x: int16.add(x[0], x[1], _scaling(op), -1 if op.attrs["negative"] else 1),
+    "mul": lambda op, x: int16.mul(x[0], x[1], _scaling(op)),
+    "rescale": lambda op, x: int16.rescale(x[0], _scaling(op)),
+    "softmax": _softmax16,
+    "maxpool": lambda op, x: _cropped(op, int16.maxpool(x[0], **_window(op))),
+    "avgpool": lambda op, x: _cropped(op, int16.avgpool(x[0], _scaling(op), **_window(op))),
+    "resize_bilinear": lambda op, x: int16.resize_bilinear(x[0], _taps(op, "row"), _taps(op, "column")),
+    "pad": lambda op, x: vec.pad(x[0], op.attrs["pads"], op.attrs["value"]),
+    "quantize": lambda op, x: ports.quantise16(x[0], _parameters(op.outputs[0])[0]),
 }

@@ -79,9 +79,13 @@ def dwconv2d(
     pads: Pads = (0, 0, 0, 0),
 ) -> np.ndarray:
     """DWCONV2D: weight [c, kh, kw]."""
+    return rq8(dwconv2d_accumulators(x, weight, zx, stride, dilation, pads), rq)
+
+
+def dwconv2d_accumulators(x: np.ndarray, weight: np.ndarray, zx: int, stride: Pair, dilation: Pair, pads: Pads) -> Ints:
     windows = taps(x, weight.shape[1:], stride, dilation, pads, zx)
     per_tap = weight.astype(np.int64).transpose(1, 2, 0)
-    return rq8((windows * per_tap).sum(axis=(3, 4)), rq)
+    return (windows * per_tap).sum(axis=(3, 4))
 
 
 def tconv2d(
@@ -98,6 +102,12 @@ def tconv2d(
 
     An output padding of ONNX's ConvTranspose is a smaller (or negative) bottom or right pad.
     """
+    return rq8(tconv2d_accumulators(x, weight, zx, stride, dilation, pads, groups), rq)
+
+
+def tconv2d_accumulators(
+    x: np.ndarray, weight: np.ndarray, zx: int, stride: Pair, dilation: Pair, pads: Pads, groups: int
+) -> Ints:
     co, kh, kw, ci = weight.shape
     n, h, w, _ = x.shape
     oh = (h - 1) * stride[0] + dilation[0] * (kh - 1) + 1 - pads[0] - pads[2]
@@ -116,7 +126,7 @@ def tconv2d(
                     for g in range(groups):
                         o = slice(g * co // groups, (g + 1) * co // groups)
                         acc[:, oy, ox, o] += real[:, iy, ix, g * ci : (g + 1) * ci] @ wide[o, ky, kx].T
-    return rq8(acc, rq)
+    return acc
 
 
 def matmul(x: np.ndarray, weight: np.ndarray, rq: Rq8) -> np.ndarray:

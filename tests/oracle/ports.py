@@ -27,6 +27,10 @@ def quantise8(x: np.ndarray, scale: float, zero: int) -> np.ndarray:
     return quantise(x, scale, zero).astype(np.int8)
 
 
-def dequantise(q: np.ndarray, scale: float, zero: int) -> np.ndarray:
+def quantise16(x: np.ndarray, scale: float) -> np.ndarray:
+    return quantise(x, scale, 0, -32768, 32767).astype(np.int16)
+
+
+def dequantise(q: np.ndarray, scale: float, zero: int = 0) -> np.ndarray:
     """DEQUANTIZE: (q - zero) exactly, then one float32 multiplication."""
     return (q.astype(np.int64) - zero).astype(np.float32) * np.float32(scale)

@@ -44,12 +44,14 @@ def nearest(length_in: int, length_out: int, scale: float | None, mode: str, rou
     return [min(max(index, 0), length_in - 1) for index in found]
 
 
-def bilinear(length_in: int, length_out: int, scale: float | None, mode: str) -> list[tuple[int, int, int, int]]:
-    """(i0, i1, w0, w1) per output index; w0 + w1 = 2048."""
+def bilinear(
+    length_in: int, length_out: int, scale: float | None, mode: str, whole: int = 2048
+) -> list[tuple[int, int, int, int]]:
+    """(i0, i1, w0, w1) per output index; w0 + w1 = 2048, or 2^20 for int16."""
     out = []
     for i in range(length_out):
         x = min(max(source(i, length_in, length_out, scale, mode), Fraction(0)), Fraction(length_in - 1))
         i0 = floor(x)
-        w1 = round_half_up((x - i0) * 2048)
-        out.append((i0, min(i0 + 1, length_in - 1), 2048 - w1, w1))
+        w1 = round_half_up((x - i0) * whole)
+        out.append((i0, min(i0 + 1, length_in - 1), whole - w1, w1))
     return out

@@ -45,10 +45,17 @@ def lut8(x: np.ndarray, table: np.ndarray) -> np.ndarray:
 
 
 def lut16(x: np.ndarray, table: np.ndarray) -> np.ndarray:
-    """LUT16 on int16 values: linear interpolation between 513 knots."""
-    i, f = (wide(x) + 32768) >> 7, (wide(x) + 32768) & 127
+    """LUT16 on int16 values: linear interpolation between 2^k + 1 knots."""
+    return clamp(interpolated(wide(x) + 32768, table), -32768, 32767).astype(np.int16)
+
+
+def interpolated(x: Ints, table: np.ndarray) -> Ints:
+    """The table of 2^k + 1 knots over 0 .. 65536 at 0 <= x < 65536."""
+    n = 17 - (len(table) - 1).bit_length()
+    assert len(table) == (1 << (16 - n)) + 1
+    i, f = x >> n, x & ((1 << n) - 1)
     left, right = wide(table)[i], wide(table)[i + 1]
-    return clamp(left + (((right - left) * f + 64) >> 7), -32768, 32767).astype(np.int16)
+    return left + (((right - left) * f + ((1 << n) >> 1)) >> n)
 
 
 def softmax(x: np.ndarray, exp: np.ndarray, C: int, zp: int, lo: int = -128, hi: int = 127) -> np.ndarray:
@@ -150,7 +157,7 @@ def transpose(x: np.ndarray, perm: tuple[int, int, int, int]) -> np.ndarray:
 
 def pad(x: np.ndarray, pads: tuple[tuple[int, int], ...], value: int) -> np.ndarray:
     """FILL of the result, then COPY into its interior; pads (before, after) per axis of (n, h, w, c)."""
-    out = np.full([size + before + after for size, (before, after) in zip(x.shape, pads, strict=True)], value, np.int8)
+    out = np.full([size + before + after for size, (before, after) in zip(x.shape, pads, strict=True)], value, x.dtype)
     out[tuple(slice(before, before + size) for size, (before, _) in zip(x.shape, pads, strict=True))] = x
     return out
 
@@ -159,7 +166,7 @@ def depth_to_space(x: np.ndarray, block: int, mode: str = "DCR") -> np.ndarray:
     """COPY per phase; channel of the input: DCR (by, bx, c), CRD (c, by, bx)."""
     n, h, w, depth = x.shape
     c = depth // (block * block)
-    out = np.empty((n, h * block, w * block, c), np.int8)
+    out = np.empty((n, h * block, w * block, c), x.dtype)
     for by in range(block):
         for bx in range(block):
             for i in range(c):

@@ -95,11 +95,50 @@ def concat(net: Net) -> str:
     return net.node("Concat", *parts, axis=axis)
 
 
+def gelu(net: Net) -> str:
+    x = net.input(1, _draw(net, 1, 40), _draw(net, 1, 9), spread=3.0)
+    half = net.node("Mul", x, net.constant(np.float32(0.5)))
+    inner = net.node("Erf", net.node("Mul", x, net.constant(np.float32(0.70710678))))
+    return net.node("Mul", half, net.node("Add", inner, net.constant(np.float32(1))))
+
+
+def resize(net: Net) -> str:
+    x = net.input(1, _draw(net, 1, 9), _draw(net, 2, 6), _draw(net, 2, 6))
+    mode = ("nearest", "linear")[_draw(net, 0, 1)]
+    return net.node("Resize", x, "", net.constant([1, 1, 2, 1.5], np.float32), mode=mode)
+
+
+def reshape(net: Net) -> str:
+    x = net.node("Transpose", net.input(1, 6, 4, 5), perm=[0, 3, 1, 2])
+    return net.node("Reshape", x, net.constant([1, 30, 4], np.int64))
+
+
+def pad(net: Net) -> str:
+    x = net.input(1, 6, 4, 5)
+    return net.node("Pad", x, net.constant([0, 0, 1, 2, 0, 0, 2, 1], np.int64), net.constant(np.float32(0)))
+
+
+def global_pool(net: Net) -> str:
+    return net.node("GlobalAveragePool", net.input(1, _draw(net, 1, 20), _draw(net, 3, 30), _draw(net, 3, 30)))
+
+
+def long_sum(net: Net) -> str:
+    """Weights whose magnitudes add up to more than an int32 sum of int16 products can hold."""
+    weight = net.weight(net.random.choice([-1.0, 1.0], (3000, 5)), axis=1)
+    return net.node("MatMul", net.input(3, 3000), weight)
+
+
 BUILDERS = {
     "conv": conv, "depthwise": depthwise, "conv_transpose": conv_transpose, "matmul": matmul,
     "matmul_dynamic": matmul_dynamic, "add": _pair("Add"), "sub": _pair("Sub"), "mul": _pair("Mul"),
     "max_pool": _pool("MaxPool"), "average_pool": _pool("AveragePool"), "sigmoid": _function("Sigmoid"),
     "hard_swish": _function("HardSwish"), "concat": concat,
+}  # fmt: skip
+
+WIDE_BUILDERS = {
+    "tanh": _function("Tanh"), "exp": _function("Exp"), "gelu": gelu, "relu": _function("Relu"),
+    "softmax": _function("Softmax"), "resize": resize, "reshape": reshape, "pad": pad, "global_pool": global_pool,
+    "long_sum": long_sum,
 }  # fmt: skip
 
 
@@ -112,3 +151,16 @@ def test_random_operator(kind: str, seed: int) -> None:
     scale, zero = net.parameters(y)
     net.output(net.quantise(y, float(np.float32(scale * 2.0 ** net.random.uniform(-2, 2))), zero))
     check(net)
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("kind", (*BUILDERS, *WIDE_BUILDERS))
+def test_random_operator_of_int16(kind: str, seed: int) -> None:
+    """The same with int16 activations, in the standard domain and in ONNX Runtime's."""
+    builders = {**BUILDERS, **WIDE_BUILDERS}
+    net = Net(1000 * list(builders).index(kind) + seed, "int16", (17, 21)[seed % 2])
+    y = builders[kind](net)
+    scale, _ = net.parameters(y)
+    net.output(net.quantise(y, float(np.float32(scale * 2.0 ** net.random.uniform(-2, 2)))))
+    graph = check(net, tolerance=2 if kind == "softmax" else 1)
+    assert not any(op.kind == "cpu" for op in graph.ops)

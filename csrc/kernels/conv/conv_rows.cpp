@@ -30,4 +30,11 @@ Rows<ConvParams> conv_rows() {
   return {rows, sizeof rows / sizeof rows[0]};
 }
 
+Rows<Conv16Params> conv16_rows() {
+  static const Row<Conv16Params> rows[] = {
+      kConv16Scalar,
+  };
+  return {rows, sizeof rows / sizeof rows[0]};
+}
+
 }  // namespace openbpu::kernels

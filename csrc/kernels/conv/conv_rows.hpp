@@ -13,5 +13,6 @@ extern const Row<ConvParams> kConvNeonI8mm;
 extern const Row<ConvParams> kConvNeonDot;
 extern const Row<ConvParams> kConvNeon;
 extern const Row<ConvParams> kConvScalar;
+extern const Row<Conv16Params> kConv16Scalar;
 
 }  // namespace openbpu::kernels

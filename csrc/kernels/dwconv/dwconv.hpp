@@ -1,6 +1,7 @@
 // DWCONV2D: out[c] = RQ8(sum over ky, kx of in[c] * weight[c]); geometry, padding and overflow as in conv.hpp.
 //
-// in [n, h, w, c], out [n, oh, ow, c], both int8, sc == 1. Channel multiplier 1 (others are lowered to GCONV2D).
+// in [n, h, w, c], out [n, oh, ow, c], both int8, sc == 1; dwconv16 as conv16. Channel multiplier 1 (others are lowered
+// to GCONV2D).
 #pragma once
 
 #include "kernels/kernel.hpp"
@@ -16,6 +17,14 @@ struct DwConvParams {
   std::uint8_t flip;
 };
 
+struct DwConv16Params {
+  View in, out;
+  std::int32_t kernel_h, kernel_w, stride_h, stride_w, dilation_h, dilation_w, pad_top, pad_left;
+  const std::int8_t* weights;
+  Rq16 rq;
+};
+
 Rows<DwConvParams> dwconv_rows();
+Rows<DwConv16Params> dwconv16_rows();
 
 }  // namespace openbpu::kernels

@@ -21,4 +21,11 @@ Rows<DwConvParams> dwconv_rows() {
   return {rows, sizeof rows / sizeof rows[0]};
 }
 
+Rows<DwConv16Params> dwconv16_rows() {
+  static const Row<DwConv16Params> rows[] = {
+      kDwConv16Scalar,
+  };
+  return {rows, sizeof rows / sizeof rows[0]};
+}
+
 }  // namespace openbpu::kernels

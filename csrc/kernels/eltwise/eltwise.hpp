@@ -53,10 +53,25 @@ struct DivParams {
   std::uint8_t flip;
 };
 
+// int16 operands with zero point 0 (chapter int16). ADD: y = clamp((a * ma + b * mb + bias) >> sh), ma and bias of
+// entry 0, mb of entry 1, negated for SUB. MUL: y = clamp((a * b * m + bias) >> sh). Both in int64.
+struct Add16Params {
+  View a, b, out;
+  std::int32_t ma, mb;  // |ma| + |mb| < 2^29
+  Rq16 rq;              // entry 0: bias, 15 <= sh <= 45
+};
+
+struct Mul16Params {
+  View a, b, out;
+  Rq16 rq;
+};
+
 Rows<AddParams> add_rows();
 Rows<MulParams> mul_rows();
 Rows<ExtremeParams> extreme_rows();
 Rows<CmpParams> cmp_rows();
 Rows<DivParams> div_rows();
+Rows<Add16Params> add16_rows();
+Rows<Mul16Params> mul16_rows();
 
 }  // namespace openbpu::kernels

@@ -53,4 +53,18 @@ Rows<ExtremeParams> extreme_rows() {
 Rows<CmpParams> cmp_rows() { return {&kCmpScalar, 1}; }
 Rows<DivParams> div_rows() { return {&kDivScalar, 1}; }
 
+Rows<Add16Params> add16_rows() {
+  static const Row<Add16Params> rows[] = {
+      kAdd16Scalar,
+  };
+  return {rows, sizeof rows / sizeof rows[0]};
+}
+
+Rows<Mul16Params> mul16_rows() {
+  static const Row<Mul16Params> rows[] = {
+      kMul16Scalar,
+  };
+  return {rows, sizeof rows / sizeof rows[0]};
+}
+
 }  // namespace openbpu::kernels

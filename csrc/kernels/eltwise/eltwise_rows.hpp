@@ -19,5 +19,7 @@ extern const Row<ExtremeParams> kExtremeNeon;
 extern const Row<ExtremeParams> kExtremeScalar;
 extern const Row<CmpParams> kCmpScalar;
 extern const Row<DivParams> kDivScalar;
+extern const Row<Add16Params> kAdd16Scalar;
+extern const Row<Mul16Params> kMul16Scalar;
 
 }  // namespace openbpu::kernels

@@ -35,8 +35,13 @@ void run_copy(const CopyParams& p, const std::uint8_t*, std::uint8_t*, std::int3
 void run_fill(const FillParams& p, const std::uint8_t*, std::uint8_t*, std::int32_t begin, std::int32_t end) {
   for (std::int32_t unit = begin; unit < end; ++unit) {
     const std::int32_t n = unit / p.out.h, y = unit % p.out.h;
-    for (std::int32_t x = 0; x < p.out.w; ++x)
-      std::memset(p.out.data + n * p.out.sn + y * p.out.sh + x * p.out.sw, p.byte, static_cast<std::size_t>(p.out.c));
+    for (std::int32_t x = 0; x < p.out.w; ++x) {
+      std::uint8_t* out = p.out.data + n * p.out.sn + y * p.out.sh + x * p.out.sw;
+      if (p.element_size == 1)
+        std::memset(out, p.value, static_cast<std::size_t>(p.out.c));
+      else
+        for (std::int32_t c = 0; c < p.out.c; ++c) std::memcpy(out + 2 * c, &p.value, sizeof p.value);
+    }
   }
 }
 

@@ -21,4 +21,11 @@ Rows<Lut8Params> lut8_rows() {
   return {rows, sizeof rows / sizeof rows[0]};
 }
 
+Rows<Lut16Params> lut16_rows() {
+  static const Row<Lut16Params> rows[] = {
+      kLut16Scalar,
+  };
+  return {rows, sizeof rows / sizeof rows[0]};
+}
+
 }  // namespace openbpu::kernels

@@ -23,7 +23,15 @@ struct MatMulDParams {
   std::uint8_t flip;
 };
 
+// int16 by int16, zero points 0; sums in int64, RQ16 with one entry.
+struct MatMulD16Params {
+  View a, b, out;
+  bool transpose_b;
+  Rq16 rq;
+};
+
 Rows<MatMulParams> matmul_rows();
 Rows<MatMulDParams> matmuld_rows();
+Rows<MatMulD16Params> matmuld16_rows();
 
 }  // namespace openbpu::kernels

@@ -49,4 +49,11 @@ Rows<MatMulDParams> matmuld_rows() {
   return {rows, sizeof rows / sizeof rows[0]};
 }
 
+Rows<MatMulD16Params> matmuld16_rows() {
+  static const Row<MatMulD16Params> rows[] = {
+      kMatMulD16Scalar,
+  };
+  return {rows, sizeof rows / sizeof rows[0]};
+}
+
 }  // namespace openbpu::kernels

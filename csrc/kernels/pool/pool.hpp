@@ -3,6 +3,7 @@
 // in [n, h, w, c], out [n, oh, ow, c], int8, sc == 1; geometry as in conv.hpp. A window of MAXPOOL has at least one tap
 // inside. AVGPOOL: S = sum (x - in_zero) over the taps inside; y = clamp((S * m + (1 << (sh-1)) + (zero << sh)) >> sh),
 // int64, with (m, sh) of entry 0 if there is one entry, else of entry (taps inside - 1).
+// maxpool16, avgpool16: in int16 with zero point 0; AVGPOOL ends in RQ16, an entry as above.
 #pragma once
 
 #include "kernels/kernel.hpp"
@@ -34,7 +35,21 @@ struct AvgPoolParams {
   std::uint8_t flip;
 };
 
+struct MaxPool16Params {
+  View in, out;
+  PoolGeometry window;
+};
+
+struct AvgPool16Params {
+  View in, out;
+  PoolGeometry window;
+  Rq16 rq;
+  std::int32_t entry_count;
+};
+
 Rows<MaxPoolParams> maxpool_rows();
 Rows<AvgPoolParams> avgpool_rows();
+Rows<MaxPool16Params> maxpool16_rows();
+Rows<AvgPool16Params> avgpool16_rows();
 
 }  // namespace openbpu::kernels

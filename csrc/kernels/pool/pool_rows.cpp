@@ -34,4 +34,18 @@ Rows<AvgPoolParams> avgpool_rows() {
   return {rows, sizeof rows / sizeof rows[0]};
 }
 
+Rows<MaxPool16Params> maxpool16_rows() {
+  static const Row<MaxPool16Params> rows[] = {
+      kMaxPool16Scalar,
+  };
+  return {rows, sizeof rows / sizeof rows[0]};
+}
+
+Rows<AvgPool16Params> avgpool16_rows() {
+  static const Row<AvgPool16Params> rows[] = {
+      kAvgPool16Scalar,
+  };
+  return {rows, sizeof rows / sizeof rows[0]};
+}
+
 }  // namespace openbpu::kernels

@@ -13,5 +13,7 @@ extern const Row<AvgPoolParams> kAvgPoolAvx512Vnni;
 extern const Row<AvgPoolParams> kAvgPoolAvx2;
 extern const Row<AvgPoolParams> kAvgPoolNeon;
 extern const Row<AvgPoolParams> kAvgPoolScalar;
+extern const Row<MaxPool16Params> kMaxPool16Scalar;
+extern const Row<AvgPool16Params> kAvgPool16Scalar;
 
 }  // namespace openbpu::kernels

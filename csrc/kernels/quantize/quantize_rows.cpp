@@ -34,4 +34,18 @@ Rows<QuantizeParams> dequantize_rows() {
   return {rows, sizeof rows / sizeof rows[0]};
 }
 
+Rows<Quantize16Params> quantize16_rows() {
+  static const Row<Quantize16Params> rows[] = {
+      kQuantize16Scalar,
+  };
+  return {rows, sizeof rows / sizeof rows[0]};
+}
+
+Rows<Quantize16Params> dequantize16_rows() {
+  static const Row<Quantize16Params> rows[] = {
+      kDequantize16Scalar,
+  };
+  return {rows, sizeof rows / sizeof rows[0]};
+}
+
 }  // namespace openbpu::kernels

@@ -13,5 +13,7 @@ extern const Row<QuantizeParams> kDequantizeAvx512Vnni;
 extern const Row<QuantizeParams> kDequantizeAvx2;
 extern const Row<QuantizeParams> kDequantizeNeon;
 extern const Row<QuantizeParams> kDequantizeScalar;
+extern const Row<Quantize16Params> kQuantize16Scalar;
+extern const Row<Quantize16Params> kDequantize16Scalar;
 
 }  // namespace openbpu::kernels

@@ -18,4 +18,11 @@ Rows<RescaleParams> rescale_rows() {
   return {rows, sizeof rows / sizeof rows[0]};
 }
 
+Rows<Rescale16Params> rescale16_rows() {
+  static const Row<Rescale16Params> rows[] = {
+      kRescale16Scalar,
+  };
+  return {rows, sizeof rows / sizeof rows[0]};
+}
+
 }  // namespace openbpu::kernels

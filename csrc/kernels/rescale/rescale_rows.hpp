@@ -9,5 +9,6 @@ extern const Row<RescaleParams> kRescaleAvx512Vnni;
 extern const Row<RescaleParams> kRescaleAvx2;
 extern const Row<RescaleParams> kRescaleNeon;
 extern const Row<RescaleParams> kRescaleScalar;
+extern const Row<Rescale16Params> kRescale16Scalar;
 
 }  // namespace openbpu::kernels

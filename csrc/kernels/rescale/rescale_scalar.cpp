@@ -16,7 +16,7 @@ void run(const RescaleParams& p, const std::uint8_t*, std::uint8_t*, std::int32_
       const std::uint8_t* in = p.in.data + n * p.in.sn + y * p.in.sh + x * p.in.sw;
       std::uint8_t* out = p.out.data + n * p.out.sn + y * p.out.sh + x * p.out.sw;
       for (std::int32_t c = 0; c < p.out.c; ++c) {
-        const RescaleEntry& e = p.entries[p.entry_count == 1 ? 0 : c];
+        const Rq16Entry& e = p.entries[p.entry_count == 1 ? 0 : c];
         const std::int32_t q = numerics::rq16(static_cast<std::int8_t>(in[c] ^ p.flip), e.bias, e.m, e.sh, p.lo, p.hi);
         out[c] = static_cast<std::uint8_t>(static_cast<std::uint8_t>(q) ^ p.flip);
       }

@@ -12,7 +12,7 @@ bool per_tensor(const RescaleParams& p) { return p.flip == Vec::kFlip && p.entry
 Plan plan(const RescaleParams& p) { return {256, 0, p.out.n * p.out.h * row_parts(p)}; }
 
 void pack(const RescaleParams& p, std::uint8_t* packed) {
-  const RescaleEntry& e = *p.entries;
+  const Rq16Entry& e = *p.entries;
   for (std::int32_t i = 0; i < 256; ++i) {
     const std::int64_t y = (std::int64_t{i - 128} * e.m + e.bias) >> e.sh;
     packed[i ^ 0x80 ^ Vec::kFlip] = static_cast<std::uint8_t>((y < p.lo ? p.lo : y > p.hi ? p.hi : y) + Vec::kOffset);

@@ -23,4 +23,25 @@ struct ResizeParams {
 Rows<ResizeParams> resize_nearest_rows();
 Rows<ResizeParams> resize_bilinear_rows();
 
+// int16: nearest as above; bilinear with weights that sum to 2^20, y = (sum + 2^39) >> 40 in int64.
+struct Resize16Tap {
+  std::int32_t i0, i1;
+  std::uint32_t w0, w1;
+};
+
+struct ResizeNearest16Params {
+  View in, out;
+  const ResizeTap* rows;
+  const ResizeTap* columns;
+};
+
+struct ResizeBilinear16Params {
+  View in, out;
+  const Resize16Tap* rows;
+  const Resize16Tap* columns;
+};
+
+Rows<ResizeNearest16Params> resize_nearest16_rows();
+Rows<ResizeBilinear16Params> resize_bilinear16_rows();
+
 }  // namespace openbpu::kernels

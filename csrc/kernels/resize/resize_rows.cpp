@@ -34,4 +34,18 @@ Rows<ResizeParams> resize_bilinear_rows() {
   return {rows, sizeof rows / sizeof rows[0]};
 }
 
+Rows<ResizeNearest16Params> resize_nearest16_rows() {
+  static const Row<ResizeNearest16Params> rows[] = {
+      kResizeNearest16Scalar,
+  };
+  return {rows, sizeof rows / sizeof rows[0]};
+}
+
+Rows<ResizeBilinear16Params> resize_bilinear16_rows() {
+  static const Row<ResizeBilinear16Params> rows[] = {
+      kResizeBilinear16Scalar,
+  };
+  return {rows, sizeof rows / sizeof rows[0]};
+}
+
 }  // namespace openbpu::kernels

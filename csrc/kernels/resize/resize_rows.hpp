@@ -13,5 +13,7 @@ extern const Row<ResizeParams> kResizeBilinearAvx512Vnni;
 extern const Row<ResizeParams> kResizeBilinearAvx2;
 extern const Row<ResizeParams> kResizeBilinearNeon;
 extern const Row<ResizeParams> kResizeBilinearScalar;
+extern const Row<ResizeNearest16Params> kResizeNearest16Scalar;
+extern const Row<ResizeBilinear16Params> kResizeBilinear16Scalar;
 
 }  // namespace openbpu::kernels

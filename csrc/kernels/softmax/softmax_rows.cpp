@@ -21,4 +21,11 @@ Rows<SoftmaxParams> softmax_rows() {
   return {rows, sizeof rows / sizeof rows[0]};
 }
 
+Rows<Softmax16Params> softmax16_rows() {
+  static const Row<Softmax16Params> rows[] = {
+      kSoftmax16Scalar,
+  };
+  return {rows, sizeof rows / sizeof rows[0]};
+}
+
 }  // namespace openbpu::kernels

@@ -19,6 +19,16 @@ struct TConvParams {
   std::uint8_t flip;
 };
 
+// As conv16: int16 with zero point 0, so that absent taps are nothing; RQ16 epilogue.
+struct TConv16Params {
+  View in, out;
+  std::int32_t kernel_h, kernel_w, stride_h, stride_w, dilation_h, dilation_w, pad_top, pad_left;
+  std::int32_t groups;
+  const std::int8_t* weights;
+  Rq16 rq;
+};
+
 Rows<TConvParams> tconv_rows();
+Rows<TConv16Params> tconv16_rows();
 
 }  // namespace openbpu::kernels

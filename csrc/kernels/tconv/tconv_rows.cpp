@@ -21,4 +21,11 @@ Rows<TConvParams> tconv_rows() {
   return {rows, sizeof rows / sizeof rows[0]};
 }
 
+Rows<TConv16Params> tconv16_rows() {
+  static const Row<TConv16Params> rows[] = {
+      kTConv16Scalar,
+  };
+  return {rows, sizeof rows / sizeof rows[0]};
+}
+
 }  // namespace openbpu::kernels

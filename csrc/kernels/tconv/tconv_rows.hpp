@@ -10,5 +10,6 @@ extern const Row<TConvParams> kTConvNeonI8mm;
 extern const Row<TConvParams> kTConvNeonDot;
 extern const Row<TConvParams> kTConvNeon;
 extern const Row<TConvParams> kTConvScalar;
+extern const Row<TConv16Params> kTConv16Scalar;
 
 }  // namespace openbpu::kernels

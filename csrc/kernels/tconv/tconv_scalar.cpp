@@ -1,5 +1,6 @@
 #include "kernels/canonical_weights.hpp"
 #include "kernels/tconv/tconv_rows.hpp"
+#include "kernels/tconv/tconv_source.hpp"
 #include "numerics/rq8.hpp"
 
 namespace openbpu::kernels {
@@ -9,13 +10,6 @@ bool accepts(const TConvParams&) { return true; }
 
 // One unit is one output row of one image.
 Plan plan(const TConvParams& p) { return {0, 0, p.out.n * p.out.h}; }
-
-// The input row or column that reaches output position o through tap k, or -1.
-std::int32_t source(std::int32_t o, std::int32_t k, std::int32_t stride, std::int32_t dilation, std::int32_t pad,
-                    std::int32_t extent) {
-  const std::int32_t scaled = o + pad - k * dilation;
-  return scaled >= 0 && scaled % stride == 0 && scaled / stride < extent ? scaled / stride : -1;
-}
 
 void run(const TConvParams& p, const std::uint8_t*, std::uint8_t*, std::int32_t begin, std::int32_t end) {
   const std::int32_t ci = p.in.c / p.groups, co = p.out.c / p.groups, taps = p.kernel_h * p.kernel_w;
@@ -27,8 +21,8 @@ void run(const TConvParams& p, const std::uint8_t*, std::uint8_t*, std::int32_t 
         const std::int32_t group = oc / co, o = oc % co;
         std::uint32_t acc = 0;
         for (std::int32_t tap = 0; tap < taps; ++tap) {
-          const std::int32_t iy = source(oy, tap / p.kernel_w, p.stride_h, p.dilation_h, p.pad_top, p.in.h);
-          const std::int32_t ix = source(ox, tap % p.kernel_w, p.stride_w, p.dilation_w, p.pad_left, p.in.w);
+          const std::int32_t iy = tconv_source(oy, tap / p.kernel_w, p.stride_h, p.dilation_h, p.pad_top, p.in.h);
+          const std::int32_t ix = tconv_source(ox, tap % p.kernel_w, p.stride_w, p.dilation_w, p.pad_left, p.in.w);
           const bool inside = iy >= 0 && ix >= 0;
           const std::uint8_t* pixel = p.in.data + n * p.in.sn + iy * p.in.sh + ix * p.in.sw + group * ci;
           for (std::int32_t i = 0; i < ci; ++i) {

@@ -79,6 +79,39 @@ run_on_bpu: Decorator = click.option(
 )
 
 
+def _node_types(context: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    types = {}
+    for value in values:
+        name, _, kind = value.rpartition("=")
+        if not name:
+            raise click.BadParameter(f"{value!r} is not of the form NAME=int16", context, param)
+        types[name] = kind
+    return types
+
+
+def node_types(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that choose the type of activations."""
+    for option in (
+        click.option(
+            "--node-type",
+            "node_types",
+            metavar="NAME=TYPE",
+            multiple=True,
+            callback=_node_types,
+            help="Type of a node, or of all nodes of an operator type: int8, int16 or float; repeatable.",
+        ),
+        click.option(
+            "--all-nodes-type",
+            type=click.Choice(["int8", "int16", "float"]),
+            default="int8",
+            show_default=True,
+            help="Type of the activations of all other nodes.",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
 def boundary(function: Callable[..., Any]) -> Callable[..., Any]:
     """The options that cut a model or take nodes off its boundary."""
     for option in (

@@ -22,6 +22,7 @@ _MEASURED = 32  # samples on which the accuracy is measured
 @options.input_shape
 @options.run_on_cpu
 @options.run_on_bpu
+@options.node_types
 @options.boundary
 @options.reports
 @options.fail_under
@@ -34,13 +35,15 @@ def command(
     input_shapes: dict[str, tuple[int, ...]],
     run_on_cpu: tuple[str, ...],
     run_on_bpu: tuple[str, ...],
+    node_types: dict[str, str],
+    all_nodes_type: str,
     output_nodes: tuple[str, ...],
     remove_node_type: tuple[str, ...],
     remove_node_name: tuple[str, ...],
     reports: tuple[Path, ...],
     fail_under: float | None,
 ) -> None:
-    """Quantise the float ONNX file MODEL to int8, write a QDQ ONNX model, and say what was lost where.
+    """Quantise the float ONNX file MODEL to int8 or int16, write a QDQ ONNX model, and say what was lost where.
 
     \b
     Example:
@@ -61,6 +64,8 @@ def command(
             input_shapes=input_shapes,
             run_on_cpu=run_on_cpu,
             run_on_bpu=run_on_bpu,
+            node_types=node_types,
+            all_nodes_type=all_nodes_type,
             progress=progress,
         )
         accuracy = pipeline.accuracy(

@@ -24,7 +24,7 @@ class Value:
 
     name: str
     shape: tuple[int, int, int, int]
-    dtype: str  # "int8"; ports also "uint8"; ports and CPU tensors "float32", "int64", "int32", "bool"
+    dtype: str  # "int8" or "int16"; ports also "uint8"; ports and CPU tensors "float32", "int64", "int32", "bool"
     quant: QuantParams | None  # None for CPU tensors
     onnx_shape: tuple[int, ...]
 
@@ -53,7 +53,11 @@ class Op:
 
 # kind -> (attributes, constants). Every number that an instruction needs is here, derived by lower/ as docs/numerics.md
 # says; packings are made by target/. Geometry is in (rows, columns) pairs; pads are (top, left, bottom, right).
-# lo, hi clamp the int8 result. B int32, m int16, s uint8 are the RQ8 table per output channel, L its common shift.
+# lo, hi clamp the result. B int32, m int16, s uint8 are the RQ8 table per output channel, L its common shift.
+#
+# The 16-bit forms have int16 inputs and an int16 or int8 result. In place of L, B, m and s, and of the multipliers of
+# sums, products and means, they have an RQ16 table (bias int64, m int32, sh uint8), as "rescale" has: per output
+# channel, one entry, two for a sum (`negative` subtracts the second operand), or one per divisor.
 KINDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     # weight int8 [co, kh, kw, ci / groups]
     "conv2d": (("stride", "dilation", "pads", "groups", "L", "lo", "hi"), ("weight", "B", "m", "s")),
@@ -82,14 +86,15 @@ KINDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "gather": ((), ()),  # (n, h, w, c) by a CPU tensor of integers, int32 or int64, to (n, h, indices, c)
     "rescale": (("lo", "hi"), ("bias", "m", "sh")),  # int64, int32, uint8; one entry or one per channel
     "lut8": ((), ("table",)),  # int8 [256], index = value + 128
-    "softmax": (("C", "lo", "hi"), ("exp",)),  # over c; exp uint16 [256]
+    "lut16": ((), ("table",)),  # int16 [2^k + 1], knots of an interpolation
+    "softmax": (("C", "lo", "hi"), ("exp",)),  # over c; exp uint16 [256], of int16 [2^k + 1]
     # over c; zero is the zero point of the input for rmsnorm, None for layernorm; int32 b, int16 g per channel
     "norm": (("eps", "F", "zero", "sh", "lo", "hi"), ("b", "g")),
     "maxpool": (("kernel", "stride", "dilation", "pads"), ()),
     # m int32, sh uint8: one entry, or one per number of taps inside the input
     "avgpool": (("kernel", "stride", "dilation", "pads", "count_pad", "lo", "hi"), ("m", "sh")),
     "resize_nearest": ((), ("rows", "columns")),  # int32 source index per output row and column
-    # int32 [out, 2] and int16 [out, 2] per axis; weights of an output sum to 2048
+    # int32 [out, 2] and int16 [out, 2] per axis; weights of an output sum to 2048; for int16 uint32 and 2^20
     "resize_bilinear": ((), ("row_index", "row_weight", "column_index", "column_weight")),
     "constant": ((), ("data",)),  # int8 (n, h, w, c), or a CPU tensor in ONNX order
     # moves: no arithmetic; the scheduler may place them without an instruction
@@ -100,20 +105,29 @@ KINDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "expand": ((), ()),  # extents of 1 are repeated
     "depth_to_space": (("block", "mode"), ()),  # mode "DCR" or "CRD", on NHWC
     "space_to_depth": (("block",), ()),
-    "pad": (("pads", "value"), ()),  # pads ((before, after) x 4), value int8
+    "pad": (("pads", "value"), ()),  # pads ((before, after) x 4), value of the type of the tensor
     # an ONNX operator in float; `operands` are the positions of its inputs, `results` of its outputs in the ONNX node
     "cpu": (("op", "attributes", "operands", "results"), ()),
     "alias": ((), ()),  # a CPU tensor under another shape: the same bytes
     # borders to the caller and to CPU tensors, which are dense in ONNX order, whatever their extents say
-    "quantize": ((), ()),  # float32 -> int8
-    "dequantize": ((), ()),  # int8 -> float32
-    "read_port": ((), ()),  # int8 or uint8 input -> int8
-    "write_port": ((), ()),  # int8 -> int8 or uint8 output
+    "quantize": ((), ()),  # float32 -> int8 or int16
+    "dequantize": ((), ()),  # int8 or int16 -> float32
+    "read_port": ((), ()),  # int8 or uint8 input -> int8; int16 as it is
+    "write_port": ((), ()),  # int8 -> int8 or uint8 output; int16 as it is
 }
 
 
 RELATIONS = {"Equal": 0, "Less": 1, "LessOrEqual": 2, "Greater": 3, "GreaterOrEqual": 4, "Different": 5}
 REDUCTIONS = {"max": 0, "min": 1, "sum": 2, "l1": 3, "square": 4, "l2": 5}
+# Kinds that may have int16 values.
+INT16_KINDS = frozenset(
+    {
+        "conv2d", "dwconv2d", "tconv2d", "matmul", "matmul_dynamic", "add", "mul", "rescale", "lut16", "softmax",
+        "maxpool", "avgpool", "resize_nearest", "resize_bilinear", "constant", "concat", "slice", "reshape",
+        "transpose", "rearrange", "expand", "depth_to_space", "space_to_depth", "pad", "cpu", "alias", "quantize",
+        "dequantize", "read_port", "write_port",
+    }
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from openbpu.ir.graph import Graph, Op, Value
+from openbpu.errors import UnsupportedError
+from openbpu.ir.graph import INT16_KINDS, Graph, Op, Value
 from openbpu.ir.quant import QuantParams
 
 Shape = tuple[int, ...]
@@ -65,9 +66,21 @@ class GraphBuilder:
         shape: Extents | None = None,
         attrs: dict[str, Any] | None = None,
         consts: dict[str, np.ndarray] | None = None,
-        dtype: str = "int8",
+        dtype: str = "",
     ) -> Value:
-        """Appends an op with one result and returns the result; `shape` defaults to that of the ONNX shape."""
+        """Appends an op with one result and returns the result.
+
+        `shape` defaults to that of the ONNX shape, `dtype` to the type of the parameters. Raises UnsupportedError for
+        an op on int16 that has no such form.
+        """
+        dtype = dtype or ("int8" if quant is None else quant.dtype)
+        if kind not in INT16_KINDS and "int16" in (dtype, *(value.dtype for value in inputs)):
+            raise UnsupportedError(
+                "it has no int16 form",
+                where=f"node '{origin[-1] if origin else name}'",
+                seen=kind,
+                remedy="quantise it to int8",
+            )
         title = name or (origin[-1] if origin else inputs[0].name)
         out = self.value(title, memory_shape(onnx_shape) if shape is None else shape, onnx_shape, quant, dtype)
         self.graph.ops.append(Op(kind, list(inputs), [out], attrs or {}, consts or {}, origin))

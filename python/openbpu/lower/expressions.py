@@ -17,13 +17,14 @@ import numpy as np
 from openbpu.errors import UnsupportedError
 from openbpu.ir.graph import Value
 from openbpu.ir.quant import QuantParams
-from openbpu.lower import requant
+from openbpu.lower import requant, requant16
 from openbpu.lower.builder import GraphBuilder, Shape, memory_shape
 from openbpu.lower.node import QUANTISE_BEHIND, QUANTISE_BETWEEN, Node
 
 Function = Callable[[np.ndarray], np.ndarray]  # element-wise on float64
 Move = Callable[[Value], Value]
 CODES = np.arange(-128, 128)
+_WIDENING = 128  # steps of int16 for one of int8: no bit is lost, and tables have their knots there
 _E = TypeVar("_E", bound="Expr")
 
 
@@ -159,19 +160,21 @@ class Constant(Expr):
         return self.graph.emit("constant", [], self.shape, None, (), name=name, consts=consts, dtype=self.dtype)
 
     def _quantise(self, quant: QuantParams, name: str) -> Value:
-        codes = requant.table(self.real, quant.s, quant.z)
+        codes = requant.table(self.real, quant.s, quant.z, quant.dtype)
         return self._emit(codes, quant, name or f"{self.node.name}.constant")
 
     def value(self, node: Node) -> Value:
         held = self.quantised
-        if held is None or held.scale.size != 1 or np.abs(held.codes + 0.5).max(initial=0) > 128:
+        most = np.inf if held is None or held.scale.size != 1 else np.abs(held.codes + 0.5).max(initial=0)
+        if held is None or most > 32768 or (most > 128 and held.zero.any()):
             raise node.refuse(
-                "a constant operand must be quantised to 8 bits, per tensor",
+                "a constant operand must be quantised to 8 bits, or 16 bits with zero point 0, per tensor",
                 seen=f"a constant of shape {self.shape}",
                 remedy=QUANTISE_BETWEEN,
             )
-        quant = QuantParams.per_tensor(float(held.scale[0]), int(held.zero[0]))
-        return self._emit(held.codes.astype(np.int8), quant, node.name + ".constant")
+        dtype = "int8" if most <= 128 else "int16"
+        quant = QuantParams.per_tensor(float(held.scale[0]), int(held.zero[0]), dtype)
+        return self._emit(held.codes.astype(dtype), quant, node.name + ".constant")
 
     def map(self, function: Function, node: Node) -> Expr:
         numbers = function(np.asarray(self.real, np.float64))
@@ -205,34 +208,65 @@ class Plain(Expr):
 
 @dataclass(eq=False, kw_only=True)
 class Unary(Expr):
-    """A function of one int8 value: `reals[q + 128]` is the result for q of `root`.
+    """A function of one integer value: `reals` are the results for all values of `root`, from the lowest on.
 
     A dequantised tensor is the case `leaf` with reals on its grid; a chain of element-wise functions, quantised in
     between or not, has the same root as its start and ends as one table.
     """
 
     root: Value
-    reals: np.ndarray  # float64 [256]
-    leaf: Value | None = None  # the int8 value whose dequantisation this is
+    results: np.ndarray | None = None  # `reals`; None if they follow from the leaf
+    leaf: Value | None = None  # the integer value whose dequantisation this is
 
     @staticmethod
     def of(value: Value, node: Node, origin: tuple[str, ...] = ()) -> Unary:
         """The dequantisation of `value`."""
-        assert value.quant is not None
-        root, codes = node.graph.tables.get(value, (value, CODES))
-        reals = (np.asarray(codes, np.float64) - value.quant.z) * value.quant.s
-        return Unary(node=node, shape=value.onnx_shape, origin=origin, root=root, reals=reals, leaf=value)
+        root, _ = node.graph.tables.get(value, (value, None))
+        return Unary(node=node, shape=value.onnx_shape, origin=origin, root=root, leaf=value)
+
+    @cached_property
+    def reals(self) -> np.ndarray:
+        """float64 [256]; of an int16 root [65537], one more than it has values, for the end of its tables."""
+        if self.results is not None:
+            return self.results
+        assert self.leaf is not None and self.leaf.quant is not None
+        quant = self.leaf.quant
+        _, codes = self.graph.tables.get(self.leaf, (self.leaf, codes_of(self.leaf)))
+        return np.asarray((np.asarray(codes, np.float64) - quant.z) * quant.s)
 
     def _quantise(self, quant: QuantParams, name: str) -> Value:
         if self.leaf is not None:
             if self.leaf.quant == quant:
                 return self.leaf
             if self.root is self.leaf:
-                return rescale(self.graph, self.leaf, quant, self.origin, name, {"lo": -128, "hi": 127})
-        codes = requant.table(self.reals, quant.s, quant.z)
-        out = self.graph.emit("lut8", [self.root], self.shape, quant, self.origin, name=name, consts={"table": codes})
+                return rescale(self.graph, self.leaf, quant, self.origin, name)
+        codes = requant.table(self.reals, quant.s, quant.z, quant.dtype)
+        if is_wide(quant, self.root):
+            out = self._interpolated(codes, quant, name)
+        else:
+            table = {"table": codes}
+            out = self.graph.emit("lut8", [self.root], self.shape, quant, self.origin, name=name, consts=table)
         self.graph.tables[out] = (self.root, codes)
         return out
+
+    def _interpolated(self, codes: np.ndarray, quant: QuantParams, name: str) -> Value:
+        """The result by a RESCALE if the function only clamps, else by a LUT16, which gives int16."""
+        x = self.root.quant
+        assert x is not None
+        limits = {"lo": int(codes.min()), "hi": int(codes.max())}
+        steps = (codes_of(self.root) - x.z) * (x.s / quant.s) + quant.z
+        if np.abs(np.clip(requant.round_half_up(steps), limits["lo"], limits["hi"]) - codes).max() <= 1:
+            return rescale(self.graph, self.root, quant, self.origin, name, limits)
+        fine = quant if quant.dtype == "int16" else widened_parameters(quant)
+        if self.root.dtype == "int8":  # each of its values is a knot
+            at = np.clip(np.arange(-256, 257), -128 - x.z, 127 - x.z)
+            table = requant.table(self.reals[at + x.z + 128], fine.s, 0, "int16")
+        else:
+            table = requant16.knots(self.reals / fine.s)
+        source = widened(self.graph, self.root, self.origin)
+        shape, consts = self.shape, {"table": table}
+        out = self.graph.emit("lut16", [source], shape, fine, self.origin, name=name, consts=consts)
+        return out if fine == quant else rescale(self.graph, out, quant, self.origin, name)
 
     def dense(self, reader: str) -> Value:
         if self.leaf is None:
@@ -245,15 +279,15 @@ class Unary(Expr):
             return self.leaf
         quant = self.root.quant  # a clamp, say, stays on the grid of its input
         assert quant is not None
-        codes = requant.table(self.reals, quant.s, quant.z)
+        codes = requant.table(self.reals, quant.s, quant.z, quant.dtype)
         if np.array_equal((codes.astype(np.float64) - quant.z) * quant.s, self.reals):
             return self.quantise(quant)
         return super().value(node)
 
     def map(self, function: Function, node: Node) -> Expr:
         with np.errstate(all="ignore"):
-            reals = np.asarray(function(self.reals), np.float64)
-        return self.step(node, reals=reals, leaf=None)
+            results = np.asarray(function(self.reals), np.float64)
+        return self.step(node, results=results, leaf=None)
 
     def move(self, move: Move, node: Node, shape: Shape, pointwise: bool = True) -> Expr:
         if self.leaf is None:
@@ -263,9 +297,9 @@ class Unary(Expr):
     def combined(self, other: Unary, function: Callable[[np.ndarray, np.ndarray], np.ndarray], node: Node) -> Unary:
         """An element-wise function of two functions of the same root."""
         with np.errstate(all="ignore"):
-            reals = np.asarray(function(self.reals, other.reals), np.float64)
+            results = np.asarray(function(self.reals, other.reals), np.float64)
         origin = tuple(dict.fromkeys((*self.origin, *other.origin, node.name)))
-        return Unary(node=node, shape=self.shape, origin=origin, root=self.root, reals=reals)
+        return Unary(node=node, shape=self.shape, origin=origin, root=self.root, results=results)
 
 
 @dataclass(eq=False, kw_only=True)
@@ -328,7 +362,7 @@ class Codes(Expr):
 
     @property
     def dtype(self) -> str:
-        return "uint8" if self.unsigned else "int8"
+        return "uint8" if self.unsigned else self.held.dtype
 
     def dense(self, reader: str) -> Value:
         if self.port is not None:
@@ -341,17 +375,20 @@ class Codes(Expr):
 
     def numbers(self, node: Node) -> Value:
         """The integers themselves, on the grid of steps of 1."""
-        quant = QuantParams.per_tensor(1.0, -128 if self.unsigned else 0)
+        quant = QuantParams.per_tensor(1.0, -128 if self.unsigned else 0, self.held.dtype)
         if self.held.quant == quant:
             return self.held
         return self.graph.emit("reshape", [self.held], self.shape, quant, (node.name,), shape=self.held.shape)
 
     def clamp(self, lo: float, hi: float, node: Node) -> Expr:
         """The integers limited to [lo, hi], as quantisers write a narrow range."""
-        shift = 128 if self.unsigned else 0
-        low, high = (int(np.clip(limit - shift, -128, 127)) for limit in (lo, hi))
-        table = np.clip(CODES, low, high).astype(np.int8)
-        held, origin = self.held, (node.name,)
+        held, origin, shift = self.held, (node.name,), 128 if self.unsigned else 0
+        assert held.quant is not None
+        low, high = (int(np.clip(limit - shift, held.quant.qmin, held.quant.qmax)) for limit in (lo, hi))
+        if held.dtype == "int16":
+            out = rescale(self.graph, held, held.quant, origin, "", {"lo": low, "hi": high})
+            return self.step(node, held=out, port=None)
+        table = np.clip(codes_of(held), low, high).astype(np.int8)
         out = self.graph.emit("lut8", [held], self.shape, held.quant, origin, shape=held.shape, consts={"table": table})
         return self.step(node, held=out, port=None)
 
@@ -359,13 +396,45 @@ class Codes(Expr):
         return self.step(node, held=move(self.held), shape=shape, port=None)
 
 
+def is_wide(quant: QuantParams, *sources: Value) -> bool:
+    """Whether an operator takes its 16-bit form: if its result or an operand is int16."""
+    return "int16" in (quant.dtype, *(source.dtype for source in sources))
+
+
+def codes_of(value: Value) -> np.ndarray:
+    """All values that a tensor may have; for int16 one more, where tables end."""
+    return requant16.codes() if value.dtype == "int16" else np.arange(-128, 128)
+
+
+def widened_parameters(quant: QuantParams) -> QuantParams:
+    """Those of the int16 grid that holds every value of an int8 grid."""
+    if quant.s < 2.0**-100:
+        raise requant.Infeasible(f"the scale {quant.s:.6g} is too small for a 16-bit form")
+    return QuantParams.per_tensor(quant.s / _WIDENING, 0, "int16")
+
+
+def widened(graph: GraphBuilder, value: Value, origin: tuple[str, ...]) -> Value:
+    """The same real values as int16, exactly."""
+    if value.dtype == "int16":
+        return value
+    assert value.quant is not None
+    return rescale(graph, value, widened_parameters(value.quant), origin, f"{value.name}.int16")
+
+
 def rescale(
-    graph: GraphBuilder, value: Value, quant: QuantParams, origin: tuple[str, ...], name: str, limits: dict[str, int]
+    graph: GraphBuilder,
+    value: Value,
+    quant: QuantParams,
+    origin: tuple[str, ...],
+    name: str,
+    limits: dict[str, int] | None = None,
 ) -> Value:
-    """The same real values on another grid."""
+    """The same real values on another grid, within `limits`, which default to those of its type."""
     x = value.quant
     assert x is not None
-    bias, m, sh = requant.rescale(x.s, x.z, quant.s, quant.z)
+    bias, m, sh = requant.rescale(x.s, x.z, quant.s, quant.z, -x.qmin)
+    if limits is None:
+        limits = {"lo": quant.qmin, "hi": quant.qmax}
     table: dict[str, np.ndarray] = {
         "bias": np.array([bias]),
         "m": np.array([m], np.int32),

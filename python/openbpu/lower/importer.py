@@ -27,13 +27,14 @@ from openbpu.lower.registry import RULES
 from openbpu.lower.shapes import DATA_DEPENDENT, inferred, infos_of, results_of
 
 _REGISTERED = rules.__all__  # importing the package fills the table
-_INTEGERS: dict[int, str] = {TensorProto.INT8: "int8", TensorProto.UINT8: "uint8"}
+_INTEGERS: dict[int, str] = {TensorProto.INT8: "int8", TensorProto.UINT8: "uint8", TensorProto.INT16: "int16"}
 
 _NO_PLACE = (
     "this operator has no form on the BPU",
     "",
     "nothing; cut the model in front of it to leave it to the host",
 )
+_SMALLER = "quantise this tensor to 8 bits, or to int16 with zero point 0"
 _REFUSED = {  # operator -> rule, value seen, remedy
     "ConvInteger": ("results are int8", "an int32 result", "use QLinearConv, or Conv between Q/DQ pairs"),
     "MatMulInteger": ("results are int8", "an int32 result", "use QLinearMatMul, or MatMul between Q/DQ pairs"),
@@ -79,9 +80,9 @@ class Importer:
             )
         shape, kind = self._port_shape(info), info.type.tensor_type.elem_type
         if kind in _INTEGERS:
-            quant = self._input_parameters(info.name)
+            quant = self._input_parameters(info.name, _INTEGERS[kind])
             port = self._port(info.name, shape, _INTEGERS[kind], quant)
-            held = self.builder.emit("read_port", [port], shape, quant, (), name=f"{info.name}.int8")
+            held = self.builder.emit("read_port", [port], shape, quant, (), name=f"{info.name}.{quant.dtype}")
             self._hold(info.name, held, kind == TensorProto.UINT8, port)
             return
         dtype = _type_name(kind)
@@ -114,15 +115,15 @@ class Importer:
         self.builder.graph.inputs.append(port)
         return port
 
-    def _input_parameters(self, name: str) -> QuantParams:
+    def _input_parameters(self, name: str, dtype: str) -> QuantParams:
         """Parameters of an integer input: those of the first DequantizeLinear that reads it."""
         for proto in self.model.graph.node:
             if proto.op_type == "DequantizeLinear" and proto.input[0] == name:
                 operands = {t.name: t for t in self.model.graph.initializer}
                 if all(not i or i in operands for i in proto.input[1:]):
                     arrays = [constants.array_of(operands[i]) for i in proto.input[1:] if i]
-                    return _activation_parameters(*arrays)
-        return QuantParams.per_tensor(1.0, 0)
+                    return _activation_parameters(*arrays, dtype=dtype)
+        return QuantParams.per_tensor(1.0, 0, "int16" if dtype == "int16" else "int8")
 
     def _count_rows(self, outputs: set[str]) -> None:
         """An output whose extent depends on the data brings its count of valid rows as one more output."""
@@ -264,10 +265,12 @@ class Importer:
             axis = int(node.attribute("axis", 1))
             codes = constants.quantized(operand.real, scale, zero, axis, dtype)
             return Constant(node=node, shape=tuple(codes.shape), origin=(), numbers=codes)
-        if dtype not in ("int8", "uint8"):
-            raise node.refuse("activations are int8 or uint8", seen=dtype, remedy="quantise this tensor to 8 bits")
+        if dtype not in _INTEGERS.values():
+            raise node.refuse("activations are int8, uint8 or int16", seen=dtype, remedy=_SMALLER)
         if scale.size != 1:
             raise node.refuse("activations have one scale", seen=f"{scale.size} scales", remedy="use per-tensor scales")
+        if dtype == "int16" and zero.any():
+            raise node.refuse("int16 activations have zero point 0", seen=int(zero.ravel()[0]), remedy=_SMALLER)
         quant = _activation_parameters(scale, zero)
         try:
             value = operand.quantise(quant, name)
@@ -295,10 +298,12 @@ class Importer:
             return constants.dequantized(node, operand.real, scale, zero, int(node.attribute("axis", 1)))
         if not isinstance(operand, Codes):
             raise node.refuse("its input must be an integer tensor")
-        scale, zero, _ = self._parameters(node, "uint8" if operand.unsigned else "int8")
+        scale, zero, _ = self._parameters(node, operand.dtype)
+        if operand.dtype == "int16" and zero.any():
+            raise node.refuse("int16 activations have zero point 0", seen=int(zero.ravel()[0]), remedy=_SMALLER)
         if scale.size != 1:
             raise node.refuse("activations have one scale", f"{scale.size} scales", "use per-tensor scales")
-        quant = _activation_parameters(scale, zero)
+        quant = _activation_parameters(scale, zero, dtype=operand.dtype)
         value = operand.held
         if value.quant != quant:  # the same integers read with other parameters
             value = self.builder.emit("reshape", [value], value.onnx_shape, quant, (node.name,), shape=value.shape)
@@ -374,11 +379,13 @@ def _quantized_type(node: Node) -> str:
     return helper.tensor_dtype_to_np_dtype(code).name if code else "uint8"
 
 
-def _activation_parameters(scale: np.ndarray, zero: np.ndarray | None = None) -> QuantParams:
-    """Per-tensor parameters as int8: those of a uint8 tensor lie 128 lower."""
+def _activation_parameters(scale: np.ndarray, zero: np.ndarray | None = None, *, dtype: str = "") -> QuantParams:
+    """Per-tensor parameters as int8 or int16: those of a uint8 tensor lie 128 lower. `dtype` is that of the tensor."""
     point = 0 if zero is None else int(zero.ravel()[0])
-    shift = 128 if zero is None or zero.dtype == np.uint8 else 0
-    return QuantParams.per_tensor(float(np.float32(scale.ravel()[0])), point - shift)
+    name = dtype or ("uint8" if zero is None else zero.dtype.name)
+    shift = 128 if name == "uint8" else 0
+    held = "int16" if name == "int16" else "int8"
+    return QuantParams.per_tensor(float(np.float32(scale.ravel()[0])), point - shift, held)
 
 
 def _type_name(kind: int) -> str:

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import inf
+from math import inf, prod
 from typing import Any
 
 import numpy as np
 
 from openbpu.ir.graph import Value
 from openbpu.ir.quant import QuantParams
-from openbpu.lower import requant
+from openbpu.lower import requant, requant16
 from openbpu.lower.broadcast import Frame
 from openbpu.lower.builder import Extents, GraphBuilder, Shape, memory_shape
-from openbpu.lower.expressions import Expr, Move, Unary, rescale
+from openbpu.lower.expressions import Expr, Move, Unary, is_wide, rescale, widened
 from openbpu.lower.node import Node
 
+_Form = tuple[Value, dict[str, Any], dict[str, np.ndarray]]  # source, attributes and constants of an op
 _EXACT_SHIFT = 8  # of a sum: below it, rounding of the multipliers can cost a step
+
+
+def _scale(value: Value) -> float:
+    assert value.quant is not None
+    return value.quant.s
 
 
 @dataclass(eq=False, kw_only=True)
@@ -34,7 +40,7 @@ class Clamped(Expr):
 
         def level(bound: float) -> int:
             steps = min(max(bound / quant.s, -1e6), 1e6)
-            return min(max(quant.z + int(requant.round_half_up(steps)), -128), 127)
+            return min(max(quant.z + int(requant.round_half_up(steps)), quant.qmin), quant.qmax)
 
         return {"lo": level(self.lo), "hi": level(self.hi)}
 
@@ -88,6 +94,21 @@ class Linear(Clamped):
         )
 
     def _quantise(self, quant: QuantParams, name: str) -> Value:
+        source, attrs, consts = self._wide(quant) if is_wide(quant, self.source) else self._narrow(quant)
+        out = self.graph.emit(
+            self.kind,
+            [source],
+            self.view,
+            quant,
+            self.origin,
+            name=name,
+            shape=self.extents,
+            attrs={**self.attrs, **attrs, **self.limits(quant)},
+            consts=consts,
+        )
+        return self.graph.reshape(out, self.shape, self.origin)
+
+    def _narrow(self, quant: QuantParams) -> _Form:
         x = self.source.quant
         assert x is not None
         rq = requant.rq8(x.s, x.z, self.weight, self.weight_scale, self.bias, quant.s, quant.z)
@@ -96,20 +117,14 @@ class Linear(Clamped):
                 f"the weights of {len(rq.changed)} channels (first: {rq.changed[0]}) were rounded anew, "
                 "because their scales are too far from the scale of the result"
             )
-        consts = {"weight": rq.weight, "B": rq.B, "m": rq.m, "s": rq.s}
-        attrs = {**self.attrs, "L": rq.L, **self.limits(quant)}
-        out = self.graph.emit(
-            self.kind,
-            [self.source],
-            self.view,
-            quant,
-            self.origin,
-            name=name,
-            shape=self.extents,
-            attrs=attrs,
-            consts=consts,
-        )
-        return self.graph.reshape(out, self.shape, self.origin)
+        return self.source, {"L": rq.L}, {"weight": rq.weight, "B": rq.B, "m": rq.m, "s": rq.s}
+
+    def _wide(self, quant: QuantParams) -> _Form:
+        source = widened(self.graph, self.source, self.origin)
+        assert source.quant is not None
+        limit = -quant.qmin
+        rq = requant16.linear(source.quant.s, self.weight, self.weight_scale, self.bias, quant.s, quant.z, limit)
+        return source, {}, {"weight": rq.weight, **rq.table}
 
 
 @dataclass(eq=False, kw_only=True)
@@ -127,10 +142,11 @@ class Arithmetic(Scaled):
         name: str,
         attrs: dict[str, Any],
         consts: dict[str, np.ndarray] | None = None,
+        operands: tuple[Value, Value] | None = None,
     ) -> Value:
         out = self.graph.emit(
             kind,
-            [self.a, self.b],
+            operands or (self.a, self.b),
             self.shape,
             quant,
             self.origin,
@@ -141,6 +157,9 @@ class Arithmetic(Scaled):
         )
         return self.frame.finished(self.graph, out, self.origin)
 
+    def _widened(self) -> tuple[Value, Value]:
+        return widened(self.graph, self.a, self.origin), widened(self.graph, self.b, self.origin)
+
 
 @dataclass(eq=False, kw_only=True)
 class Sum(Arithmetic):
@@ -150,6 +169,8 @@ class Sum(Arithmetic):
     sign_b: int = 1
 
     def _quantise(self, quant: QuantParams, name: str) -> Value:
+        if is_wide(quant, self.a, self.b):
+            return self._wide(quant, name)
         qa, qb = self.a.quant, self.b.quant
         assert qa is not None and qb is not None
         sa, sb = qa.s * self.gain, qb.s * self.gain
@@ -162,12 +183,24 @@ class Sum(Arithmetic):
         attrs = {"ma": p.ma, "mb": p.mb, "C": p.C, "sh": p.sh, **self.limits(quant)}
         return self._framed("add", quant, name, attrs)
 
+    def _wide(self, quant: QuantParams, name: str) -> Value:
+        a, b = self._widened()
+        if self.sign_a < 0:  # b - a: the instruction subtracts its second operand
+            a, b = self.frame.whole(self.graph, b, self.origin), a
+        consts = requant16.add(_scale(a) * self.gain, _scale(b) * self.gain, quant.s, quant.z)
+        attrs = {"negative": min(self.sign_a, self.sign_b) < 0, **self.limits(quant)}
+        return self._framed("add", quant, name, attrs, consts, (a, b))
+
 
 @dataclass(eq=False, kw_only=True)
 class Product(Arithmetic):
     """gain * a * b."""
 
     def _quantise(self, quant: QuantParams, name: str) -> Value:
+        if is_wide(quant, self.a, self.b):
+            a, b = self._widened()
+            consts = requant16.product(_scale(a) * _scale(b) * self.gain / quant.s, quant.z)
+            return self._framed("mul", quant, name, dict(self.limits(quant)), consts, (a, b))
         qa, qb = self.a.quant, self.b.quant
         assert qa is not None and qb is not None
         m, sh = requant.multiplier(qa.s * qb.s * self.gain / quant.s)
@@ -195,20 +228,29 @@ class MatrixProduct(Scaled):
     extents: Extents
 
     def _quantise(self, quant: QuantParams, name: str) -> Value:
-        qa, qb = self.a.quant, self.b.quant
+        wide = is_wide(quant, self.a, self.b)
+        a, b = (widened(self.graph, v, self.origin) if wide else v for v in (self.a, self.b))
+        qa, qb = a.quant, b.quant
         assert qa is not None and qb is not None
-        rq = requant.rq8_dynamic(qa.s, qa.z, qb.s, qb.z, quant.s, quant.z, self.a.shape[3], self.gain)
+        inner = a.shape[3]
+        attrs: dict[str, Any] = {"transpose_b": self.transpose_b, **self.limits(quant)}
+        if wide:
+            consts = requant16.product(qa.s * qb.s * self.gain / quant.s, quant.z, inner)
+        else:
+            rq = requant.rq8_dynamic(qa.s, qa.z, qb.s, qb.z, quant.s, quant.z, inner, self.gain)
+            attrs["L"] = rq.L
+            consts = {"B": rq.B, "m": rq.m, "s": rq.s}
         view = (self.extents[0], self.extents[2], self.extents[3])
         out = self.graph.emit(
             "matmul_dynamic",
-            [self.a, self.b],
+            [a, b],
             view,
             quant,
             self.origin,
             name=name,
             shape=self.extents,
-            attrs={"transpose_b": self.transpose_b, "L": rq.L, **self.limits(quant)},
-            consts={"B": rq.B, "m": rq.m, "s": rq.s},
+            attrs=attrs,
+            consts=consts,
         )
         out = self.graph.view(out, (1, view[0], view[1], view[2]), view, self.origin)
         return self.graph.reshape(out, self.shape, self.origin)
@@ -225,20 +267,25 @@ class Mean(Scaled):
     view: Shape
 
     def _quantise(self, quant: QuantParams, name: str) -> Value:
-        x = self.source.quant
-        assert x is not None
-        kernel = self.attrs["kernel"]
-        m, sh = requant.mean(x.s * self.gain, quant.s, kernel[0] * kernel[1], self.divisors)
+        wide = is_wide(quant, self.source)
+        source = widened(self.graph, self.source, self.origin) if wide else self.source
+        assert source.quant is not None
+        taps = prod(self.attrs["kernel"])
+        if wide:
+            consts = requant16.mean(source.quant.s * self.gain, quant.s, quant.z, taps, self.divisors)
+        else:
+            m, sh = requant.mean(source.quant.s * self.gain, quant.s, taps, self.divisors)
+            consts = {"m": m, "sh": sh}
         out = self.graph.emit(
             "avgpool",
-            [self.source],
+            [source],
             self.view,
             quant,
             self.origin,
             name=name,
             shape=self.extents,
             attrs={**self.attrs, **self.limits(quant)},
-            consts={"m": m, "sh": sh},
+            consts=consts,
         )
         out = self.graph.view(out, memory_shape(self.view), self.view, self.origin)
         return self.graph.reshape(out, self.shape, self.origin)
@@ -284,13 +331,14 @@ class Softmax(Clamped):
     source: Value
 
     def _quantise(self, quant: QuantParams, name: str) -> Value:
-        x = self.source.quant
-        assert x is not None
-        exp, C = requant.softmax(x.s, quant.s)
+        wide = is_wide(quant, self.source)
+        source = widened(self.graph, self.source, self.origin) if wide else self.source
+        assert source.quant is not None
+        exp, C = (requant16 if wide else requant).softmax(source.quant.s, quant.s)
         out = self.graph.emit(
             "softmax",
-            [self.source],
-            self.source.onnx_shape,
+            [source],
+            source.onnx_shape,
             quant,
             self.origin,
             name=name,
@@ -348,7 +396,8 @@ class Interpolated(Clamped):
     apply: Move
 
     def _quantise(self, quant: QuantParams, name: str) -> Value:
-        out = self.apply(self.source)
+        source = widened(self.graph, self.source, self.origin) if is_wide(quant, self.source) else self.source
+        out = self.apply(source)
         if out.quant == quant and (self.lo, self.hi) == (-inf, inf):
             return out
         return rescale(self.graph, out, quant, self.origin, name, self.limits(quant))

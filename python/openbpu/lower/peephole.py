@@ -52,7 +52,7 @@ def drop_dead(graph: Graph) -> None:
 
 
 def join_clamps(graph: Graph) -> None:
-    """A table that only clamps, on the grid of its input, becomes the clamp of the op before it."""
+    """An op that only clamps, on the grid of its input, becomes the clamp of the op before it."""
     producers = {out: op for op in graph.ops for out in op.outputs}
     readers = readers_of(graph)
     replaced: dict[Value, Value] = {}
@@ -71,7 +71,8 @@ def join_clamps(graph: Graph) -> None:
 
 def _joined(limits: tuple[int, int], op: Op, producer: Op | None, readers: int) -> bool:
     """True if the producer clamps now, or nothing has to be clamped: `op` is not needed any more."""
-    if limits == (-128, 127):
+    quant = op.inputs[0].quant
+    if quant is not None and limits == (quant.qmin, quant.qmax):
         return True
     if producer is None or "lo" not in producer.attrs or readers != 1:
         return False
@@ -91,9 +92,11 @@ def readers_of(graph: Graph) -> dict[Value, list[Op]]:
 
 
 def _clamp_of(op: Op) -> tuple[int, int] | None:
-    """The limits of a table that does nothing but clamp on the grid of its input; None for other ops."""
-    if op.kind != "lut8" or op.inputs[0].quant != op.outputs[0].quant:
+    """The limits of a table or rescale that does nothing but clamp on the grid of its input; None for other ops."""
+    if op.kind not in ("lut8", "rescale") or op.inputs[0].quant != op.outputs[0].quant:
         return None
+    if op.kind == "rescale":
+        return op.attrs["lo"], op.attrs["hi"]
     table = op.consts["table"].astype(np.int64)
     lo, hi = int(table.min()), int(table.max())
     return (lo, hi) if np.array_equal(np.clip(_CODES, lo, hi), table) else None

@@ -28,8 +28,7 @@ def bind_outputs(builder: GraphBuilder, graph: onnx.GraphProto, tensors: Mapping
     kinds = {out: op.kind for op in builder.graph.ops for out in op.outputs}
     for name, expr in found.items():
         if isinstance(expr, Codes):
-            dtype = "uint8" if expr.unsigned else "int8"
-            out = _port(builder, "write_port", expr.held, name, dtype, expr.held.quant)
+            out = _port(builder, "write_port", expr.held, name, expr.dtype, expr.held.quant)
         elif isinstance(expr, Unary) and expr.leaf is not None:
             out = _port(builder, "dequantize", expr.leaf, name, "float32", None)
         else:

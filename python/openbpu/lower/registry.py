@@ -10,16 +10,23 @@ from openbpu.lower.node import Node
 Rule = Callable[[Node], Expr | list[Expr]]
 RULES: dict[str, Rule] = {}
 INT16: dict[str, str] = {}  # operator -> one sentence on what becomes of it with int16 activations
+SAME = "The same, in its 16-bit form."
+TABLE = "LUT16, a table with interpolation; RESCALE for what only clamps."
 
 
-def rule(*ops: str) -> Callable[[Rule], Rule]:
-    """Registers a lowering rule; the first line of its docstring is its entry in the operator documentation."""
+def rule(*ops: str, int16: str = "") -> Callable[[Rule], Rule]:
+    """Registers a lowering rule; the first line of its docstring is its entry in the operator documentation.
+
+    `int16` says what becomes of the operators with int16 activations; empty if they then run on the CPU.
+    """
 
     def register(function: Rule) -> Rule:
         for op in ops:
             if op in RULES:
                 raise ValueError(f"two rules for {op}")
             RULES[op] = function
+            if int16:
+                INT16[op] = int16
         return function
 
     return register

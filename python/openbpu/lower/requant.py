@@ -208,23 +208,24 @@ def mean(sx: float, sy: float, taps: int, divisors: list[int]) -> tuple[np.ndarr
     return np.array([m for m, _ in entries], np.int32), np.array([sh for _, sh in entries], np.uint8)
 
 
-def rescale(sx: float, zx: int, sy: float, zp: int) -> tuple[int, int, int]:
-    """(bias, m, sh) of RESCALE int8 -> int8: the widest multiplier whose sums stay in 64 bits."""
+def rescale(sx: float, zx: int, sy: float, zp: int, most: int = 128) -> tuple[int, int, int]:
+    """(bias, m, sh) of RESCALE for values of at most `most`: the widest multiplier whose sums stay in 64 bits."""
     for bits in range(31, 0, -1):
         m, e = scalar_mantissa(sx / sy, bits)
         sh = bits - e
         if not 1 <= sh <= 62:
             continue
         bias = (zp << sh) - zx * m + (1 << (sh - 1))
-        if 128 * m + abs(bias) < 1 << 63 and abs(bias) < 1 << 62:
+        if most * m + abs(bias) < 1 << 63 and abs(bias) < 1 << 62:
             return bias, m, sh
     raise Infeasible(f"the ratio of scales is {sx / sy:.6g}, out of range of a rescale")
 
 
-def table(codes: np.ndarray, scale: float, zero: int) -> np.ndarray:
-    """LUT8: 256 real results to int8, round half to even; NaN counts as 0."""
+def table(codes: np.ndarray, scale: float, zero: int, dtype: str = "int8") -> np.ndarray:
+    """Real results to integers, round half to even; NaN counts as 0."""
     levels = np.rint(np.nan_to_num(codes, nan=0.0, posinf=np.inf, neginf=-np.inf) / scale) + zero
-    return np.asarray(np.clip(levels, -128, 127).astype(np.int8))
+    limits = np.iinfo(dtype)
+    return np.asarray(np.clip(levels, limits.min, limits.max).astype(dtype))
 
 
 def softmax(sx: float, sy: float) -> tuple[np.ndarray, int]:

@@ -15,7 +15,7 @@ import onnx
 from openbpu.errors import ModelWarning
 from openbpu.ir.quant import QuantParams
 from openbpu.ptq.operators import ARITHMETIC, COMPUTING, NORMALISING
-from openbpu.ptq.placement import Placement
+from openbpu.ptq.placement import SOFTMAX, Placement
 from openbpu.ptq.view import ModelView, channel_axis
 from openbpu.ptq.weights import smallest_output_scale
 
@@ -26,10 +26,15 @@ _MOST_PASSES = 4  # more than one only if a group that was raised also feeds nod
 
 
 def feasible(
-    model: onnx.ModelProto, placement: Placement, by_group: Mapping[str, QuantParams], always_zero: Container[str]
+    model: onnx.ModelProto,
+    placement: Placement,
+    by_group: Mapping[str, QuantParams],
+    narrow: Mapping[str, QuantParams],
+    always_zero: Container[str],
 ) -> dict[str, QuantParams]:
     """The parameters of each group, with scales raised where an operator could not express its result.
 
+    16-bit forms have room for any scale. `narrow` holds the parameters of int8 copies of int16 groups.
     Warns if a group had to be raised that is not `always_zero`: its values lose precision.
     """
     view, groups, result = ModelView(model), placement.groups, dict(by_group)
@@ -41,7 +46,12 @@ def feasible(
                 continue
             if group is None or group in placement.fixed:
                 continue
-            smallest = _smallest_scale(view, node, [result[groups[n]].s for n in node.input if n in groups])
+            sources = [groups[n] for n in node.input if n in groups]
+            copied = {g for g in sources if g in placement.wide}
+            if group in placement.wide or (copied and node.name not in placement.narrow):
+                continue
+            scales = [narrow.get(g, SOFTMAX).s if g in copied else result[g].s for g in sources]
+            smallest = _smallest_scale(view, node, scales)
             if smallest > result[group].s:
                 result[group] = replace(result[group], scale=(float(np.float32(smallest)),))
         if result == before:

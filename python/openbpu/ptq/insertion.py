@@ -17,13 +17,22 @@ from openbpu.ptq.weights import quantise_bias, quantise_weights, weight_scales
 
 
 def insert(
-    model: onnx.ModelProto, params: Mapping[str, QuantParams], refinements: Refinements, cpu: Collection[str] = ()
+    model: onnx.ModelProto,
+    params: Mapping[str, QuantParams],
+    refinements: Refinements,
+    cpu: Collection[str] = (),
+    copies: Mapping[str, QuantParams] | None = None,
+    narrow: Collection[str] = (),
 ) -> onnx.ModelProto:
     """A QDQ copy of a clean float model; `params` holds the parameters of each tensor that gets a pair.
 
-    Nodes named in `cpu` stay float: among themselves they exchange float tensors.
+    Nodes named in `cpu` stay float: among themselves they exchange float tensors. Nodes named in `narrow` read an int8
+    copy of the int16 tensors in `copies`, with the parameters that it holds.
     """
-    return _Inserter(model, params, refinements, cpu).run()
+    return _Inserter(model, params, refinements, cpu, copies or {}, narrow).run()
+
+
+_MICROSOFT = "com.microsoft"
 
 
 class _Inserter:
@@ -33,12 +42,18 @@ class _Inserter:
         params: Mapping[str, QuantParams],
         refinements: Refinements,
         cpu: Collection[str],
+        copies: Mapping[str, QuantParams],
+        narrow: Collection[str],
     ) -> None:
         self.cpu = frozenset(cpu)
+        self.copies, self.narrow = copies, frozenset(narrow)
+        self.copied: dict[str, str] = {}  # int16 tensor -> its int8 copy, dequantised
         self.model = onnx.ModelProto()
         self.model.CopyFrom(model)
         self.params, self.refinements = params, refinements
         self.view = ModelView(model)
+        self.opset = max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=1)
+        self.extended = False  # whether there are nodes of ONNX Runtime's own domain
         self.nodes: list[onnx.NodeProto] = []
         self.initialisers: list[onnx.TensorProto] = []
         self.biases: dict[str, str] = {}  # name of an Add behind a MatMul -> its dequantised bias
@@ -78,19 +93,34 @@ class _Inserter:
 
     def _emit(self, node: onnx.NodeProto, inputs: Sequence[str] = ()) -> None:
         """A node of the float model on quantised tensors, and the pairs behind it."""
-        node.input[:] = inputs or [self.real.get(name, name) for name in node.input]
+        node.input[:] = inputs or [self._read(node, name) for name in node.input]
         made = [name for name in node.output if name in self.params]
         node.output[:] = [self.before.get(name, name) for name in node.output]
         self.nodes.append(node)
         for name in made:
             self._pair(name, self.before.get(name, name))
 
+    def _read(self, node: onnx.NodeProto, name: str) -> str:
+        """What a node reads for a tensor of the float model."""
+        if name not in self.copies or node.name not in self.narrow:
+            return self.real.get(name, name)
+        if name not in self.copied:
+            self.copied[name] = self._fresh(f"{name}/copy")
+            self._quantised(f"{name}/copy", self.real[name], self.copied[name], self.copies[name])
+        return self.copied[name]
+
     def _pair(self, name: str, source: str) -> None:
-        quant = self.params[name]
+        self._quantised(name, source, self.real[name], self.params[name])
+
+    def _quantised(self, name: str, source: str, result: str, quant: QuantParams) -> None:
+        """QuantizeLinear and DequantizeLinear; before opset 21 int16 is an extension of ONNX Runtime."""
         scale = self._constant(f"{name}/scale", np.float32(quant.s))
-        zero = self._constant(f"{name}/zero_point", np.array(quant.z, np.int8))
-        integers = self._node("QuantizeLinear", [source, scale, zero], self._fresh(f"{name}/int8"))
-        self._node("DequantizeLinear", [integers, scale, zero], self.real[name])
+        zero = self._constant(f"{name}/zero_point", np.array(quant.z, quant.dtype))
+        domain = _MICROSOFT if quant.dtype == "int16" and self.opset < 21 else ""
+        integers = self._fresh(f"{name}/{quant.dtype}")
+        self._node("QuantizeLinear", [source, scale, zero], integers, domain=domain)
+        self._node("DequantizeLinear", [integers, scale, zero], result, domain=domain)
+        self.extended = self.extended or bool(domain)
 
     # ---- weights
 
@@ -100,12 +130,15 @@ class _Inserter:
         given, extra = self.view.bias(node), self.refinements.biases.get(node.name)
         add = self.view.bias_add(node)
         bias = np.zeros(channels) if given is None else given
-        input_scale = self.params[node.input[0]].s
+        copy = self.copies.get(node.input[0]) if node.name in self.narrow else None
+        source = self.params[node.input[0]] if copy is None else copy
+        input_scale = source.s
         # Refined weights belong to the scales of the unrefined model: those must not depend on the correction.
         largest = np.abs(bias).reshape(-1, shared).max(axis=0)
         bias = bias if extra is None else bias + extra
         output = self.params.get(self.view.quantised_result(node, self.params))
-        scale = weight_scales(weight, largest, axis, input_scale, output.s if output else 0.0)
+        wide = "int16" in (source.dtype, output.dtype if output else "")
+        scale = weight_scales(weight, largest, axis, input_scale, output.s if output else 0.0, wide)
         q = self.refinements.weights.get(node.name)
         q = quantise_weights(weight, scale, axis) if q is None else q
         node.input[1] = self._dequantised(f"{node.name}/weight", q, scale.astype(np.float32), axis)
@@ -165,8 +198,8 @@ class _Inserter:
         self.initialisers.append(numpy_helper.from_array(np.asarray(array), name))
         return name
 
-    def _node(self, op: str, inputs: list[str], output: str, axis: int | None = None) -> str:
-        node = helper.make_node(op, inputs, [output], name=f"{op}/{output}")
+    def _node(self, op: str, inputs: list[str], output: str, axis: int | None = None, domain: str = "") -> str:
+        node = helper.make_node(op, inputs, [output], name=f"{op}/{output}", domain=domain)
         if axis is not None:
             node.attribute.append(helper.make_attribute("axis", axis))
         self.nodes.append(node)
@@ -189,6 +222,8 @@ class _Inserter:
         del graph.initializer[:]
         graph.initializer.extend([*kept, *self.initialisers])
         del graph.value_info[:]
+        if self.extended and all(o.domain != _MICROSOFT for o in self.model.opset_import):
+            self.model.opset_import.append(helper.make_opsetid(_MICROSOFT, 1))
 
 
 def _per_channel(constant: np.ndarray, rank: int) -> bool:

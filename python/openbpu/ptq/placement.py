@@ -17,8 +17,11 @@ import numpy as np
 import onnx
 from onnx import TensorProto
 
+from openbpu.ir.quant import QuantParams
 from openbpu.ptq.operators import ARITHMETIC, CLAMPS, COMPUTING, FUNCTIONS, QUANTISABLE, SHARING, TESTING
 from openbpu.ptq.view import ModelView
+
+SOFTMAX = QuantParams.per_tensor(1 / 256, -128)  # int8 parameters of every softmax result
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,8 @@ class Placement:
     fixed: dict[str, tuple[float, int]]  # representative -> (scale, zero point) that need no calibration
     cpu: frozenset[str] = frozenset()  # names of nodes that stay float
     symmetric: frozenset[str] = frozenset()  # representatives of groups whose zero point is 0
+    wide: frozenset[str] = frozenset()  # representatives of groups that are int16
+    narrow: frozenset[str] = frozenset()  # names of nodes that read int8 copies of int16 tensors
 
     @property
     def tensors(self) -> list[str]:
@@ -42,18 +47,34 @@ class Placement:
         return dict(members)
 
 
-def place(model: onnx.ModelProto, run_on_cpu: Collection[str] = (), run_on_bpu: Collection[str] = ()) -> Placement:
-    """Decides placement for a clean float model; both lists hold names of nodes and win over what is decided here."""
-    return _Placer(model, run_on_cpu, run_on_bpu).run()
+def place(
+    model: onnx.ModelProto,
+    run_on_cpu: Collection[str] = (),
+    run_on_bpu: Collection[str] = (),
+    int16: Collection[str] = (),
+) -> Placement:
+    """Decides placement for a clean float model.
+
+    All lists hold names of nodes; the first two win over what is decided here. What an `int16` node reads and writes is
+    int16, with all that shares its parameters; what other nodes read is int8.
+    """
+    return _Placer(model, run_on_cpu, run_on_bpu, int16).run()
 
 
 class _Placer:
-    def __init__(self, model: onnx.ModelProto, run_on_cpu: Collection[str], run_on_bpu: Collection[str]) -> None:
+    def __init__(
+        self,
+        model: onnx.ModelProto,
+        run_on_cpu: Collection[str],
+        run_on_bpu: Collection[str],
+        int16: Collection[str],
+    ) -> None:
         self.graph = model.graph
         self.view = ModelView(model)
         self.floats = _float_tensors(model)
         self.cpu = self._float_nodes(frozenset(run_on_cpu), frozenset(run_on_bpu))
         self.roots: dict[str, str] = {}  # tensor -> tensor that its chain of functions starts from
+        self.int16 = set(int16)
         self.absorbed: set[str] = set()  # results whose only consumer is a bias or clamp that their producer absorbs
 
     def run(self) -> Placement:
@@ -65,16 +86,47 @@ class _Placer:
         for node in self.graph.node:
             wanted += [n for n in node.output if n in self.floats and self._is_border(node, n)]
         groups = self._groups(wanted)
+        self._unify_types()
+        wide = self._wide_groups(groups)
         fixed = {}
         for node in self.graph.node:
             if node.op_type == "Softmax" and node.output[0] in groups and node.name not in self.cpu:
-                fixed[groups[node.output[0]]] = (1 / 256, -128)
-        return Placement(groups, fixed, self.cpu, self._symmetric(groups) - fixed.keys())
+                group = groups[node.output[0]]
+                fixed[group] = (1 / 32768, 0) if group in wide else (SOFTMAX.s, SOFTMAX.z)
+        float_or_wide = self.cpu | self.int16
+        others = (n for n in self.graph.node if n.name not in float_or_wide and n.op_type not in SHARING)
+        symmetric = self._symmetric(groups) - fixed.keys()
+        return Placement(groups, fixed, self.cpu, symmetric, wide, frozenset(n.name for n in others))
 
     def _symmetric(self, groups: Mapping[str, str]) -> frozenset[str]:
         """Groups of right operands of run-time products: without a zero point they are multiplied as they are."""
         products = (n for n in self.graph.node if n.op_type == "MatMul" and n.name not in self.cpu)
         return frozenset(groups[node.input[1]] for node in products if node.input[1] in groups)
+
+    def _unify_types(self) -> None:
+        """Nodes that become one operator have one type: a bias, a clamp, and the functions of one tensor."""
+        for nodes in (self.graph.node, reversed(self.graph.node)):
+            chains = {self.roots[n.output[0]] for n in self.graph.node if n.name in self.int16 and self._in_chain(n)}
+            for node in nodes:
+                producer = self.view.producers.get(node.input[0]) if node.input else None
+                joined = producer is not None and node.input[0] in self.absorbed
+                if joined and producer is not None and {producer.name, node.name} & self.int16:
+                    self.int16 |= {producer.name, node.name}
+                if self._in_chain(node) and self.roots[node.output[0]] in chains:
+                    self.int16.add(node.name)
+
+    def _in_chain(self, node: onnx.NodeProto) -> bool:
+        output = str(node.output[0])
+        return self.roots.get(output, output) != output
+
+    def _wide_groups(self, groups: dict[str, str]) -> frozenset[str]:
+        """Groups with a tensor that an int16 node reads or writes."""
+        wide = set()
+        for tensor, group in groups.items():
+            around = [self.view.producers.get(tensor), *self.view.consumers.get(tensor, [])]
+            if any(node is not None and node.name in self.int16 - self.cpu for node in around):
+                wide.add(group)
+        return frozenset(wide)
 
     def _float_nodes(self, forced: frozenset[str], wanted: frozenset[str]) -> frozenset[str]:
         """Nodes on the CPU: other operators, other types, those asked for, and layout operators among them."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Container, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,8 +14,8 @@ from openbpu.ir.quant import QuantParams
 from openbpu.ptq.calibration import calibrate
 from openbpu.ptq.feasibility import feasible
 from openbpu.ptq.insertion import insert
-from openbpu.ptq.placement import place
-from openbpu.ptq.ranges import choose
+from openbpu.ptq.placement import SOFTMAX, Placement, place
+from openbpu.ptq.ranges import choose, choose16
 from openbpu.ptq.refinement import Refinements, refine
 from openbpu.ptq.samples import SampleStream
 
@@ -33,13 +33,15 @@ def quantize(
     refinement: Collection[str] = REFINEMENTS,
     run_on_cpu: Collection[str] = (),
     run_on_bpu: Collection[str] = (),
+    int16: Collection[str] = (),
     progress: Callable[[str, int, int], None] | None = None,
 ) -> onnx.ModelProto:
     """The QDQ form of a clean float model (`frontend.prepare`).
 
     int8 activations per tensor with a zero point (none if `symmetric`), symmetric int8 weights per channel, int32
     biases. Nodes named in `run_on_cpu`, and operators without an int8 form, stay float; `run_on_bpu` names nodes that
-    are quantised though they would stay float. `refinement` names the steps taken layer by layer: "rounding" (second
+    are quantised though they would stay float. Nodes named in `int16` read and write int16 activations with zero point
+    0. `refinement` names the steps taken layer by layer: "rounding" (second
     order) and "bias" (correction). `samples` yields arrays or {input: array}; it is read as a stream, several times.
     `progress` is called with (stage, steps done, steps in all or 0). Deterministic: the same inputs give the same
     model. Raises ModelError, SampleError, ConfigError.
@@ -53,16 +55,15 @@ def quantize(
     _check(model)
     report = progress or (lambda stage, done, total: None)
     stream = SampleStream(samples, model)
-    placement = place(model, run_on_cpu, run_on_bpu)
+    placement = place(model, run_on_cpu, run_on_bpu, int16)
     statistics = calibrate(model, stream, placement, report)
-    by_group = {g: choose(s, calibration, symmetric or g in placement.symmetric) for g, s in statistics.items()}
-    by_group |= {g: QuantParams.per_tensor(scale, zero) for g, (scale, zero) in placement.fixed.items()}
+    narrow = {g: choose(s, calibration, symmetric or g in placement.symmetric) for g, s in statistics.items()}
+    by_group = narrow | {g: choose16(s, calibration) for g, s in statistics.items() if g in placement.wide}
     always_zero = {g for g, s in statistics.items() if s.low == s.high}
-    by_group = feasible(model, placement, by_group, always_zero)
-    params = {tensor: by_group[group] for tensor, group in placement.groups.items()}
-    qdq = insert(model, params, Refinements(), placement.cpu)
+    chosen = _chosen(model, placement, by_group, narrow, always_zero)
+    qdq = _inserted(model, placement, chosen, narrow, Refinements())
     if refinement:
-        qdq = insert(model, params, refine(model, qdq, stream, refinement, report), placement.cpu)
+        qdq = _inserted(model, placement, chosen, narrow, refine(model, qdq, stream, refinement, report))
     _describe(
         qdq,
         version=__version__,
@@ -75,17 +76,48 @@ def quantize(
     return qdq
 
 
+def _chosen(
+    model: onnx.ModelProto,
+    placement: Placement,
+    by_group: Mapping[str, QuantParams],
+    narrow: Mapping[str, QuantParams],
+    always_zero: Container[str],
+) -> dict[str, QuantParams]:
+    """The parameters of all groups; `narrow` are those of int8 copies of int16 groups."""
+    fixed = {
+        group: QuantParams.per_tensor(scale, zero, "int16" if group in placement.wide else "int8")
+        for group, (scale, zero) in placement.fixed.items()
+    }
+    return feasible(model, placement, {**by_group, **fixed}, narrow, always_zero)
+
+
+def _inserted(
+    model: onnx.ModelProto,
+    placement: Placement,
+    chosen: Mapping[str, QuantParams],
+    narrow: Mapping[str, QuantParams],
+    refinements: Refinements,
+) -> onnx.ModelProto:
+    """The QDQ model with these parameters."""
+    params = {tensor: chosen[group] for tensor, group in placement.groups.items()}
+    wide = {tensor: group for tensor, group in placement.groups.items() if group in placement.wide}
+    copies = {tensor: narrow.get(group, SOFTMAX) for tensor, group in wide.items()}
+    return insert(model, params, refinements, placement.cpu, copies, placement.narrow)
+
+
 def draft(
-    model: onnx.ModelProto, run_on_cpu: Collection[str] = (), run_on_bpu: Collection[str] = ()
+    model: onnx.ModelProto,
+    run_on_cpu: Collection[str] = (),
+    run_on_bpu: Collection[str] = (),
+    int16: Collection[str] = (),
 ) -> onnx.ModelProto:
     """The QDQ form of a clean float model with made-up ranges: it shows where nodes will run, without samples."""
     _check(model)
-    placement = place(model, run_on_cpu, run_on_bpu)
-    by_group = {group: QuantParams.per_tensor(_DRAFT_SCALE) for group in placement.members()}
-    by_group |= {g: QuantParams.per_tensor(scale, zero) for g, (scale, zero) in placement.fixed.items()}
-    by_group = feasible(model, placement, by_group, by_group)
-    params = {tensor: by_group[group] for tensor, group in placement.groups.items()}
-    return insert(model, params, Refinements(), placement.cpu)
+    placement = place(model, run_on_cpu, run_on_bpu, int16)
+    narrow = {group: QuantParams.per_tensor(_DRAFT_SCALE) for group in placement.members()}
+    wide = {group: QuantParams.per_tensor(_DRAFT_SCALE / 128, 0, "int16") for group in placement.wide}
+    chosen = _chosen(model, placement, narrow | wide, narrow, narrow)
+    return _inserted(model, placement, chosen, narrow, Refinements())
 
 
 def _check(model: onnx.ModelProto) -> None:

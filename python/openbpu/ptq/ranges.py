@@ -24,6 +24,20 @@ def parameters(low: float, high: float, symmetric: bool) -> QuantParams:
     return QuantParams.per_tensor(scale, zero_point)
 
 
+def parameters16(low: float, high: float) -> QuantParams:
+    """int16 parameters, zero point 0, for the reals [low, high]."""
+    largest = max(-low / 32768, high / 32767, _SMALLEST_SCALE)
+    return QuantParams.per_tensor(largest if low < high else _SCALE_OF_ZERO, 0, "int16")
+
+
+def choose16(statistics: Statistics, calibration: str) -> QuantParams:
+    """int16 parameters of one group: the extremes seen, because steps are so fine; "percentile" clips all the same."""
+    low, high = statistics.low, statistics.high
+    if calibration == "percentile" and high > low:
+        low, high = clipped(statistics, _PERCENTILE)
+    return parameters16(low, high)
+
+
 def choose(statistics: Statistics, calibration: str, symmetric: bool) -> QuantParams:
     """The parameters for one group.
 

@@ -9,6 +9,7 @@ import numpy as np
 SMALLEST_RATIO = 2.0**-20
 SMALLEST_SHARE = 2.0**-12
 BIAS_LEVELS = 2.0**24
+_BIAS_LEVELS_16 = 2.0**30  # of int16 inputs: sums are 64 bits wide, the bias is an int32 of the model
 SMALLEST_SCALE = 2.0**-64  # of weights that are all zero
 # The widest accumulator in steps of the output, and the largest ratio.
 _WIDEST = 2.0**22
@@ -16,16 +17,18 @@ _LARGEST_RATIO = 2.0**7
 
 
 def weight_scales(
-    weight: np.ndarray, bias: np.ndarray, axis: int, input_scale: float, output_scale: float
+    weight: np.ndarray, bias: np.ndarray, axis: int, input_scale: float, output_scale: float, wide: bool = False
 ) -> np.ndarray:
     """Scale of each channel along `axis` as float64 holding float32: its largest magnitude becomes 127.
 
     `bias` has one real number per channel. Scales have a floor: below it a channel's shift or its bias would not fit
-    the integer arithmetic, and its weights hardly move the output anyway. An output scale of 0 sets none.
+    the integer arithmetic, and its weights hardly move the output anyway. An output scale of 0 sets none. `wide` says
+    that the 16-bit form of the operator is meant.
     """
     channels_first = np.moveaxis(weight, axis, 0)
     peak = np.abs(channels_first.reshape(len(channels_first), -1)).max(axis=1, initial=0).astype(np.float64) / 127
-    floor = np.maximum(SMALLEST_RATIO * output_scale / input_scale, np.abs(bias) / (input_scale * BIAS_LEVELS))
+    levels = _BIAS_LEVELS_16 if wide else BIAS_LEVELS
+    floor = np.maximum(SMALLEST_RATIO * output_scale / input_scale, np.abs(bias) / (input_scale * levels))
     floor = np.maximum(floor, np.maximum(peak, floor).max(initial=0) * SMALLEST_SHARE)
     floor = np.maximum(floor, SMALLEST_SCALE)
     return np.asarray(np.maximum(peak, floor).astype(np.float32).astype(np.float64))

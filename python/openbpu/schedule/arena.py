@@ -12,7 +12,7 @@ from openbpu.schedule.memory import Memory
 from openbpu.schedule.program import Instruction, Operand
 
 ALIGNMENT = 64
-_IN_PLACE = frozenset({"ADD", "SUB", "MUL", "MAX", "MIN", "RESCALE", "LUT8"})
+_IN_PLACE = frozenset({"ADD", "SUB", "MUL", "MAX", "MIN", "RESCALE", "LUT8", "LUT16"})
 Lifetimes = dict[Memory, tuple[int, int]]
 
 
@@ -57,7 +57,10 @@ def _can_replace(instruction: Instruction, operand: Operand) -> bool:
     """True if the result may be written over `operand`: both are whole buffers, and nothing else reads them."""
     out = instruction.out
     alike = operand.extents == out.extents and operand.place.strides == out.place.strides
-    whole = all(prod(o.extents) == o.place.memory.root.size and o.place.offset == 0 for o in (operand, out))
+    alike = alike and operand.value.item_size == out.value.item_size
+    whole = all(
+        prod(o.extents) * o.value.item_size == o.place.memory.root.size and o.place.offset == 0 for o in (operand, out)
+    )
     others = [o for o in instruction.reads if o.place != operand.place]
     return alike and whole and all(o.place.memory.root is not operand.place.memory.root for o in others)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -71,7 +71,7 @@ class Emitter:
     def reserve(self, op: Op) -> None:
         """Makes the constant of an op whose result stays in region "const"."""
         place = self.placement.places[op.outputs[0]]
-        data = np.ascontiguousarray(op.consts["data"], np.int8).tobytes()
+        data = np.ascontiguousarray(op.consts["data"], op.outputs[0].dtype).tobytes()
         item = self.builder.const("RAW", (data, (len(data),)))
         place.memory.address = self.builder.const_offset(item)
 
@@ -112,24 +112,38 @@ def _convolution(e: Emitter, op: Op) -> Iterator[Instruction]:
         name = "TCONV2D" if op.kind == "tconv2d" else "CONV2D" if groups == 1 else "GCONV2D"
         packed = e.builder.const("CONV_WEIGHTS", packing.conv_weights(weight, groups))
     aux = {**_geometry(op, weight.shape[1:3]), "groups": groups}
-    yield e.binary(name, op, weight=packed, table=_rq8(e, op), aux=aux, fields={"L": op.attrs["L"], **_clamp(op)})
+    yield e.binary(name, op, weight=packed, **_scaled(e, op), aux=aux)
 
 
 @_emits("matmul")
 def _matmul(e: Emitter, op: Op) -> Iterator[Instruction]:
     weight = op.consts["weight"]
     packed = e.builder.const("CONV_WEIGHTS", packing.conv_weights(weight[:, None, None, :]))
-    yield e.binary("MATMUL", op, weight=packed, table=_rq8(e, op), fields={"L": op.attrs["L"], **_clamp(op)})
+    yield e.binary("MATMUL", op, weight=packed, **_scaled(e, op))
 
 
 @_emits("matmul_dynamic")
 def _matmul_dynamic(e: Emitter, op: Op) -> Iterator[Instruction]:
     aux = {"transpose_b": int(op.attrs["transpose_b"])}
-    yield e.binary("MATMULD", op, table=_rq8(e, op), aux=aux, fields={"L": op.attrs["L"], **_clamp(op)})
+    yield e.binary("MATMULD", op, **_scaled(e, op), aux=aux)
 
 
-def _rq8(e: Emitter, op: Op) -> int:
-    return e.builder.const("RQ8", packing.rq8(op.consts["B"], op.consts["m"], op.consts["s"]))
+def _is_wide(op: Op) -> bool:
+    """A 16-bit form, which ends in an RQ16 table."""
+    return op.inputs[0].dtype == "int16"
+
+
+def _scaled(e: Emitter, op: Op) -> dict[str, Any]:
+    """The requantisation of a sum of products: table and fields."""
+    if _is_wide(op):
+        return _rq16(e, op)
+    table = e.builder.const("RQ8", packing.rq8(op.consts["B"], op.consts["m"], op.consts["s"]))
+    return {"table": table, "fields": {"L": op.attrs["L"], **_clamp(op)}}
+
+
+def _rq16(e: Emitter, op: Op) -> dict[str, Any]:
+    table = e.builder.const("RQ16", packing.rq16(op.consts["bias"], op.consts["m"], op.consts["sh"]))
+    return {"table": table, "fields": _clamp(op)}
 
 
 # ---- element-wise
@@ -137,13 +151,17 @@ def _rq8(e: Emitter, op: Op) -> int:
 
 @_emits("add")
 def _add(e: Emitter, op: Op) -> Iterator[Instruction]:
+    if _is_wide(op):
+        yield e.binary("SUB" if op.attrs["negative"] else "ADD", op, **_rq16(e, op))
+        return
     fields = {name: op.attrs[name] for name in ("ma", "mb", "C", "sh", "lo", "hi")}
     yield e.binary("SUB" if fields["mb"] < 0 else "ADD", op, fields=fields)
 
 
 @_emits("mul")
 def _mul(e: Emitter, op: Op) -> Iterator[Instruction]:
-    yield e.binary("MUL", op, fields={"C": op.attrs["m"], "sh": op.attrs["sh"], **_clamp(op)})
+    scaled = {"fields": {"C": op.attrs["m"], "sh": op.attrs["sh"], **_clamp(op)}} if not _is_wide(op) else _rq16(e, op)
+    yield e.binary("MUL", op, **scaled)
 
 
 @_emits("extreme")
@@ -191,8 +209,7 @@ def _gather(e: Emitter, op: Op) -> Iterator[Instruction]:
 
 @_emits("rescale")
 def _rescale(e: Emitter, op: Op) -> Iterator[Instruction]:
-    table = e.builder.const("RQ16", packing.rq16(op.consts["bias"], op.consts["m"], op.consts["sh"]))
-    yield e.binary("RESCALE", op, table=table, fields=_clamp(op))
+    yield e.binary("RESCALE", op, **_rq16(e, op))
 
 
 @_emits("lut8")
@@ -200,9 +217,15 @@ def _lut8(e: Emitter, op: Op) -> Iterator[Instruction]:
     yield e.binary("LUT8", op, table=e.builder.const("LUT8", packing.lut8(op.consts["table"])))
 
 
+@_emits("lut16")
+def _lut16(e: Emitter, op: Op) -> Iterator[Instruction]:
+    yield e.binary("LUT16", op, table=e.builder.const("LUT16", packing.lut16(op.consts["table"])))
+
+
 @_emits("softmax")
 def _softmax(e: Emitter, op: Op) -> Iterator[Instruction]:
-    table = e.builder.const("EXP", packing.exp(op.consts["exp"]))
+    packed = packing.exp16 if _is_wide(op) else packing.exp
+    table = e.builder.const("EXP16" if _is_wide(op) else "EXP", packed(op.consts["exp"]))
     yield e.binary("SOFTMAX", op, table=table, aux={"C": op.attrs["C"]}, fields=_clamp(op))
 
 
@@ -224,9 +247,13 @@ def _maxpool(e: Emitter, op: Op) -> Iterator[Instruction]:
 
 @_emits("avgpool")
 def _avgpool(e: Emitter, op: Op) -> Iterator[Instruction]:
-    table = e.builder.const("POOL", packing.pool(op.consts["m"], op.consts["sh"]))
     flags = ("COUNT_PAD",) if op.attrs["count_pad"] else ()
-    yield e.binary("AVGPOOL", op, table=table, aux=_geometry(op, op.attrs["kernel"]), flags=flags, fields=_clamp(op))
+    if _is_wide(op):
+        scaled = _rq16(e, op)
+    else:
+        table = e.builder.const("POOL", packing.pool(op.consts["m"], op.consts["sh"]))
+        scaled = {"table": table, "fields": _clamp(op)}
+    yield e.binary("AVGPOOL", op, **scaled, aux=_geometry(op, op.attrs["kernel"]), flags=flags)
 
 
 @_emits("resize_nearest")
@@ -241,8 +268,9 @@ def _resize_nearest(e: Emitter, op: Op) -> Iterator[Instruction]:
 
 @_emits("resize_bilinear")
 def _resize_bilinear(e: Emitter, op: Op) -> Iterator[Instruction]:
-    tables = [packing.resize(op.consts[f"{axis}_index"], op.consts[f"{axis}_weight"]) for axis in ("row", "column")]
-    rows, columns = (e.builder.const("RESIZE", table) for table in tables)
+    name, pack = ("RESIZE16", packing.resize16) if _is_wide(op) else ("RESIZE", packing.resize)
+    tables = [pack(op.consts[f"{axis}_index"], op.consts[f"{axis}_weight"]) for axis in ("row", "column")]
+    rows, columns = (e.builder.const(name, table) for table in tables)
     yield e.binary("RESIZE_BILIN", op, aux={"rows": rows, "columns": columns})
 
 
@@ -256,7 +284,7 @@ def _constant(e: Emitter, op: Op) -> Iterator[Instruction]:
     if out.place.memory.region == "const":
         e.reserve(op)
         return
-    data = np.ascontiguousarray(op.consts["data"], np.int8).tobytes()
+    data = np.ascontiguousarray(op.consts["data"], op.outputs[0].dtype).tobytes()
     item = e.builder.const("RAW", (data, (len(data),)))
     yield e.copy(out, replace(out, place=Placement.constant(op.outputs[0], e.builder.const_offset(item))))
 
@@ -280,7 +308,7 @@ def _slice(e: Emitter, op: Op) -> Iterator[Instruction]:
 def _reshape(e: Emitter, op: Op) -> Iterator[Instruction]:
     """A copy of elements in order: under the extents of the input, with the bytes of the result."""
     value, out = op.inputs[0], op.outputs[0]
-    target = reshaped(e.placement.places[out], out.shape, value.shape)
+    target = reshaped(e.placement.places[out], out.shape, value.shape, out.item_size)
     assert target is not None, "a reshape that is no view has a dense buffer of its own"
     yield e.copy(e.operand(value, target), e.operand(value))
 

@@ -53,29 +53,29 @@ def dense_strides(extents: Sequence[int], size: int = 1) -> Extents:
     return _four([stride for _, stride in strides.dense(extents, size)])
 
 
-def is_channel_dense(place: Place, extents: Extents) -> bool:
-    """True if kernels can work on it: channels lie side by side."""
-    return place.strides[3] == 1 or extents[3] == 1
+def is_channel_dense(place: Place, extents: Extents, size: int = 1) -> bool:
+    """True if kernels can work on it: channels of `size` bytes lie side by side."""
+    return place.strides[3] == size or extents[3] == 1
 
 
-def normalised(place: Place, extents: Extents) -> Place:
+def normalised(place: Place, extents: Extents, size: int = 1) -> Place:
     """Strides of extents of 1 set as in a dense tensor, so that equal views compare equal."""
     new = list(place.strides)
     for axis in (3, 2, 1, 0):
         if extents[axis] == 1:
-            new[axis] = 1 if axis == 3 else new[axis + 1] * extents[axis + 1]
+            new[axis] = size if axis == 3 else new[axis + 1] * extents[axis + 1]
     return place.with_strides(new)
 
 
-def reshaped(place: Place, before: Extents, after: Extents) -> Place | None:
-    """The same elements, in the same order, under other extents; None if no strides do that."""
+def reshaped(place: Place, before: Extents, after: Extents, size: int = 1) -> Place | None:
+    """The same elements of `size` bytes, in the same order, under other extents; None if no strides do that."""
     groups = strides.grouped(list(zip(before, place.strides, strict=True)), after)
     if groups is None:
         return None
     joined = [strides.merged(group) for group in groups]
     if any(len(group) > 1 for group in joined):
         return None
-    return normalised(place.with_strides([group[0][1] if group else 0 for group in joined]), after)
+    return normalised(place.with_strides([group[0][1] if group else 0 for group in joined]), after, size)
 
 
 def _four(values: Sequence[int]) -> Extents:

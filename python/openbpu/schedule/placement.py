@@ -43,7 +43,8 @@ class Placement:
     @staticmethod
     def constant(value: Value, address: int = 0) -> Place:
         """A value in region "const"."""
-        return Place(Memory("const", prod(value.shape), address=address), 0, dense_strides(value.shape))
+        size = value.item_size
+        return Place(Memory("const", size * prod(value.shape), address=address), 0, dense_strides(value.shape, size))
 
     def _place_ports(self, graph: Graph) -> None:
         for region, values in (("in", graph.inputs), ("out", graph.outputs)):
@@ -69,11 +70,12 @@ class Placement:
         if turn is None or turn.kind != "transpose" or out.on_cpu or {out, source} & self.places.keys():
             return
         read = _buffer(turn.inputs[0]).permuted(turn.attrs["perm"])
-        as_view = reshaped(read, source.shape, out.shape)
-        if as_view is not None and is_channel_dense(as_view, out.shape):
+        size = out.item_size
+        as_view = reshaped(read, source.shape, out.shape, size)
+        if as_view is not None and is_channel_dense(as_view, out.shape, size):
             return
         place = _buffer(out)
-        target = reshaped(place, out.shape, source.shape)
+        target = reshaped(place, out.shape, source.shape, size)
         if target is not None and self._bind(source, target):
             self.places[out] = place
             self.views.add(op)
@@ -84,13 +86,14 @@ class Placement:
         if value in self.places or op is None or op.kind == "slice":
             return False
         if op.kind == "reshape":
-            inner = reshaped(place, value.shape, op.inputs[0].shape)
-            if inner is None or not is_channel_dense(inner, op.inputs[0].shape) or not self._bind(op.inputs[0], inner):
+            source, size = op.inputs[0], value.item_size
+            inner = reshaped(place, value.shape, source.shape, size)
+            if inner is None or not is_channel_dense(inner, source.shape, size) or not self._bind(source, inner):
                 return False
             self.views.add(op)
         elif op.kind == "transpose":  # else it is copied into place
             inner = place.permuted([op.attrs["perm"].index(axis) for axis in range(4)])
-            if is_channel_dense(inner, op.inputs[0].shape) and self._bind(op.inputs[0], inner):
+            if is_channel_dense(inner, op.inputs[0].shape, value.item_size) and self._bind(op.inputs[0], inner):
                 self.views.add(op)
         self.places[value] = place
         return True
@@ -132,21 +135,22 @@ class Placement:
         if op.kind not in VIEWS:
             return None
         value, out = op.inputs[0], op.outputs[0]
-        source = self.places[value]
+        source, size = self.places[value], value.item_size
         view: Place | None = None
         if op.kind == "slice":
             view = source.part(op.attrs["axis"], op.attrs["start"], op.attrs["step"])
         elif op.kind == "transpose":
             view = source.permuted(op.attrs["perm"])
         elif op.kind == "reshape":
-            view = reshaped(source, value.shape, out.shape)
-        if view is None or not is_channel_dense(view, out.shape):
+            view = reshaped(source, value.shape, out.shape, size)
+        if view is None or not is_channel_dense(view, out.shape, size):
             return None
-        return normalised(view, out.shape)
+        return normalised(view, out.shape, size)
 
 
 def _buffer(value: Value) -> Place:
-    return Place(Memory("ddr", prod(value.shape)), 0, dense_strides(value.shape))
+    size = value.item_size
+    return Place(Memory("ddr", size * prod(value.shape)), 0, dense_strides(value.shape, size))
 
 
 def _dense_strides(value: Value) -> tuple[int, int, int, int]:

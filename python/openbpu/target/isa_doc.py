@@ -124,12 +124,13 @@ lie in the range of the type. Where an instruction uses it, every byte of a surf
 IN or OUT names a port of the entry, has its type and lies inside its bytes. Elements of an output share no byte.
 
 **Overlap.** Output and operands of an instruction share no byte; channel, column and row slices of one buffer are
-told apart exactly. ADD, SUB, MUL, MAX, MIN, LUT8 and RESCALE may also work in place: an operand with the base,
+told apart exactly. ADD, SUB, MUL, MAX, MIN, LUT8, LUT16 and RESCALE may also work in place: an operand with the base,
 extents and strides of `out`.
 
 **Constants.** The size is what format and dims imply, at most 2^31 - 1 bytes. RQ8: m 16384..32767, s 0..31. RQ16: m >
 0, sh 1..62, |bias| < 2^62. POOL: m 16384..32767, sh 1..46. RESIZE: indices not negative, weights not negative with
-sum 2048. EXP: entry 0 is 65535. RATIO: magnitudes of at most 2^54. Padding of weights is zero.
+sum 2048; RESIZE16 2^20. EXP, EXP16: entry 0 is 65535. LUT16, EXP16: 2^k + 1 knots, k 9..16. RATIO: magnitudes of at
+most 2^54. Padding of weights is zero.
 
 **Fields.** `L` is 0..15; `lo` and `hi` are int8 values with lo <= hi. Unknown flag bits are refused, and
 `DDR_OPERAND` is set exactly where it is true. The box holds something and lies in `out`; for the MAC queue `box_c` is
@@ -145,6 +146,14 @@ MATMULD, `K * max|a - za| * max|b - zb| * 2^L + |B| < 2^31`. For ADD and SUB, `1
 `sh` 0..22 and multipliers within 32767. MUL, and REDUCE with a sum: `C` 16384..32767, `sh` 1..46. DIV: `sh` 1..46.
 SOFTMAX: the constant C of its record is 1..2^62 - 1.
 LAYERNORM, RMSNORM: `sh` 1..30, eps 1..2^60 - 1, F 0..14.
+
+**16-bit forms.** An instruction of the queues MAC and VEC, QUANTIZE or DEQUANTIZE is of a 16-bit form if `in0` or `out`
+is int16. Then `in0` and `in1` are int16, `out` is int16 or int8 (RESCALE: `in0` too), and int16 has zero point 0. The
+table is RQ16 in place of RQ8, POOL and the fields `L`, `sh`, `ma`, `mb` and `C`, which are zero: one entry per output
+channel, per number of taps, or one; two for ADD and SUB, with equal `sh` 15..45, m below 2^29 together and bias 0 in
+the second. SOFTMAX has EXP16, RESIZE_BILIN RESIZE16. `lo` and `hi` are values of the type of `out`. With `F` the sum
+of |w| of a channel, `K * 2^15` of MATMULD or the taps of AVGPOOL, `F * 2^15 * m + |bias| < 2^63`. Such files need
+container 1.2.
 
 **Operations.**
 
@@ -163,17 +172,17 @@ LAYERNORM, RMSNORM: `sh` 1..30, eps 1..2^60 - 1, F 0..14.
 | REDUCE | equal n, h, w; out.c 1; equal scale and zero point for maximum and minimum, whose `C` and `sh` are 0 |
 | ARGMAX | equal n, h, w; out.c 1; out int64 of any strides |
 | GATHER | equal n, h, c, scale and zero point of in0 and out; in1 int32 or int64 of extents 1, 1, out.w, 1 |
-| RESCALE, LUT8, SOFTMAX | in0 as out; RESCALE with 1 or out.c entries; SOFTMAX with all channels in the box |
+| RESCALE, LUT8, LUT16, SOFTMAX | in0 as out; RESCALE with 1 or out.c entries; SOFTMAX with all channels in the box |
 | LAYERNORM, RMSNORM | in0 as out; one table entry per channel, all channels in the box |
 | MAXPOOL, RESIZE_NN, RESIZE_BILIN | equal n, c, scale and zero point; one table entry per output row and column |
 | AVGPOOL | equal n and c; 1 table entry or one per tap |
-| QUANTIZE, DEQUANTIZE | equal extents; the int8 side has a positive normal float32 scale |
+| QUANTIZE, DEQUANTIZE | equal extents; the integer side has a positive normal float32 scale |
 | CPUCALL | operands inside their region; outputs share bytes with nothing else; what the operator's rule asks |
 
-Operands are int8 and NHWC, except those of LOAD, STORE, COPY, LDW and CPUCALL, and the float32 side of QUANTIZE and
-DEQUANTIZE. Operands of CPUCALL have less than 2^31 elements, its parameters lie in CONST, and the rules of the
-operators are in `csrc/operators`. Indices that are data, those of GATHER too, are checked while they are used: a breach
-ends the run with an error.
+Operands are int8, or int16 as above, and NHWC, except those of LOAD, STORE, COPY, LDW and CPUCALL, and the float32
+side of QUANTIZE and DEQUANTIZE. Operands of CPUCALL have less than 2^31 elements, its parameters lie in CONST, and
+the rules of the operators are in `csrc/operators`. Indices that are data, those of GATHER too, are checked while
+they are used: a breach ends the run with an error.
 
 ## Cost
 

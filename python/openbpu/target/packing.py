@@ -55,6 +55,11 @@ def resize(index: np.ndarray, weight: np.ndarray) -> tuple[bytes, tuple[int, ...
     return _records("ResizeEntry", i0=index[:, 0], i1=index[:, 1], w0=weight[:, 0], w1=weight[:, 1])
 
 
+def resize16(index: np.ndarray, weight: np.ndarray) -> tuple[bytes, tuple[int, ...]]:
+    """RESIZE16 and its dims from source indices [n, 2] and weights [n, 2] that sum to 2^20."""
+    return _records("Resize16Entry", i0=index[:, 0], i1=index[:, 1], w0=weight[:, 0], w1=weight[:, 1])
+
+
 def lut8(table: np.ndarray) -> tuple[bytes, tuple[int, ...]]:
     """LUT8 and its dims from int8 [256], index = value + 128."""
     return fitting(table, np.int8, "LUT8").tobytes(), (256,)
@@ -68,6 +73,16 @@ def ranks(first: np.ndarray, second: np.ndarray) -> tuple[bytes, tuple[int, ...]
 def ratio(table: np.ndarray) -> tuple[bytes, tuple[int, ...]]:
     """RATIO and its dims from int64 [256], index = value of the divisor + 128."""
     return fitting(table, np.int64, "RATIO").tobytes(), (256,)
+
+
+def lut16(table: np.ndarray) -> tuple[bytes, tuple[int, ...]]:
+    """LUT16 and its dims from int16 [2^k + 1]."""
+    return fitting(table, np.int16, "LUT16").tobytes(), (len(table),)
+
+
+def exp16(table: np.ndarray) -> tuple[bytes, tuple[int, ...]]:
+    """EXP16 and its dims from uint16 [2^k + 1]."""
+    return fitting(table, np.uint16, "EXP16").tobytes(), (len(table),)
 
 
 def exp(table: np.ndarray) -> tuple[bytes, tuple[int, ...]]:

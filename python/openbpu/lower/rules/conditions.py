@@ -152,14 +152,14 @@ def _same_tensor(node: Node, condition: Expr, a: Expr, b: Expr) -> Expr | None:
         if isinstance(part, Unary) and same_root(test, part):
             reals.append(part.reals)
         elif isinstance(part, Constant) and part.real.size == 1:
-            reals.append(np.full(256, float(part.real.ravel()[0])))
+            reals.append(np.full(len(test.reals), float(part.real.ravel()[0])))
         else:
             return None
     if common_shape(node, [a.shape, b.shape, test.shape]) != test.shape:
         return None
     origin = tuple(dict.fromkeys((*test.origin, *a.origin, *b.origin, node.name)))
     chosen = np.where(test.reals != 0, *reals)
-    return Unary(node=node, shape=test.shape, origin=origin, root=test.root, reals=chosen)
+    return Unary(node=node, shape=test.shape, origin=origin, root=test.root, results=chosen)
 
 
 def _condition(node: Node, condition: Expr) -> Value:

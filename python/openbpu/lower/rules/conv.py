@@ -10,7 +10,7 @@ from openbpu.lower.builder import Shape, memory_shape
 from openbpu.lower.expressions import Constant, Expr, Quantised
 from openbpu.lower.node import Node
 from openbpu.lower.operators import Linear, affine
-from openbpu.lower.registry import rule
+from openbpu.lower.registry import SAME, rule
 from openbpu.lower.rules import volume
 from openbpu.lower.rules.windows import auto_pad, four_pads, spatial, spatial_shape, window
 from openbpu.lower.weights import bias, symmetric
@@ -31,7 +31,7 @@ def _two_dimensional(codes: np.ndarray) -> np.ndarray:
     return codes[:, :, None, :] if codes.ndim == 3 else codes
 
 
-@rule("Conv")
+@rule("Conv", int16=SAME)
 def conv(node: Node) -> Expr:
     """CONV2D, DWCONV2D if every channel has its own filter, GCONV2D for other groups; in one to three dimensions."""
     operand = node.operand(0)
@@ -69,7 +69,7 @@ def conv(node: Node) -> Expr:
     )
 
 
-@rule("ConvTranspose")
+@rule("ConvTranspose", int16=SAME)
 def conv_transpose(node: Node) -> Expr:
     """TCONV2D, with groups, dilation, output_padding and output_shape."""
     operand = node.operand(0)
@@ -154,7 +154,7 @@ def _transposed_geometry(
     return stride, dilation, (pads[0][0], pads[1][0], pads[0][1], pads[1][1]), out[0], out[1]
 
 
-@rule("BatchNormalization")
+@rule("BatchNormalization", int16=SAME)
 def batch_normalization(node: Node) -> Expr:
     """Joins the convolution or matrix product before it; on int8 values a DWCONV2D with one tap."""
     operands = [node.operand(i) for i in range(1, 5)]

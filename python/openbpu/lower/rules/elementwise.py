@@ -11,7 +11,7 @@ from openbpu.lower.broadcast import common_shape, frame
 from openbpu.lower.expressions import Constant, Expr, Plain, Unary
 from openbpu.lower.node import Node
 from openbpu.lower.operators import Product, Quotient, Sum, affine
-from openbpu.lower.registry import rule
+from openbpu.lower.registry import SAME, TABLE, rule
 from openbpu.lower.rules import functions
 from openbpu.lower.rules.operands import scalar
 from openbpu.lower.selections import Extreme, Sloped
@@ -19,19 +19,19 @@ from openbpu.lower.selections import Extreme, Sloped
 _Binary = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
-@rule(*functions.NAMES)
+@rule(*functions.NAMES, int16=TABLE)
 def activation(node: Node) -> Expr:
     """LUT8, joined with the other functions of the same tensor."""
     return node.operand(0).map(functions.function(node.op, node.attributes), node)
 
 
-@rule("Relu")
+@rule("Relu", int16=SAME)
 def relu(node: Node) -> Expr:
     """A clamp of the operator before it, at no cost; else LUT8."""
     return node.operand(0).clamp(0.0, inf, node)
 
 
-@rule("Clip")
+@rule("Clip", int16=SAME)
 def clip(node: Node) -> Expr:
     """A clamp of the operator before it, at no cost; else LUT8; MAX and MIN for run-time bounds."""
     bounds = [node.optional(1), node.optional(2)]
@@ -45,7 +45,7 @@ def clip(node: Node) -> Expr:
     return x
 
 
-@rule("Max", "Min")
+@rule("Max", "Min", int16=TABLE)
 def limit(node: Node) -> Expr:
     """MAX, MIN; a clamp for a constant scalar, LUT8 for functions of one tensor."""
     operands = [node.operand(i) for i in range(len(node.inputs))]
@@ -76,7 +76,7 @@ def _extreme(node: Node, parts: list[Expr], largest: bool) -> Expr:
     return Extreme(node=node, shape=framed.shape, origin=origin, parts=parts, frame=framed, largest=largest)
 
 
-@rule("PRelu")
+@rule("PRelu", int16=TABLE)
 def prelu(node: Node) -> Expr:
     """LUT8 with one slope; with one per channel, the values above zero plus a DWCONV2D of those below."""
     slope = node.operand(1)
@@ -97,7 +97,7 @@ def prelu(node: Node) -> Expr:
     return Sloped(node=node, shape=x.shape, origin=(*x.origin, node.name), above=above, below=below)
 
 
-@rule("Sum", "Mean")
+@rule("Sum", "Mean", int16=SAME)
 def total(node: Node) -> Expr:
     """ADD of two tensors; more of them become a chain when a float model is prepared."""
     operands = [node.operand(i) for i in range(len(node.inputs))]
@@ -118,7 +118,7 @@ _ARITHMETIC: dict[str, _Binary] = {
 }
 
 
-@rule(*_ARITHMETIC)
+@rule(*_ARITHMETIC, int16="The same, with LUT16; quotients of two tensors on the CPU.")
 def arithmetic(node: Node) -> Expr:
     """ADD, SUB, MUL, DIV for two tensors; constants join the operator before them or a LUT8."""
     a, b = node.operand(0), node.operand(1)

@@ -14,14 +14,14 @@ from openbpu.lower.builder import Shape, memory_shape
 from openbpu.lower.expressions import Codes, Constant, Expr, Join, Plain, Unary
 from openbpu.lower.moves import MAX_EXTENT
 from openbpu.lower.node import QUANTISE_BETWEEN, Node
-from openbpu.lower.registry import rule
+from openbpu.lower.registry import SAME, rule
 from openbpu.lower.rules.operands import integers
 from openbpu.lower.selections import Mask
 
 _MAX_PIECES = 64
 
 
-@rule("Identity", "Dropout")
+@rule("Identity", "Dropout", int16=SAME)
 def identity(node: Node) -> Expr:
     """Nothing."""
     if len(node.outputs) > 1 and node.outputs[1]:
@@ -36,7 +36,7 @@ def identity(node: Node) -> Expr:
     return node.operand(0)
 
 
-@rule("Cast")
+@rule("Cast", int16=SAME)
 def cast(node: Node) -> Expr:
     """Nothing, from float to float; of 8-bit integers and conditions to float: those numbers."""
     x = node.operand(0)
@@ -50,7 +50,7 @@ def cast(node: Node) -> Expr:
     return x
 
 
-@rule("Reshape", "Flatten", "Squeeze", "Unsqueeze")
+@rule("Reshape", "Flatten", "Squeeze", "Unsqueeze", int16=SAME)
 def reshape(node: Node) -> Expr:
     """The same bytes; a COPY where the order of elements in memory differs."""
     x = node.operand(0)
@@ -97,7 +97,7 @@ _TARGETS = {
 }
 
 
-@rule("Transpose")
+@rule("Transpose", int16=SAME)
 def transpose(node: Node) -> Expr:
     """One COPY, or none where only the order in memory changes."""
     x = node.operand(0)
@@ -107,7 +107,7 @@ def transpose(node: Node) -> Expr:
     return x.move(lambda v: node.graph.transpose(v, perm, (node.name,)), node, shape)
 
 
-@rule("Concat")
+@rule("Concat", int16=SAME)
 def concat(node: Node) -> Expr:
     """A common buffer that the producers write into; RESCALE for parts with other parameters than the result."""
     parts = [node.operand(i) for i in range(len(node.inputs))]
@@ -125,7 +125,7 @@ def concat(node: Node) -> Expr:
     return Join(node=node, shape=tuple(shape), origin=origin, parts=parts, axis=axis)
 
 
-@rule("Split")
+@rule("Split", int16=SAME)
 def split(node: Node) -> list[Expr]:
     """Views."""
     x = node.operand(0)
@@ -140,7 +140,7 @@ def split(node: Node) -> list[Expr]:
     return [_sliced(node, x, axis, start, stop, 1) for start, stop in zip(starts, stops, strict=True)]
 
 
-@rule("Slice")
+@rule("Slice", int16=SAME)
 def slice_(node: Node) -> Expr:
     """A view; a COPY where channels are taken in steps."""
     x = node.operand(0)
@@ -166,7 +166,7 @@ def _sliced(node: Node, x: Expr, axis: int, start: int, stop: int, step: int) ->
     return x.move(lambda v: node.graph.slice(v, axis, start, stop, step, (node.name,)), node, tuple(shape))
 
 
-@rule("Gather")
+@rule("Gather", int16=SAME)
 def gather(node: Node) -> Expr:
     """Views with constant indices, GATHER with run-time ones; a constant table is quantised as the result is."""
     x = node.operand(0)
@@ -242,7 +242,7 @@ def _picked(node: Node, value: Value, axis: int, indices: Sequence[int]) -> Valu
     return node.graph.emit("resize_nearest", [value], tuple(shape), value.quant, (node.name,), consts=consts)
 
 
-@rule("Expand")
+@rule("Expand", int16=SAME)
 def expand(node: Node) -> Expr:
     """A COPY that reads elements several times."""
     x = node.operand(0)
@@ -271,7 +271,7 @@ def repeated(node: Node, x: Expr, shape: Shape) -> Expr:
     return x.move(apply, node, shape)
 
 
-@rule("Tile")
+@rule("Tile", int16=SAME)
 def tile(node: Node) -> Expr:
     """COPYs into one buffer; extents of 1 as Expand."""
     x, repeats = node.operand(0), integers(node, 1)
@@ -287,7 +287,7 @@ def tile(node: Node) -> Expr:
 # ---- blocks
 
 
-@rule("DepthToSpace")
+@rule("DepthToSpace", int16=SAME)
 def depth_to_space(node: Node) -> Expr:
     """One COPY per position in the block."""
     block, mode = int(node.attribute("blocksize")), str(node.attribute("mode", "DCR"))
@@ -296,7 +296,7 @@ def depth_to_space(node: Node) -> Expr:
     return _blocks(node, "depth_to_space", {"block": block, "mode": mode}, shape)
 
 
-@rule("SpaceToDepth")
+@rule("SpaceToDepth", int16=SAME)
 def space_to_depth(node: Node) -> Expr:
     """One COPY per position in the block."""
     block = int(node.attribute("blocksize"))

@@ -12,12 +12,12 @@ from openbpu.lower.builder import Shape
 from openbpu.lower.expressions import Constant, Expr, Quantised
 from openbpu.lower.node import Node
 from openbpu.lower.operators import Linear, MatrixProduct
-from openbpu.lower.registry import rule
+from openbpu.lower.registry import SAME, rule
 from openbpu.lower.rules.layout import repeated
 from openbpu.lower.weights import bias, symmetric
 
 
-@rule("MatMul")
+@rule("MatMul", int16=SAME)
 def matmul(node: Node) -> Expr:
     """MATMUL with a constant matrix on the right, MATMULD with two run-time operands or stacks of matrices."""
     a, b = node.operand(0), node.operand(1)
@@ -50,7 +50,7 @@ def _viewed(node: Node, x: Expr, shape: Shape) -> Expr:
     return x.move(lambda v: node.graph.reshape(v, shape, (node.name,)), node, shape)
 
 
-@rule("Gemm")
+@rule("Gemm", int16=SAME)
 def gemm(node: Node) -> Expr:
     """MATMUL; the right operand must be constant, or the bias absent."""
     a, b = node.operand(0), node.operand(1)

@@ -10,10 +10,10 @@ from openbpu.lower.builder import memory_axis
 from openbpu.lower.expressions import Constant, Expr
 from openbpu.lower.node import Node
 from openbpu.lower.operators import Norm, Softmax
-from openbpu.lower.registry import rule
+from openbpu.lower.registry import SAME, rule
 
 
-@rule("Softmax")
+@rule("Softmax", int16=SAME)
 def softmax(node: Node) -> Expr:
     """SOFTMAX; over other axes than the innermost with a transposition before and after."""
     x = node.operand(0)

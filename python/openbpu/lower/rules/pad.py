@@ -11,7 +11,7 @@ from openbpu.ir.quant import QuantParams
 from openbpu.lower import requant
 from openbpu.lower.expressions import Codes, Expr, Moved, Unary
 from openbpu.lower.node import Node
-from openbpu.lower.registry import rule
+from openbpu.lower.registry import SAME, rule
 from openbpu.lower.rules.layout import gathered
 from openbpu.lower.rules.operands import integers, scalar
 
@@ -24,7 +24,7 @@ class Padded(Moved):
         return self.map(lambda x: np.clip(x, lo, hi), node)
 
 
-@rule("Pad")
+@rule("Pad", int16=SAME)
 def pad(node: Node) -> Expr:
     """FILL and COPY, or the pads of the convolution behind; modes reflect, edge and wrap on rows and columns."""
     x = node.operand(0)
@@ -62,7 +62,7 @@ def _amounts(node: Node, rank: int) -> tuple[list[int], list[int]]:
 
 
 def _code(border: float, quant: QuantParams) -> int:
-    return int(requant.table(np.array([border]), quant.s, quant.z)[0])
+    return int(requant.table(np.array([border]), quant.s, quant.z, quant.dtype)[0])
 
 
 def _on_grid(border: float, quant: QuantParams) -> bool:

@@ -9,7 +9,7 @@ from openbpu.lower.builder import Shape, memory_shape
 from openbpu.lower.expressions import Expr
 from openbpu.lower.node import Node
 from openbpu.lower.operators import Mean
-from openbpu.lower.registry import rule
+from openbpu.lower.registry import SAME, rule
 from openbpu.lower.rules import volume
 from openbpu.lower.rules.reduce import extreme, mean
 from openbpu.lower.rules.windows import Window, lengths, spatial, spatial_shape, window
@@ -33,7 +33,7 @@ def _pool_window(node: Node, x: Expr) -> tuple[Window, Shape]:
     return place, out
 
 
-@rule("MaxPool")
+@rule("MaxPool", int16=SAME)
 def max_pool(node: Node) -> Expr:
     """MAXPOOL; in front of its quantisation as well as behind."""
     x = node.operand(0)
@@ -45,7 +45,7 @@ def max_pool(node: Node) -> Expr:
     return _maximum(node, x, place, out, spatial_shape(out, len(x.shape)))
 
 
-@rule("GlobalMaxPool")
+@rule("GlobalMaxPool", int16=SAME)
 def global_max_pool(node: Node) -> Expr:
     """MAXPOOL over the whole image; REDUCE in three dimensions."""
     x = node.operand(0)
@@ -66,7 +66,7 @@ def _largest(node: Node, source: Value, place: Window, out: Shape, shape: Shape)
     return node.graph.reshape(best, shape, (node.name,))
 
 
-@rule("AveragePool")
+@rule("AveragePool", int16=SAME)
 def average_pool(node: Node) -> Expr:
     """AVGPOOL, with or without counting padding."""
     x = node.operand(0)
@@ -85,7 +85,7 @@ def average_pool(node: Node) -> Expr:
     return _mean(node, x, source, place, out, spatial_shape(out, len(x.shape)), count_pad)
 
 
-@rule("GlobalAveragePool")
+@rule("GlobalAveragePool", int16=SAME)
 def global_average_pool(node: Node) -> Expr:
     """AVGPOOL over the whole image; REDUCE in three dimensions."""
     x = node.operand(0)

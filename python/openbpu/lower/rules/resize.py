@@ -14,7 +14,7 @@ from openbpu.lower.builder import Shape
 from openbpu.lower.expressions import Expr
 from openbpu.lower.node import Node
 from openbpu.lower.operators import Interpolated
-from openbpu.lower.registry import rule
+from openbpu.lower.registry import SAME, rule
 from openbpu.lower.rules.operands import integers, numbers
 from openbpu.lower.rules.windows import spatial, spatial_shape
 
@@ -58,19 +58,20 @@ class Axis:
         found = [_ROUNDINGS[rounding](self.source(i)) for i in range(self.after)]
         return np.clip(found, 0, self.before - 1).astype(np.int32)
 
-    def linear(self) -> tuple[np.ndarray, np.ndarray]:
-        """int32 indices and int16 weights [after, 2]; the two weights sum to 2048."""
-        index, weight = np.zeros((self.after, 2), np.int32), np.zeros((self.after, 2), np.int16)
+    def linear(self, whole: int = 2048) -> tuple[np.ndarray, np.ndarray]:
+        """Indices int32 and weights [after, 2]; the two weights sum to `whole`: 2048, or 2^20 for int16."""
+        index = np.zeros((self.after, 2), np.int32)
+        weight = np.zeros((self.after, 2), np.int16 if whole == 2048 else np.uint32)
         for i in range(self.after):
             x = min(max(self.source(i), Fraction(0)), Fraction(self.before - 1))
             first = floor(x)
-            second = floor((x - first) * 2048 + _HALF)
+            second = floor((x - first) * whole + _HALF)
             index[i] = first, min(first + 1, self.before - 1)
-            weight[i] = 2048 - second, second
+            weight[i] = whole - second, second
         return index, weight
 
 
-@rule("Resize")
+@rule("Resize", int16=SAME)
 def resize(node: Node) -> Expr:
     """RESIZE_NN in every coordinate and rounding mode; RESIZE_BILIN for mode linear without antialias."""
     mode = str(node.attribute("mode", "nearest"))
@@ -89,12 +90,13 @@ def _resized(node: Node, mode: str, coordinates: str, rounding: str, scales: lis
     axes = _axes(node, x.shape, coordinates, scales, sizes)
     if mode not in ("nearest", "linear", "bilinear"):
         raise node.refuse("mode must be nearest or linear", seen=mode, remedy="export with bilinear interpolation")
-    kind, consts = _tables(axes, mode, rounding)
+    kind = "resize_nearest" if mode == "nearest" else "resize_bilinear"
     inner: Shape = (x.shape[0], x.shape[1], axes[0].after, axes[1].after)
     after = spatial_shape(inner, len(x.shape))
 
     def apply(value: Value) -> Value:
         source = spatial(value, node)
+        consts = _tables(axes, mode, rounding, source.dtype)
         out = node.graph.emit(kind, [source], inner, value.quant, (node.name,), consts=consts)
         return node.graph.reshape(out, after, (node.name,))
 
@@ -119,11 +121,12 @@ def _axes(node: Node, shape: Shape, coordinates: str, scales: list[float], sizes
     return axes if rank == 4 else [Axis(1, 1, None, "asymmetric"), *axes]
 
 
-def _tables(axes: list[Axis], mode: str, rounding: str) -> tuple[str, dict[str, np.ndarray]]:
+def _tables(axes: list[Axis], mode: str, rounding: str, dtype: str) -> dict[str, np.ndarray]:
     if mode == "nearest":
-        return "resize_nearest", {"rows": axes[0].nearest(rounding), "columns": axes[1].nearest(rounding)}
-    (row_index, row_weight), (column_index, column_weight) = axes[0].linear(), axes[1].linear()
-    return "resize_bilinear", {
+        return {"rows": axes[0].nearest(rounding), "columns": axes[1].nearest(rounding)}
+    whole = 1 << 20 if dtype == "int16" else 2048
+    (row_index, row_weight), (column_index, column_weight) = axes[0].linear(whole), axes[1].linear(whole)
+    return {
         "row_index": row_index,
         "row_weight": row_weight,
         "column_index": column_index,
