@@ -171,6 +171,37 @@ def test_calls_of_one_module_with_different_ranges_are_refused() -> None:
     assert len(sites(model)) == 5
 
 
+def test_computed_weights_masks_and_states_are_refused() -> None:
+    net = nn.Sequential(torch.nn.utils.parametrizations.weight_norm(nn.Linear(4, 4)), nn.ReLU())
+    with pytest.raises(UnsupportedError, match=r"module '0'.*remove_parametrizations"):
+        qat.prepare(net, torch.randn(2, 4))
+
+    class Masked(nn.Module):
+        def __init__(self, layer: nn.Module, extra: torch.Tensor) -> None:
+            super().__init__()
+            self.layer, self.extra = layer, extra
+
+        def forward(self, x: Tensor) -> Tensor:
+            if isinstance(self.layer, qat.expanding.Recurrent):
+                return self.layer(x, self.extra)[0]
+            return self.layer(x, x, x, attn_mask=self.extra)[0]
+
+    attention = nn.MultiheadAttention(8, 2, batch_first=True)
+    with pytest.raises(UnsupportedError, match=r"module 'layer'.*masked"):
+        qat.prepare(Masked(attention, torch.zeros(3, 3)), torch.randn(2, 3, 8))
+    with pytest.raises(UnsupportedError, match=r"module 'layer'.*initial state"):
+        qat.prepare(Masked(nn.GRU(8, 8, batch_first=True), torch.zeros(1, 2, 8)), torch.randn(2, 3, 8))
+    with pytest.raises(UnsupportedError, match="RNN"):
+        qat.prepare(nn.Sequential(nn.RNN(4, 4)), torch.randn(2, 3, 4))
+
+
+def test_mixed_precision_is_refused() -> None:
+    model = qat.prepare(nets.Residual(), torch.randn(2, 1, 16, 16))
+    qat.set_state(model, "calibration")
+    with pytest.raises(ConfigError, match="mixed precision"), torch.autocast("cpu", torch.bfloat16):
+        model(torch.randn(2, 1, 16, 16))
+
+
 # ---- configuration
 
 

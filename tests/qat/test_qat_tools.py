@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 
 import openbpu
 from openbpu import qat
-from openbpu.errors import ConfigError, SampleError
+from openbpu.errors import ConfigError, ModelWarning, SampleError
 from openbpu.qat.switching import quantisers, sites
 from qat import nets
 
@@ -173,6 +174,33 @@ def _flat(result: Tensor | dict[str, Tensor]) -> list[Tensor]:
     return list(result.values()) if isinstance(result, dict) else [result]
 
 
+TYPES = {
+    "int16": qat.Config(activations="int16"),
+    "one layer int16": qat.Config(templates=[qat.ModuleName({"depthwise": "int16"})]),
+    "one operand int16": qat.Config(templates=[qat.ModuleName({"project": {"input": "int16"}})]),
+    "one layer float": qat.Config(templates=[qat.ModuleName({"project": "float"})]),
+    "symmetric": qat.Config(symmetric=True),
+    "all float": qat.Config(activations="float"),
+}
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_other_types_run_as_they_are_trained(name: str) -> None:
+    model, x = calibrated(TYPES[name]) if name != "all float" else (_float_model(), torch.randn(4, 1, 16, 16))
+    qdq = qat.export(model)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ModelWarning)
+        result = qat.verify(model, openbpu.compile(qdq), [x[:4]], qdq)
+    assert result.ok, str(result)
+
+
+def _float_model() -> nn.Module:
+    """A prepared model in which nothing is quantised."""
+    model = qat.prepare(nets.Residual(), torch.randn(4, 1, 16, 16), TYPES["all float"])
+    qat.set_state(model, "validation")
+    return model
+
+
 # ---- tools
 
 
@@ -212,11 +240,12 @@ def test_findings_name_shared_unfused_and_float_modules() -> None:
             self.layer, self.norm, self.group = nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4), nn.GroupNorm(2, 4)
 
         def forward(self, x: Tensor) -> Tensor:
-            return self.group(self.layer(self.norm(self.layer(x))))
+            y = self.layer(x)
+            return self.group(self.layer(self.norm(y)) + F.relu(y))
 
     model = qat.prepare(Careless(), torch.randn(2, 4, 5, 5))
     found = {(finding.name, finding.what.split()[0]) for finding in qat.findings(model)}
-    assert found == {("layer#2", "the"), ("norm", "this"), ("group", "GroupNorm")}
+    assert found == {("layer#2", "the"), ("norm", "this"), ("relu", "this"), ("group", "GroupNorm")}
     assert all(Path(__file__).name in finding.place for finding in qat.findings(model))
 
 

@@ -232,6 +232,11 @@ def findings(model: nn.Module) -> list[Finding]:
                 Finding(row.name, "this batch normalisation is an operator of its own",
                         "put it behind a convolution or linear layer that nothing else reads", row.place)
             )  # fmt: skip
+        if "a table of its own" in row.note:
+            result.append(
+                Finding(row.name, "this clamp does not join the layer before it", "read its result, not its operand",
+                        row.place)
+            )  # fmt: skip
         if row.result == "float" and row.operator != "input":
             result.append(
                 Finding(row.name, f"{row.operator} runs on the CPU in float", "use an operator of the BPU", row.place)

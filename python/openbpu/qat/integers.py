@@ -1,8 +1,8 @@
 """The instructions of the BPU on tensors of PyTorch: what state validation computes, bit for bit.
 
 Parameters come from `lower.requant`, as the compiler derives them; the formulas are those of docs/numerics.md. Integers
-are int64; products run in floating point where every sum is proved to be exact there. Every function takes and gives
-integers of int8 grids.
+are int32, or int64 where the law needs it; products run in floating point where every sum is proved to be exact there.
+Every function takes and gives integers of int8 grids.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def _clamped(y: Tensor) -> Tensor:
 def rounded_product(sums: Tensor, m: Tensor | int, shift: Tensor | int, zero: int) -> Tensor:
     """(S * m + half + (zero << shift)) >> shift: the end of MUL and AVGPOOL."""
     half = 1 << (shift - 1)
-    return _clamped((sums * m + half + (zero << shift)) >> shift)
+    return _clamped((sums.long() * m + half + (zero << shift)) >> shift)
 
 
 # ---- RQ8
@@ -54,19 +54,19 @@ class Table:
     def of(rq: requant.Rq8, shape: tuple[int, ...], device: torch.device) -> Table:
         """The table of the compiler with its channels along the axis of `shape` that is -1."""
         B, m, s = (
-            torch.from_numpy(np.asarray(part, np.int64)).reshape(shape).to(device) for part in (rq.B, rq.m, rq.s)
+            torch.from_numpy(np.asarray(part, np.int32)).reshape(shape).to(device) for part in (rq.B, rq.m, rq.s)
         )
         return Table(B, m, s, rq.L)
 
     def __call__(self, acc: Tensor) -> Tensor:
-        t = (((acc << self.L) + self.B) >> self.s).clamp(-32768, 32767)
+        t = (((acc.int() << self.L) + self.B) >> self.s).clamp_(-32768, 32767)
         return _clamped((t * self.m) >> 22)
 
 
 def accumulated(product: Callable[[Tensor, Tensor], Tensor], x: Tensor, weight: Tensor, reach: int) -> Tensor:
-    """int64 sums of products of integers; `reach` bounds every partial sum."""
+    """int32 sums of products of integers; `reach` bounds every partial sum."""
     dtype = torch.float32 if reach < _EXACT_FLOAT32 else torch.float64
-    return product(x.to(dtype), weight.to(dtype)).round().long()
+    return product(x.to(dtype), weight.to(dtype)).round_().int()
 
 
 def matrix_product(a: Tensor, pa: Params, b: Tensor, pb: Params, out: Params, gain: float = 1.0) -> Tensor:
@@ -96,7 +96,7 @@ def quotient_of(a: Tensor, pa: Params, b: Tensor, pb: Params, out: Params) -> Te
     """DIV."""
     ratio, shift = requant.ratio(pa.scale, pb.scale, pb.zero, out.scale)
     table = torch.from_numpy(np.asarray(ratio, np.int64)).to(a.device)
-    return _clamped(((a - pa.zero) * table[b + 128] + (1 << (shift - 1)) + (out.zero << shift)) >> shift)
+    return _clamped(((a - pa.zero).long() * table[b.long() + 128] + (1 << (shift - 1)) + (out.zero << shift)) >> shift)
 
 
 def rescaled(x: Tensor, px: Params, out: Params) -> Tensor:
@@ -104,7 +104,7 @@ def rescaled(x: Tensor, px: Params, out: Params) -> Tensor:
     if px == out:
         return x
     bias, m, shift = requant.rescale(px.scale, px.zero, out.scale, out.zero)
-    return _clamped((x * m + bias) >> shift)
+    return _clamped((x.long() * m + bias) >> shift)
 
 
 def extreme_of(
@@ -138,7 +138,7 @@ def softmax(x: Tensor, px: Params, axis: int, out: Params) -> Tensor:
     """SOFTMAX."""
     exponentials, C = requant.softmax(px.scale, out.scale)
     table = torch.from_numpy(exponentials.astype(np.int64)).to(x.device)
-    E = table[x.amax(axis, keepdim=True) - x]
+    E = table[(x.amax(axis, keepdim=True) - x).long()]
     total = E.sum(axis, keepdim=True)
     R = torch.div(C + torch.div(total, 2, rounding_mode="floor"), total, rounding_mode="floor")
     return _clamped(((E * R + (1 << 37)) >> 38) + out.zero)
@@ -158,6 +158,7 @@ def bilinear(x: Tensor, size: tuple[int, int], align_corners: bool) -> Tensor:
 
 def layer_norm(x: Tensor, px: Params, epsilon: float, gamma: np.ndarray, beta: np.ndarray, out: Params) -> Tensor:
     """LAYERNORM over the last len(gamma) elements of each row of [rows, elements]."""
+    x = x.long()
     p = requant.norm(px.scale, None, epsilon, gamma, beta, out.scale, out.zero)
     n, s1 = x.shape[-1], x.sum(-1, keepdim=True)
     V = n * (x * x).sum(-1, keepdim=True) - s1 * s1 + p.eps

@@ -119,13 +119,17 @@ def _parameter(root: nn.Module, node: Any, what: str, user: fx.Node) -> Any:
     if node is None:
         return None, ""
     if not isinstance(node, fx.Node) or node.op != "get_attr":
-        raise UnsupportedError(
-            f"the {what} of a product must be a parameter",
-            where=place_of(user),
-            seen="a computed tensor" if isinstance(node, fx.Node) else type(node).__name__,
-            remedy="remove parametrizations (torch.nn.utils.parametrize.remove_parametrizations), or use torch.matmul",
-        )
+        raise _computed(what, user)
     return operator.attrgetter(str(node.target))(root), str(node.target)
+
+
+def _computed(what: str, user: fx.Node) -> UnsupportedError:
+    return UnsupportedError(
+        f"the {what} of a layer must be a parameter",
+        where=place_of(user),
+        seen="a computed tensor",
+        remedy="remove parametrizations (torch.nn.utils.parametrize.remove_parametrizations), or use torch.matmul",
+    )
 
 
 def _functional_product(root: nn.Module, node: fx.Node, name: str) -> None:
@@ -191,10 +195,10 @@ def _weighted_modules(root: nn.Module, graph: fx.Graph) -> None:
             continue
         module: Any = root.get_submodule(str(node.target))
         kind = _MODULES.get(type(module))
+        if hasattr(module, "parametrizations"):
+            raise _computed("weight", node)
         if kind is None:
             continue
-        if hasattr(module, "parametrizations"):
-            _parameter(root, 0, "weight", node)
         options = {} if kind == "linear" else _options(module, kind)
         if kind != "linear" and module.padding_mode != "zeros":
             _explicit_padding(root, graph, node, module)

@@ -298,6 +298,10 @@ def _notes(root: nn.Module, graph: fx.Graph, plan: Plan) -> dict[fx.Node, str]:
     notes = dict.fromkeys(unfused_norms(root, graph), "batch normalisation without a layer to join")
     for node in plan.absorbed:
         notes[node] = f"takes in {' and '.join(plan.labels[u] for u in node.users)}"
+    for node, kind in plan.kinds.items():
+        sources = node.all_input_nodes
+        if kind is Kind.CLAMP and plan.kinds.get(sources[0]) is Kind.WEIGHTED and sources[0] not in plan.absorbed:
+            notes[node] = "a table of its own: others read its operand too"
     for node in plan.floats:
         notes[node] = "float, on the CPU"
     for calls in plan.shared:

@@ -49,6 +49,10 @@ class Quantiser(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.state is State.FLOAT:
             return x
+        if x.dtype is not torch.float32:
+            raise ConfigError(
+                "tensors are float32", where=f"'{self.name}'", seen=x.dtype, remedy="leave mixed precision off"
+            )
         if self.state is State.CALIBRATION:
             self.observer.observe(x)
             return x
@@ -148,9 +152,9 @@ class FrozenSite(nn.Module):
 
 
 def to_integers(x: Tensor, params: Params) -> Tensor:
-    """int64 steps of reals that lie on a grid."""
+    """int32 steps of reals that lie on a grid."""
     scale = torch.tensor(params.scale, dtype=torch.float32, device=x.device)
-    return torch.div(x, scale).round().long() + params.zero
+    return torch.div(x, scale).round_().int() + params.zero
 
 
 def to_reals(q: Tensor, params: Params) -> Tensor:

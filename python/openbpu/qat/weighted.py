@@ -95,14 +95,14 @@ class Instruction:
         self.weight = product.from_output(torch.from_numpy(rq.weight.astype(np.int64))).to(weight.device)
         taps = torch.from_numpy(rq.weight.astype(np.int64)).flatten(1).to(weight.device)
         shape = (-1,) if product.kind == "linear" else (-1, *[1] * (weight.dim() - 2))
-        self.sums = taps.sum(1).reshape(shape)
+        self.offset = (source.zero * taps.sum(1)).int().reshape(shape)
         self.reach = int(taps.abs().sum(1).max()) * 256
         self.table = Table.of(rq, shape, weight.device)
 
     def __call__(self, x: Tensor) -> Tensor:
         # Padding and absent taps hold the zero point: a zero of the centred input.
         acc = accumulated(lambda a, b: self.product(a, b, None), x - self.zero, self.weight, self.reach)
-        return self.table(acc + self.zero * self.sums)
+        return self.table(acc + self.offset)
 
 
 class Weighted(nn.Module):

@@ -38,10 +38,11 @@ def efficientnet_lite0(checkpoint: str | Path | None = None) -> onnx.ModelProto:
     `checkpoint` is a state dict; default: the one in the installed weights package. Raises ModelError if that package
     is missing or the state dict is of another network.
     """
-    return _Builder(read_state_dict(checkpoint or _installed_checkpoint())).model()
+    return _Builder(read_state_dict(checkpoint or installed_checkpoint())).model()
 
 
-def _installed_checkpoint() -> Path:
+def installed_checkpoint() -> Path:
+    """The file of weights in the installed package. Raises ModelError if that is missing."""
     spec = importlib.util.find_spec(_PACKAGE.replace("-", "_"))
     files = sorted(Path(spec.origin).parent.glob("models/*.pth")) if spec and spec.origin else []
     if not files:
