@@ -25,7 +25,9 @@ struct X86 {
 #ifdef OPENBPU_HAS_AMX
 // Whether the system lets the process use tile registers, which Linux wants to be asked for.
 bool permits_tiles() {
-#if defined(__linux__)
+#if defined(OPENBPU_EMULATE_AMX)
+  return true;
+#elif defined(__linux__)
   constexpr long kRequestPermission = 0x1023, kTileData = 18;
   return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
 #else
@@ -44,7 +46,11 @@ X86 detect() {
   __asm__("xgetbv" : "=a"(xcr0), "=d"(high) : "c"(0));
   if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return x86;
   constexpr unsigned kYmm = 0x06, kZmm = 0xE6;
+#ifdef OPENBPU_EMULATE_AMX
+  [[maybe_unused]] constexpr unsigned kTiles = 0, kAmx = 0;
+#else
   [[maybe_unused]] constexpr unsigned kTiles = 0x60000, kAmx = 1u << 24 | 1u << 25;
+#endif
   constexpr unsigned kCore = bit_AVX512F | bit_AVX512BW | bit_AVX512VL | bit_AVX512DQ;
   x86.avx2 = (xcr0 & kYmm) == kYmm && (b & bit_AVX2) != 0 && fma;
   x86.avx512vnni = x86.avx2 && (xcr0 & kZmm) == kZmm && (b & kCore) == kCore && (c & bit_AVX512VNNI) != 0;

@@ -15,45 +15,14 @@ using avx512::load;
 using avx512::load_once;
 using avx512::PackedBlock;
 
-constexpr std::int32_t kTileRows = 16;
-
-// ---- instructions. gcc's intrinsics take register numbers as text only, which no template can supply.
-// Registers: 0-3 sums, 4 and 5 pixels, 6 and 7 weights.
-
-template <int Tile>
-OPENBPU_INLINE void clear_tile() {
-  asm volatile("tilezero %%tmm%c0" : : "i"(Tile));
-}
-
-template <int Tile>
-OPENBPU_INLINE void load_tile(const void* from, std::int64_t stride) {
-  asm volatile("tileloadd (%0,%1,1), %%tmm%c2" : : "r"(from), "r"(stride), "i"(Tile) : "memory");
-}
-
-template <int Tile>
-OPENBPU_INLINE void store_tile(void* to, std::int64_t stride) {
-  asm volatile("tilestored %%tmm%c2, (%0,%1,1)" : : "r"(to), "r"(stride), "i"(Tile) : "memory");
-}
-
-// Sum tile Sum += unsigned bytes of tile X times signed bytes of tile W.
-template <int Sum, int X, int W>
-OPENBPU_INLINE void dot_tiles() {
-  asm volatile("tdpbusd %%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(Sum), "i"(X), "i"(W));
-}
-
-// All tiles have rows of 64 bytes; those of sums and pixels as many as there are pixels.
-struct alignas(64) TileConfig {
-  std::uint8_t palette = 1, start_row = 0, reserved[14] = {};
-  std::uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
-  std::uint8_t rows[16] = {};
-};
-
+// Registers: 0-3 sums, 4 and 5 pixels, 6 and 7 weights. All have rows of 64 bytes; those of sums and pixels as many as
+// there are pixels.
 void configure(std::int32_t pixels, Session* session) {
   if (session->rows == pixels) return;
   session->rows = pixels;
   TileConfig config;
   for (int tile = 0; tile < 8; ++tile) config.rows[tile] = static_cast<std::uint8_t>(tile < 6 ? pixels : kTileRows);
-  asm volatile("ldtilecfg %0" : : "m"(config));
+  load_config(config);
 }
 
 // ---- tiles of pixels

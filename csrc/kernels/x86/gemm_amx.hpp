@@ -12,6 +12,7 @@
 #pragma once
 
 #include "kernels/x86/gemm_avx512vnni.hpp"
+#include "kernels/x86/tiles_amx.hpp"
 
 namespace openbpu::kernels::amx {
 
@@ -23,7 +24,7 @@ struct Session {
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
   __attribute__((always_inline)) ~Session() {
-    if (rows > 0) asm volatile("tilerelease");
+    if (rows > 0) release_tiles();
   }
 };
 
