@@ -69,6 +69,7 @@ std::uint16_t minor_of(isa::Op op) {
     case isa::Op::ARGMAX:
     case isa::Op::DIV:
     case isa::Op::GATHER:
+    case isa::Op::GRIDSAMPLE:
       return 2;
     case isa::Op::CPUCALL:
       return 1;

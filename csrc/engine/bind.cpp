@@ -7,6 +7,7 @@
 #include "kernels/dwconv/dwconv.hpp"
 #include "kernels/eltwise/eltwise.hpp"
 #include "kernels/gather/gather.hpp"
+#include "kernels/gridsample/gridsample.hpp"
 #include "kernels/lut/lut.hpp"
 #include "kernels/matmul/matmul.hpp"
 #include "kernels/norm/norm.hpp"
@@ -216,6 +217,20 @@ class Binder : private OperandViews {
     p.zero = surface(i_.out).zero_point;
     p.flip = m_.flip;
     return choose(p, kernels::gather_rows());
+  }
+
+  StepResult operator()(Tag<Op::GRIDSAMPLE>) {
+    const auto& aux = m_.program->aux_record<isa::GridSampleAux>(i_);
+    kernels::GridSampleParams p{};
+    p.in = channels(in0());
+    p.grid = pixels(view(i_.in1));
+    p.out = out();
+    p.nearest = aux.mode == 1;
+    p.border = aux.padding == 1;
+    p.align_corners = aux.align_corners == 1;
+    p.zero = surface(i_.in0).zero_point;
+    p.flip = m_.flip;
+    return choose(p, kernels::gridsample_rows());
   }
 
   StepResult operator()(Tag<Op::MAXPOOL>) {

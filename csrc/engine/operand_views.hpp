@@ -8,6 +8,7 @@
 #include "engine/row_step.hpp"
 #include "isa/reflect.hpp"
 #include "kernels/gather/gather.hpp"
+#include "kernels/gridsample/gridsample.hpp"
 #include "kernels/layout/layout.hpp"
 #include "kernels/pool/pool.hpp"
 #include "kernels/quantize/quantize.hpp"
@@ -190,6 +191,8 @@ class OperandViews {
       note_port(*made.value(), made.value()->params().out, i_.out);
     } else if constexpr (std::is_same_v<Params, kernels::GatherParams>) {
       note_port(*made.value(), made.value()->params().index, i_.in1);
+    } else if constexpr (std::is_same_v<Params, kernels::GridSampleParams>) {
+      note_port(*made.value(), made.value()->params().grid, i_.in1);
     } else if constexpr (std::is_same_v<Params, kernels::ArgMaxParams>) {
       note_port(*made.value(), made.value()->params().out, i_.out);
     }

@@ -75,7 +75,7 @@ inline constexpr RecordInfo kRecords[] = {
 // Operand bits of an instruction.
 enum Operand : u8 { A = 1, B = 2, O = 4, W = 8, T = 16, M = 32 };
 
-enum class AuxKind : u8 { None, Conv, Pool, MatMul, Softmax, Norm, Cmp, Reduce, Resize, CpuCall };
+enum class AuxKind : u8 { None, Conv, Pool, MatMul, Softmax, Norm, Cmp, Reduce, Resize, GridSample, CpuCall };
 
 struct InstructionInfo {
   const char* name;
@@ -146,6 +146,8 @@ constexpr const RecordInfo* aux_record(AuxKind kind) {
       return &kRecords[static_cast<int>(RecordId::ReduceAux)];
     case AuxKind::Resize:
       return &kRecords[static_cast<int>(RecordId::ResizeAux)];
+    case AuxKind::GridSample:
+      return &kRecords[static_cast<int>(RecordId::GridSampleAux)];
     case AuxKind::CpuCall:
       return &kRecords[static_cast<int>(RecordId::CpuCallAux)];
   }

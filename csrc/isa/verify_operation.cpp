@@ -207,6 +207,21 @@ class Rules {
   Status operator()(Tag<Op::RESIZE_NN>) { return resize(); }
   Status operator()(Tag<Op::RESIZE_BILIN>) { return resize(); }
 
+  Status operator()(Tag<Op::GRIDSAMPLE>) {
+    if (Status status = typed_pair(); !status.ok()) return status;
+    if (Status status = equal_parameters(); !status.ok()) return status;
+    const Surface &x = w_.in0(), &grid = w_.in1(), &out = w_.out();
+    if (x.n != out.n || x.c != out.c) return w_.fail("in0 and out must have equal n and c");
+    if (region(x) == Region::In) return w_.field("in0", "only coordinates lie in IN");
+    if (dtype(grid) != DType::F32) return w_.field("in1", "must be float32", grid.dtype);
+    if (grid.n != out.n || grid.h != out.h || grid.w != out.w || grid.c != 2)
+      return w_.field("in1", "extents must be those of out, with 2 channels");
+    const auto& aux = w_.aux<GridSampleAux>();
+    if (aux.mode > 1) return w_.field("mode", "must be 0 or 1", aux.mode);
+    if (aux.padding > 1) return w_.field("padding", "must be 0 or 1", aux.padding);
+    return aux.align_corners <= 1 ? Status{} : w_.field("align_corners", "must be 0 or 1", aux.align_corners);
+  }
+
   // ---- ports
 
   Status operator()(Tag<Op::QUANTIZE>) { return port_conversion(w_.in0(), w_.out(), "in0", "out"); }

@@ -195,6 +195,13 @@ def _gather(a: Assembler, step: Step) -> Fields:
     return {**_unary(a, step), "in1": a.surface(step.inputs[1])}
 
 
+def _grid_sample(a: Assembler, step: Step) -> Fields:
+    p = step.params
+    aux = {"mode": int(p["nearest"]), "padding": int(p["border"]), "align_corners": int(p["align_corners"])}
+    out, image = (a.surface(view, zero_point=p["zero"]) for view in (step.out, step.inputs[0]))
+    return {"out": out, "in0": image, "in1": a.surface(step.inputs[1]), "aux": aux}
+
+
 def _rescale(a: Assembler, step: Step) -> Fields:
     p = step.params["p"]
     return {**_unary(a, step), "table": a.builder.const("RQ16", packing.rq16(p.bias, p.m, p.sh)), **_clamp(p)}
@@ -344,6 +351,7 @@ FIELDS: dict[str, Callable[[Assembler, Step], Fields]] = {
     "REDUCE": _reduce,
     "ARGMAX": _unary,
     "GATHER": _gather,
+    "GRIDSAMPLE": _grid_sample,
     "RESCALE": _rescale,
     "LUT8": _lut8,
     "SOFTMAX": _softmax,

@@ -46,6 +46,7 @@ ORACLE: dict[str, Callable[..., np.ndarray]] = {
     "REDUCE": vec.reduce,
     "ARGMAX": vec.argmax,
     "GATHER": vec.gather,
+    "GRIDSAMPLE": window.grid_sample,
     "MAXPOOL": window.maxpool,
     "AVGPOOL": window.avgpool,
     "RESIZE_NN": window.resize_nearest,

@@ -252,6 +252,18 @@ def gather(rng: np.random.Generator, name: str) -> Case:
     return Case(f"{name}-{'x'.join(map(str, x.shape))}-{columns}-{dtype}", "GATHER", (x, index))
 
 
+def grid_sample(rng: np.random.Generator, name: str) -> Case:
+    x = activations(rng, shape4(rng))
+    shape = (x.shape[0], int(rng.integers(1, 7)), int(rng.integers(1, 7)), 2)
+    grid = rng.uniform(-1.6, 1.6, shape).astype(np.float32)
+    exact = rng.choice(np.array([-1, -0.5, 0, 0.5, 1, 1e30, -np.inf, np.nan], np.float32), shape)
+    grid = np.where(rng.integers(6, size=shape) == 0, exact, grid)
+    flags = {key: bool(rng.integers(2)) for key in ("nearest", "border", "align_corners")}
+    label = "-".join(key for key, value in flags.items() if value)
+    params = {"zero": pick(rng, ZEROS), **flags}
+    return Case(f"{name}-{'x'.join(map(str, x.shape))}-{label}", "GRIDSAMPLE", (x, grid), params)
+
+
 def shape4(rng: np.random.Generator) -> tuple[int, int, int, int]:
     return pick(rng, (1, 1, 2)), int(rng.integers(1, 9)), int(rng.integers(1, 9)), pick(rng, CHANNELS)
 
@@ -415,6 +427,7 @@ DRAWS: dict[str, tuple[Draw, int]] = {
     "REDUCE": (reduce, 32),
     "ARGMAX": (argmax, 16),
     "GATHER": (gather, 12),
+    "GRIDSAMPLE": (grid_sample, 24),
     "RESCALE": (rescale, 16),
     "LUT8": (lut8, 10),
     "SOFTMAX": (softmax, 16),

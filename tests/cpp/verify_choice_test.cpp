@@ -46,6 +46,11 @@ container::Parts base() {
   });
   emit(Op::ARGMAX, indices, a, isa::kNoId, unclamped);
   emit(Op::GATHER, found, a, wanted, unclamped);
+  const std::uint16_t grid = at({2, 5, 6, 2}, 1024, isa::DType::F32), sampled = at({2, 5, 6, 5}, 2048);
+  emit(Op::GRIDSAMPLE, sampled, a, grid, [&](isa::Instruction& i) {
+    unclamped(i);
+    i.aux = p.aux(isa::GridSampleAux{1, 1, 1, {}});
+  });
   return parts_of(*p.finish(4096));
 }
 
@@ -91,6 +96,14 @@ const Breach kChoices[] = {
     {"gather_rows", [](Editor& e) { e.in0(Op::GATHER).h = 2; }, "(GATHER)", "equal n, h and c"},
     {"gather_type", [](Editor& e) { set(e.in1(Op::GATHER), isa::DType::F32); }, "(GATHER), field in1", "int32"},
     {"gather_count", [](Editor& e) { e.in1(Op::GATHER).w = 5; }, "(GATHER), field in1", "out.w"},
+    {"grid_type", [](Editor& e) { set(e.in1(Op::GRIDSAMPLE), isa::DType::I32); }, "(GRIDSAMPLE), field in1", "float32"},
+    {"grid_extents", [](Editor& e) { e.in1(Op::GRIDSAMPLE).w = 5; }, "(GRIDSAMPLE), field in1", "extents"},
+    {"grid_mode", [](Editor& e) { e.aux<isa::GridSampleAux>(Op::GRIDSAMPLE).mode = 2; }, "field mode", "0 or 1"},
+    {"grid_padding", [](Editor& e) { e.aux<isa::GridSampleAux>(Op::GRIDSAMPLE).padding = 2; }, "field padding",
+     "0 or 1"},
+    {"grid_corners", [](Editor& e) { e.aux<isa::GridSampleAux>(Op::GRIDSAMPLE).align_corners = 2; },
+     "field align_corners", "0 or 1"},
+    {"grid_scale", [](Editor& e) { e.out(Op::GRIDSAMPLE).scale = 2; }, "(GRIDSAMPLE)", "equal scale"},
     {"gather_scale", [](Editor& e) { e.out(Op::GATHER).scale = 2; }, "(GATHER)", "equal scale"},
 };
 INSTANTIATE_TEST_SUITE_P(Choice, Choices, ::testing::ValuesIn(kChoices), name_of<Breach>);

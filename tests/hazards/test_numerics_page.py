@@ -157,6 +157,12 @@ def check_norm(n: dict[str, Any]) -> None:
     assert vec.norm(int8(n["x"]), p).ravel().tolist() == n["y"]
 
 
+def check_gridsample(n: dict[str, Any]) -> None:
+    x = np.array(n["row"], np.int8).reshape(1, 1, 5, 1)
+    grid = np.array([[[[n["g"], 0.0]]]], np.float32)
+    assert window.grid_sample(x, grid, 0, False, False, False).item() == n["y"]
+
+
 def check_resize(n: dict[str, Any]) -> None:
     table = tables.bilinear(n["I"], n["O"], None, "half_pixel")
     assert table[1] == (0, 1, n["w0"], n["w1"])

@@ -48,6 +48,39 @@ def avgpool(
     return out
 
 
+def grid_sample(
+    x: np.ndarray, grid: np.ndarray, zero: int, nearest: bool, border: bool, align_corners: bool
+) -> np.ndarray:
+    """GRIDSAMPLE: grid [n, oh, ow, 2] holds (x, y), float32; numpy rounds each operation to float32."""
+    n, h, w, c = x.shape
+    one, two = np.float32(1), np.float32(2)
+    places = []
+    for axis, length in ((1, h), (0, w)):
+        g = grid[..., axis]
+        with np.errstate(all="ignore"):
+            if align_corners:
+                at = (g + one) / two * np.float32(length - 1)
+            else:
+                at = ((g + one) * np.float32(length) - one) / two
+            at = at if nearest else at * np.float32(2048)
+        unit = 1 if nearest else 2048
+        low, high = (0, (length - 1) * unit) if border else (-1 if nearest else -4096, (length + (not nearest)) * unit)
+        at = np.where(np.isnan(at), low, np.clip(np.rint(at.astype(np.float64)), low, high))
+        places.append(at.astype(np.int64))
+    framed = np.full((n, h + 6, w + 6, c), zero, np.int64)  # three pixels around
+    framed[:, 3:-3, 3:-3] = x
+    image = np.arange(n)[:, None, None]
+    rows, columns = places
+    if nearest:
+        return int8(framed[image, rows + 3, columns + 3])
+    (y0, v), (x0, u) = ((p >> 11, (p & 2047)[..., None]) for p in (rows, columns))
+    if border:  # the neighbour behind the last pixel has no weight
+        framed[:, h + 3], framed[:, :, w + 3] = framed[:, h + 2], framed[:, :, w + 2]
+    top = framed[image, y0 + 3, x0 + 3] * (2048 - u) + framed[image, y0 + 3, x0 + 4] * u
+    bottom = framed[image, y0 + 4, x0 + 3] * (2048 - u) + framed[image, y0 + 4, x0 + 4] * u
+    return int8(clamp((top * (2048 - v) + bottom * v + (1 << 21)) >> 22, -128, 127))
+
+
 def resize_nearest(x: np.ndarray, rows: Sequence[int], columns: Sequence[int]) -> np.ndarray:
     """RESIZE_NN: source index per output row and column."""
     return x[:, list(rows)][:, :, list(columns)].copy()

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from conformance.assemble import Assembler, run
-from conformance.cases import draw
+from conformance.draws import draw
 from conformance.program import Box as Part
 from conformance.program import single
 from openbpu import _native

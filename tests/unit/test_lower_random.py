@@ -70,6 +70,33 @@ def _pair(op: str) -> Callable[[Net], str]:
     return build
 
 
+def _reduction(op: str) -> Callable[[Net], str]:
+    def build(net: Net) -> str:
+        shape = [_draw(net, 1, 9) for _ in range(_draw(net, 1, 5))]
+        axes = [a for a in range(len(shape)) if net.random.integers(2)] or [len(shape) - 1]
+        return net.node(
+            op, net.input(*shape, spread=float(net.random.uniform(0.1, 3))), axes=axes, keepdims=_draw(net, 0, 1)
+        )
+
+    return build
+
+
+def where(net: Net) -> str:
+    shape = [_draw(net, 1, 9) for _ in range(_draw(net, 1, 4))]
+    others = [[1 if net.random.integers(4) == 0 else extent for extent in shape] for _ in range(3)]
+    parts = [net.input(*other, spread=float(net.random.uniform(0.1, 3))) for other in others]
+    test = net.node("Less", net.input(*shape), parts[0])
+    return net.node("Where", test, parts[1], parts[2])
+
+
+def conv_volume(net: Net) -> str:
+    kernel, ci = [_draw(net, 1, 3) for _ in range(3)], _draw(net, 1, 6)
+    weight = net.weight(net.random.standard_normal((_draw(net, 1, 9), ci, *kernel)))
+    pads = [_draw(net, 0, kernel[axis % 3] - 1) for axis in range(6)]
+    strides = [_draw(net, 1, 2) for _ in range(3)]
+    return net.node("Conv", net.input(_draw(net, 1, 2), ci, 5, 6, 5), weight, strides=strides, pads=pads)
+
+
 def _pool(op: str) -> Callable[[Net], str]:
     def build(net: Net) -> str:
         kernel = (_draw(net, 1, 4), _draw(net, 1, 4))
@@ -135,6 +162,11 @@ BUILDERS = {
     "hard_swish": _function("HardSwish"), "concat": concat,
 }  # fmt: skip
 
+NARROW_BUILDERS = {  # without a 16-bit form
+    "max": _pair("Max"), "min": _pair("Min"), "where": where, "reduce_mean": _reduction("ReduceMean"),
+    "reduce_max": _reduction("ReduceMax"), "reduce_l2": _reduction("ReduceL2"), "conv_volume": conv_volume,
+}  # fmt: skip
+
 WIDE_BUILDERS = {
     "tanh": _function("Tanh"), "exp": _function("Exp"), "gelu": gelu, "relu": _function("Relu"),
     "softmax": _function("Softmax"), "resize": resize, "reshape": reshape, "pad": pad, "global_pool": global_pool,
@@ -143,11 +175,12 @@ WIDE_BUILDERS = {
 
 
 @pytest.mark.parametrize("seed", range(6))
-@pytest.mark.parametrize("kind", BUILDERS)
+@pytest.mark.parametrize("kind", (*BUILDERS, *NARROW_BUILDERS))
 def test_random_operator(kind: str, seed: int) -> None:
     """The scale of the result is up to 4 times finer (it saturates) or coarser than the values need."""
-    net = Net(1000 * list(BUILDERS).index(kind) + seed, ("int8", "uint8")[seed % 2])
-    y = BUILDERS[kind](net)
+    builders = {**BUILDERS, **NARROW_BUILDERS}
+    net = Net(1000 * list(builders).index(kind) + seed, ("int8", "uint8")[seed % 2])
+    y = builders[kind](net)
     scale, zero = net.parameters(y)
     net.output(net.quantise(y, float(np.float32(scale * 2.0 ** net.random.uniform(-2, 2))), zero))
     check(net)

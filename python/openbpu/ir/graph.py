@@ -84,6 +84,8 @@ KINDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "reduce": (("kind", "m", "sh", "lo", "hi"), ()),
     "argmax": ((), ()),  # over c, to a CPU tensor int64
     "gather": ((), ()),  # (n, h, w, c) by a CPU tensor of integers, int32 or int64, to (n, h, indices, c)
+    # (n, h, w, c) by a CPU tensor [n, oh, ow, 2], float32
+    "grid_sample": (("nearest", "border", "align_corners"), ()),
     "rescale": (("lo", "hi"), ("bias", "m", "sh")),  # int64, int32, uint8; one entry or one per channel
     "lut8": ((), ("table",)),  # int8 [256], index = value + 128
     "lut16": ((), ("table",)),  # int16 [2^k + 1], knots of an interpolation

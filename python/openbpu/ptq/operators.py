@@ -31,9 +31,9 @@ FUNCTIONS = CLAMPS | {
 # No number changes: input (its first, or all of Concat) and output share one set of parameters.
 SHARING = frozenset(
     {
-        "Concat", "DepthToSpace", "Dropout", "Expand", "Flatten", "Gather", "GlobalMaxPool", "Identity", "MaxPool",
-        "Pad", "ReduceMax", "ReduceMin", "Reshape", "Resize", "Slice", "SpaceToDepth", "Split", "Squeeze", "Tile",
-        "Transpose", "Unsqueeze", "Upsample",
+        "Concat", "DepthToSpace", "Dropout", "Expand", "Flatten", "Gather", "GlobalMaxPool", "GridSample", "Identity",
+        "MaxPool", "Pad", "ReduceMax", "ReduceMin", "Reshape", "Resize", "Slice", "SpaceToDepth", "Split", "Squeeze",
+        "Tile", "Transpose", "Unsqueeze", "Upsample",
     }
 )  # fmt: skip
 

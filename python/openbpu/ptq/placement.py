@@ -155,11 +155,13 @@ class _Placer:
         return (node.output[0] not in self.floats and node.op_type not in TESTING) or not self._data(node)
 
     def _read_on_bpu(self, name: str) -> bool:
-        return any(consumer.name not in self.cpu for consumer in self.view.consumers.get(name, []))
+        consumers = self.view.consumers.get(name, [])
+        return any(consumer.name not in self.cpu and name in self._data(consumer) for consumer in consumers)
 
     def _data(self, node: onnx.NodeProto) -> list[str]:
-        """Run-time float inputs of a node."""
-        return [n for n in node.input if n and n not in self.view.constants and n in self.floats]
+        """Run-time float inputs of a node; coordinates stay float32."""
+        names = node.input[:1] if node.op_type == "GridSample" else node.input
+        return [n for n in names if n and n not in self.view.constants and n in self.floats]
 
     def _root(self, node: onnx.NodeProto, output: str) -> str:
         data = self._data(node)

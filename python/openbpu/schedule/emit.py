@@ -52,7 +52,13 @@ class Emitter:
 
     def dense(self, value: Value, extents: Extents) -> Operand:
         """A CPU tensor as an operand of an instruction: its elements in order, under these extents."""
-        held = self.placement.places[value]
+        constant = self.placement.constants.get(value)
+        if constant is None:
+            held = self.placement.places[value]
+        else:
+            data = np.ascontiguousarray(constant).tobytes()
+            item = self.builder.const("RAW", (data, (len(data),)))
+            held = Placement.constant(value, self.builder.const_offset(item))
         return Operand(value, replace(held, strides=dense_strides(extents, value.item_size)), extents)
 
     def cpu_operand(self, value: Value) -> Operand | np.ndarray:
@@ -205,6 +211,15 @@ def _gather(e: Emitter, op: Op) -> Iterator[Instruction]:
     out = e.operand(op.outputs[0])
     indices = e.dense(op.inputs[1], (1, 1, out.extents[2], 1))
     yield Instruction("GATHER", e.layer, out, e.operand(op.inputs[0]), indices)
+
+
+@_emits("grid_sample")
+def _grid_sample(e: Emitter, op: Op) -> Iterator[Instruction]:
+    out = e.operand(op.outputs[0])
+    grid = e.dense(op.inputs[1], (*out.extents[:3], 2))
+    aux = {"mode": int(op.attrs["nearest"]), "padding": int(op.attrs["border"])}
+    aux["align_corners"] = int(op.attrs["align_corners"])
+    yield Instruction("GRIDSAMPLE", e.layer, out, e.operand(op.inputs[0]), grid, aux=aux)
 
 
 @_emits("rescale")

@@ -37,7 +37,7 @@ on whole tensors in memory; there are no registers. A network takes some hundred
 | CONST | section CONST of the file: weights, tables, constant tensors | read |
 | DDR | activation arena of the entry, `ddr_bytes` long | read, write |
 | SRAM | on-chip arena of the entry, `sram_bytes` long | read, write |
-| IN k | the input k of the caller, dense row-major | read by COPY, LOAD, QUANTIZE, CPUCALL, by GATHER as indices |
+| IN k | the input k of the caller, dense row-major | read by COPY, LOAD, QUANTIZE, CPUCALL; in1 of GATHER, GRIDSAMPLE |
 | OUT k | the output k of the caller, dense row-major | written by COPY, STORE, DEQUANTIZE, CPUCALL, ARGMAX |
 
 An address is a region and a byte offset in it. Both arenas may be of size 0, and a program may use either as it
@@ -171,6 +171,7 @@ container 1.2.
 | SELECT | each extent of in0, in1 and in2 as out's or 1; equal scale and zero point of in0, in1 and out |
 | REDUCE | equal n, h, w; out.c 1; equal scale and zero point for maximum and minimum, whose `C` and `sh` are 0 |
 | ARGMAX | equal n, h, w; out.c 1; out int64 of any strides |
+| GRIDSAMPLE | equal n, c, scale and zero point of in0 and out; in1 float32 of the extents of out, with 2 channels |
 | GATHER | equal n, h, c, scale and zero point of in0 and out; in1 int32 or int64 of extents 1, 1, out.w, 1 |
 | RESCALE, LUT8, LUT16, SOFTMAX | in0 as out; RESCALE with 1 or out.c entries; SOFTMAX with all channels in the box |
 | LAYERNORM, RMSNORM | in0 as out; one table entry per channel, all channels in the box |

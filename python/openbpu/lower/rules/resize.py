@@ -1,4 +1,4 @@
-"""Resize: index and weight tables per axis."""
+"""Resize: index and weight tables per axis; sampling at run-time coordinates."""
 
 from __future__ import annotations
 
@@ -132,3 +132,28 @@ def _tables(axes: list[Axis], mode: str, rounding: str, dtype: str) -> dict[str,
         "column_index": column_index,
         "column_weight": column_weight,
     }
+
+
+@rule("GridSample")
+def grid_sample(node: Node) -> Expr:
+    """GRIDSAMPLE of an image, bilinear or nearest, outside of it zeros or its border; coordinates are float32."""
+    x, grid = node.operand(0), node.operand(1)
+    mode = str(node.attribute("mode", "linear"))  # "bilinear" before opset 20
+    padding = str(node.attribute("padding_mode", "zeros"))
+    if len(x.shape) != 4 or mode not in ("linear", "bilinear", "nearest") or padding not in ("zeros", "border"):
+        raise node.refuse(
+            "images, bilinear or nearest, zeros or border outside", seen=f"shape {x.shape}, mode {mode}, {padding}"
+        )
+    if grid.dtype != "float32" or grid.shape[0] != x.shape[0]:
+        raise node.refuse("its grid is float32, one per image", seen=f"{grid.dtype} {grid.shape}")
+    shape = (*x.shape[:2], *grid.shape[1:3])
+    places = grid.dense(node.where)
+    corners = bool(node.attribute("align_corners", 0))
+    attrs = {"nearest": mode == "nearest", "border": padding == "border", "align_corners": corners}
+
+    def apply(value: Value) -> Value:
+        return node.graph.emit("grid_sample", [value, places], shape, value.quant, (node.name,), attrs=attrs)
+
+    if mode == "nearest" and padding == "border":  # only moves
+        return x.move(apply, node, shape)
+    return Interpolated(node=node, shape=shape, origin=(*x.origin, node.name), source=x.value(node), apply=apply)
