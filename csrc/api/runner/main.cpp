@@ -1,5 +1,7 @@
 // bpux-run, also called hrt_model_exec: model_info, infer and perf for .bpux files (docs/runner.md).
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <new>
 #include <string>
 #include <vector>
@@ -52,6 +54,9 @@ int main(int argc, char** argv) {
       std::fprintf(stderr, "%s: note: %s\n", program.c_str(), note.c_str());
     const Status status = run(options.value(), program);
     if (!status.ok()) return fail(program, status);
+    if (std::fflush(stdout) != 0)
+      return fail(program,
+                  {openbpu::Code::Io, "standard output", std::string("cannot be written: ") + std::strerror(errno)});
   } catch (const std::bad_alloc&) {
     return fail(program, {openbpu::Code::NoMemory, "", "there is not enough memory"});
   }

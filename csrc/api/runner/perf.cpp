@@ -180,8 +180,10 @@ Status perf(const Options& options) {
   Profile profile;
   for (const Lap& lap : laps) profile.add(lap.profile);
   if (Status status = write_profile(options, model.value().name, result, profile); !status.ok()) return status;
-  if (interrupted || !laps[0].latency.count()) return {};  // the outputs of a run that ended early are not whole
-  return dump_outputs(options, model.value().outputs, laps[0].worker->outputs());
+  if (interrupted) return {};  // the outputs of a run that ended early are not whole
+  const auto ran = [](const Lap& lap) { return lap.latency.count() > 0; };
+  const auto first = std::find_if(laps.begin(), laps.end(), ran);
+  return first == laps.end() ? Status() : dump_outputs(options, model.value().outputs, first->worker->outputs());
 }
 
 }  // namespace openbpu::runner
