@@ -7,6 +7,7 @@
 #include <cstring>
 #include <mutex>
 
+#include "api/python_gil.hpp"
 #include "container/layout.hpp"
 #include "container/program.hpp"
 #include "engine/engine.hpp"
@@ -233,10 +234,7 @@ py::bytes write_file(const py::dict& source) {
 
 template <class Make>
 ProgramPtr make_program(Make make) {
-  Result<ProgramPtr> result = [&] {
-    py::gil_scoped_release release;
-    return make();
-  }();
+  Result<ProgramPtr> result = without_gil(make);
   require(result.status());
   return result.value();
 }
@@ -296,10 +294,8 @@ py::list entry_names(const ProgramPtr& program) {
 class PyEngine {
  public:
   PyEngine(ProgramPtr program, const engine::Options& options) {
-    Result<std::unique_ptr<engine::Engine>> result = [&] {
-      py::gil_scoped_release release;
-      return engine::Engine::create(std::move(program), options);
-    }();
+    Result<std::unique_ptr<engine::Engine>> result =
+        without_gil([&] { return engine::Engine::create(std::move(program), options); });
     require(result.status());
     engine_ = std::move(result.value());
   }
@@ -331,13 +327,12 @@ class PyEngine {
   // The engine's own list changes while another thread profiles.
   std::vector<engine::StepInfo> infos() const {
     std::vector<engine::StepInfo> result;
-    const Status status = [&]() -> Status {
-      py::gil_scoped_release release;
+    const Status status = without_gil([&]() -> Status {
       std::unique_lock<std::mutex> lock(one_run_, std::defer_lock);
       if (Status turn = take_turn(lock); !turn.ok()) return turn;
       result.assign(engine_->steps().begin(), engine_->steps().end());
       return {};
-    }();
+    });
     require(status);
     return result;
   }
@@ -394,12 +389,11 @@ class PyEngine {
       targets.push_back(array.mutable_data());
       results.append(std::move(array));
     }
-    const Status status = [&] {
-      py::gil_scoped_release release;
+    const Status status = without_gil([&] {
       std::unique_lock<std::mutex> lock(one_run_, std::defer_lock);
       const Status turn = take_turn(lock);
       return turn.ok() ? run(sources, targets) : turn;
-    }();
+    });
     require(status);
     return results;
   }

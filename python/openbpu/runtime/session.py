@@ -97,7 +97,7 @@ class Session:
     @property
     def macs(self) -> int:
         """Multiply-accumulates of one run."""
-        return sum(step["macs"] for step in self._engine.steps())
+        return sum(step["macs"] for step in self._infos())
 
     def run(self, inputs: Mapping[str, Any] | np.ndarray, schedule: Schedule | None = None) -> dict[str, np.ndarray]:
         """Computes all outputs by name; the arrays own their memory.
@@ -131,7 +131,7 @@ class Session:
         times = []
         for _ in range(runs):
             self._call(self._engine.run_profiled, arrays)
-            times.append([step["nanoseconds"] for step in self._engine.steps()])
+            times.append([step["nanoseconds"] for step in self._infos()])
         medians = np.median(np.array(times, np.float64), axis=0)
         steps = tuple(replace(s, nanoseconds=float(t)) for s, t in zip(self._steps(), medians, strict=True))
         return Profile(self.isa, self.threads, steps, runs, self.threads * _native.peak_gmacs(self.isa))
@@ -147,12 +147,18 @@ class Session:
         except _native.NativeError as error:
             raise _session_error(error) from None
 
+    def _infos(self) -> list[dict[str, Any]]:
+        try:
+            return self._engine.steps()
+        except _native.NativeError as error:
+            raise _session_error(error) from None
+
     def _steps(self) -> tuple[Step, ...]:
         from openbpu.runtime.profile import Step
 
         layers = self.executable.meta.get("layers", {})
         steps = []
-        for step in self._engine.steps():
+        for step in self._infos():
             layer = layers.get(str(step["layer"]), {})
             steps.append(
                 Step(
