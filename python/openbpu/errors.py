@@ -31,7 +31,7 @@ class UnsupportedError(OpenBpuError):
     """A node is valid ONNX but has no place on the BPU."""
 
 
-class SampleError(OpenBpuError):
+class SampleError(OpenBpuError, ValueError):
     """Calibration or input data have the wrong name, shape, type or values."""
 
 

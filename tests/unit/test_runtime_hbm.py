@@ -63,11 +63,11 @@ def test_attributes(both: HB_HBMRuntime) -> None:
     assert dict(both.input_counts) == {"net": 1, "copies": 2} == dict(both.output_counts)
     assert dict(both.input_names) == {"net": ["image"], "copies": ["a", "b"]}
     assert dict(both.output_names) == {"net": ["features"], "copies": ["y", "z"]}
-    assert both.input_shapes["net"]["image"] == programs.IMAGE
-    assert both.output_shapes["copies"] == {"y": (2, 3), "z": (2, 3)}
+    assert both.input_shapes["net"]["image"] == list(programs.IMAGE)
+    assert both.output_shapes["copies"] == {"y": [2, 3], "z": [2, 3]}
     assert both.input_dtypes["copies"] == {"a": hbDNNDataType.S8, "b": hbDNNDataType.F32}
-    assert both.input_strides["net"]["image"] == np.empty(programs.IMAGE, np.float32).strides
-    assert both.output_strides["copies"] == {"y": (3, 1), "z": (12, 4)}
+    assert both.input_strides["net"]["image"] == list(np.empty(programs.IMAGE, np.float32).strides)
+    assert both.output_strides["copies"] == {"y": [3, 1], "z": [12, 4]}
     assert both.input_descs["copies"] == {"a": "", "b": ""} == dict.fromkeys(both.input_names["copies"], "")
     assert set(both.output_descs["copies"]) == {"y", "z"}
     assert both.sched_params == {"net": SchedParam(), "copies": SchedParam()}
@@ -98,8 +98,39 @@ def test_attributes_are_read_only(net: HB_HBMRuntime) -> None:
     for table in (net.input_shapes, net.input_shapes["net"], net.sched_params, net.model_descs):
         with pytest.raises(TypeError):
             table["net"] = None  # type: ignore[index]
-    with pytest.raises(AttributeError):
-        net.sched_params = {}  # type: ignore[misc]
+    for name in ("sched_params", "model_names", "model_count", "version", "input_names", "anything"):
+        with pytest.raises(AttributeError, match=name):
+            setattr(net, name, {})
+
+
+def test_what_a_script_does_to_an_attribute_changes_nothing(both: HB_HBMRuntime) -> None:
+    both.model_names.clear()
+    both.input_names["net"].append("x")
+    both.input_shapes["net"]["image"][0] = 7
+    both.sched_params["net"].bpu_cores.append(3)
+    assert both.model_names == ["net", "copies"] and both.input_names["net"] == ["image"]
+    assert both.input_shapes["net"]["image"] == list(programs.IMAGE)
+    assert both.sched_params["net"].bpu_cores == [-1]
+
+
+def test_the_boards_names(files: dict[str, Path], features: np.ndarray) -> None:
+    """As its public description has them: of the class, of the constructor's and run's arguments, of schedules."""
+    assert HB_HBMRuntime.version == openbpu.__version__
+    assert int(hbDNNDataType.MAX) == 14
+    runtime = HB_HBMRuntime(model_file=str(files["net"]))
+    x = programs.image()
+    for inputs in (
+        {"input_tensor": x},
+        {"input_tensors": {"image": x}},
+        {"multi_input_tensors": {"net": {"image": x}}},
+    ):
+        np.testing.assert_array_equal(runtime.run(**inputs)["net"]["features"], features)  # type: ignore[arg-type]
+    params = runtime.sched_params["net"]
+    assert (params.priority, params.customId, params.bpu_cores, params.deviceId) == (0, 0, [-1], 0), "-1: any core"
+    runtime.set_scheduling_params(bpu_cores={"net": [1]})
+    runtime.set_scheduling_params(bpu_cores={"net": params.bpu_cores})
+    assert runtime.sched_params["net"].bpu_cores == [-1]
+    assert HB_HBMRuntime(model_files=[str(files["net"])]).model_names == ["net"]
 
 
 def test_the_module_needs_numpy_alone() -> None:
@@ -129,6 +160,13 @@ def test_several_models_in_one_call(both: HB_HBMRuntime, features: np.ndarray) -
     np.testing.assert_array_equal(result["copies"]["z"], _B)
     np.testing.assert_array_equal(both.run({"a": _A, "b": _B}, model_name="copies")["copies"]["y"], _A)
     np.testing.assert_array_equal(both.run(programs.image(), model_name="net")["net"]["features"], features)
+
+
+def test_a_model_name_chooses_among_the_inputs(both: HB_HBMRuntime, features: np.ndarray) -> None:
+    inputs = {"copies": {"a": _A}, "net": {"image": programs.image()}}
+    result = both.run(inputs, model_name="net")
+    assert list(result) == ["net"]
+    np.testing.assert_array_equal(result["net"]["features"], features)
 
 
 def test_models_of_one_call_run_at_the_same_time(both: HB_HBMRuntime, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -207,8 +245,8 @@ def test_other_threads_run_meanwhile(tmp_path: Path) -> None:
 def test_scheduling_parameters(both: HB_HBMRuntime) -> None:
     both.set_scheduling_params(priority={"net": 200}, bpu_cores={"net": [0, 1], "copies": [2]})
     both.set_scheduling_params(custom_id={"net": 7}, device_id={"net": 0})
-    assert both.sched_params["net"] == SchedParam(200, (0, 1), 7, 0)
-    assert both.sched_params["copies"] == SchedParam(0, (2,), 0, 0)
+    assert both.sched_params["net"] == SchedParam(200, 7, [0, 1], 0)
+    assert both.sched_params["copies"] == SchedParam(0, 0, [2], 0)
     result = both.run({"a": _A, "b": _B}, model_name="copies", priority=255, bpu_cores=[0], custom_id={"copies": 3})
     np.testing.assert_array_equal(result["copies"]["y"], _A)
     assert both.sched_params["copies"].priority == 0, "for that call only"
@@ -224,6 +262,7 @@ def test_scheduling_parameters(both: HB_HBMRuntime) -> None:
         ({"priority": {"net": True}}, ["True"]),
         ({"bpu_cores": {"net": [4]}}, ["bpu_cores", "0 to 3", "4"]),
         ({"bpu_cores": {"net": [0, 0]}}, ["each core once"]),
+        ({"bpu_cores": {"net": [-1, 0]}}, ["0 to 3", "-1"]),
         ({"bpu_cores": {"net": "01"}}, ["list of core indices"]),
         ({"custom_id": {"net": 2**63}}, ["custom_id"]),
         ({"device_id": {"net": 1}}, ["device_id"]),
@@ -256,17 +295,19 @@ def test_wrong_scheduling_parameters_of_a_call(net: HB_HBMRuntime) -> None:
         ({"a": _A, "b": _B}, {}, ["several models"]),
         ({"nett": {"image": _A}}, {}, ["nett", "did you mean net?"]),
         ({"net": {"image": _A}, "copies": _A}, {}, ["several models"]),
-        ({"net": {"image": programs.image()}}, {"model_name": "copies"}, ["model_name copies", "agree"]),
+        ({"net": {"image": programs.image()}}, {"model_name": "copies"}, ["copies: there must be inputs", "net"]),
         (_A, {"model_name": "copies"}, ["several inputs"]),
         (_A, {"model_name": "zebra"}, ["zebra"]),
         ({"image": _A}, {"model_name": "net"}, ["image", "shape"]),
         ({"net": {"image": programs.image()}, "copies": {"a": _A}}, {}, ["none for b"]),
-        (None, {"model_name": "net"}, ["image"]),
+        (None, {"model_name": "net"}, ["input_tensors", "got none"]),
+        (_A, {"input_tensor": _A}, ["one of inputs", "input_tensor"]),
     ],
 )
 def test_wrong_inputs(both: HB_HBMRuntime, inputs: Any, options: dict[str, Any], words: list[str]) -> None:
     with pytest.raises((SampleError, ConfigError)) as caught:
         both.run(inputs, **options)
+    assert isinstance(caught.value, ValueError) == isinstance(caught.value, SampleError), "what the board raises"
     for word in words:
         assert word.lower() in str(caught.value).lower(), str(caught.value)
 

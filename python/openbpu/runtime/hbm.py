@@ -9,138 +9,111 @@ import difflib
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from enum import IntEnum
+from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
 from openbpu import __version__
 from openbpu.errors import ConfigError, SampleError
 from openbpu.runtime.executable import Executable, Port
-from openbpu.runtime.session import CORES, MAX_PRIORITY, Schedule, Session
+from openbpu.runtime.hbm_values import (
+    SCHEDULING,
+    QuantParams,
+    SchedParam,
+    data_type,
+    hbDNNDataType,
+    hbDNNQuantiType,
+    quant_params,
+    strides,
+)
+from openbpu.runtime.session import Session
 
 __all__ = ["HB_HBMRuntime", "QuantParams", "SchedParam", "hbDNNDataType", "hbDNNQuantiType"]
 
 T = TypeVar("T")
+Path = str | os.PathLike[str]
 
 
-class hbDNNDataType(IntEnum):
-    """Element types, numbered as in hb_dnn.h."""
+class _Attribute(Generic[T]):
+    """A read-only attribute, made anew at each look: what a script does to the value changes nothing here."""
 
-    S4 = 0
-    U4 = 1
-    S8 = 2
-    U8 = 3
-    F16 = 4
-    S16 = 5
-    U16 = 6
-    F32 = 7
-    S32 = 8
-    U32 = 9
-    F64 = 10
-    S64 = 11
-    U64 = 12
-    BOOL8 = 13
+    def __init__(self, make: Callable[[HB_HBMRuntime], T]) -> None:
+        self._make = make
+
+    def __get__(self, runtime: HB_HBMRuntime, owner: type[HB_HBMRuntime]) -> T:
+        return self._make(runtime)
 
 
-class hbDNNQuantiType(IntEnum):
-    """Whether a tensor is quantised."""
-
-    NONE = 0
-    SCALE = 1
+def _by_model(fact: Callable[[Session], T]) -> _Attribute[Mapping[str, T]]:
+    return _Attribute(lambda runtime: MappingProxyType({name: fact(s) for name, s in runtime._sessions.items()}))
 
 
-_DTYPES = {
-    "int8": hbDNNDataType.S8,
-    "uint8": hbDNNDataType.U8,
-    "float16": hbDNNDataType.F16,
-    "int16": hbDNNDataType.S16,
-    "uint16": hbDNNDataType.U16,
-    "float32": hbDNNDataType.F32,
-    "int32": hbDNNDataType.S32,
-    "uint32": hbDNNDataType.U32,
-    "float64": hbDNNDataType.F64,
-    "int64": hbDNNDataType.S64,
-    "uint64": hbDNNDataType.U64,
-    "bool": hbDNNDataType.BOOL8,
-}
+def _by_input(fact: Callable[[Port], T]) -> _Attribute[Mapping[str, Mapping[str, T]]]:
+    return _by_model(lambda session: MappingProxyType({port.name: fact(port) for port in session.inputs}))
 
 
-@dataclass(frozen=True)
-class QuantParams:
-    """real = scale * (stored - zero_point); empty arrays and NONE for a tensor that is not quantised."""
-
-    scale: np.ndarray
-    zero_point: np.ndarray
-    quant_type: hbDNNQuantiType
-    axis: int
-
-
-@dataclass(frozen=True)
-class SchedParam:
-    """How a model's runs are scheduled: as openbpu.runtime.Schedule says; device_id is 0."""
-
-    priority: int = 0
-    bpu_cores: tuple[int, ...] = ()
-    custom_id: int = 0
-    device_id: int = 0
-
-    @property
-    def schedule(self) -> Schedule:
-        return Schedule(self.priority, self.custom_id, self.bpu_cores)
+def _by_output(fact: Callable[[Port], T]) -> _Attribute[Mapping[str, Mapping[str, T]]]:
+    return _by_model(lambda session: MappingProxyType({port.name: fact(port) for port in session.outputs}))
 
 
 class HB_HBMRuntime:
     """One or several executables, ready to run.
 
-    `model_files` is a path or a list of paths of .bpux files, each with one or more models. The attributes are
-    read-only dicts by model name, those of inputs and outputs dicts by tensor name in them. Raises ExecutableError for
-    a bad file, ConfigError if two models have the same name.
+    `model_files` is a path or a list of paths of .bpux files, each with one or more models; `model_file` is another
+    name for it. The attributes are read-only dicts by model name, those of inputs and outputs dicts by tensor name in
+    them. Raises ExecutableError for a bad file, ConfigError if two models have the same name.
     """
 
-    def __init__(self, model_files: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> None:
-        files = [model_files] if isinstance(model_files, str | os.PathLike) else list(model_files)
+    version: str = __version__
+    model_names = _Attribute(lambda runtime: list(runtime._sessions))
+    model_count = _Attribute(lambda runtime: len(runtime._sessions))
+    model_descs = _by_model(lambda session: session.executable.native.meta)
+    hbm_descs = model_descs
+    compile_bpu_core_num = _by_model(lambda _: 1)
+    input_counts = _by_model(lambda session: len(session.inputs))
+    input_names = _by_model(lambda session: [port.name for port in session.inputs])
+    input_descs = _by_input(lambda _: "")
+    input_shapes = _by_input(lambda port: list(port.shape))
+    input_dtypes = _by_input(data_type)
+    input_quants = _by_input(quant_params)
+    input_strides = _by_input(strides)
+    output_counts = _by_model(lambda session: len(session.outputs))
+    output_names = _by_model(lambda session: [port.name for port in session.outputs])
+    output_descs = _by_output(lambda _: "")
+    output_shapes = _by_output(lambda port: list(port.shape))
+    output_dtypes = _by_output(data_type)
+    output_quants = _by_output(quant_params)
+    output_strides = _by_output(strides)
+    sched_params = _Attribute(
+        lambda runtime: MappingProxyType(
+            {name: replace(params, bpu_cores=list(params.bpu_cores)) for name, params in runtime._sched.items()}
+        )
+    )
+
+    _sessions: dict[str, Session]
+    _sched: dict[str, SchedParam]
+
+    def __init__(self, model_files: Path | Sequence[Path] = (), *, model_file: Path | None = None) -> None:
+        given = model_files if model_file is None else model_file
+        files = [given] if isinstance(given, str | os.PathLike) else list(given)
         if not files:
             raise ConfigError("at least one file", where="model_files", seen="an empty list")
-        self._sessions: dict[str, Session] = {}
-        descriptions: dict[str, str] = {}
+        self._sessions = {}
         for file in files:
             executable = Executable.load(file)
             for name in executable.entries:
                 if name in self._sessions:
                     raise ConfigError("models need different names", where=str(file), seen=f"{name} twice")
                 self._sessions[name] = Session(executable, entry=name, threads=0)
-                descriptions[name] = executable.native.meta
-        self._sched = dict.fromkeys(self._sessions, SchedParam())
+        self._sched = {name: SchedParam() for name in self._sessions}
 
-        self.version: str = __version__
-        self.model_names: list[str] = list(self._sessions)
-        self.model_count: int = len(self._sessions)
-        self.model_descs = MappingProxyType(descriptions)
-        self.hbm_descs = MappingProxyType(descriptions)
-        self.compile_bpu_core_num = self._by_model(lambda _: 1)
-        self.input_counts = self._by_model(lambda s: len(s.inputs))
-        self.input_names = self._by_model(lambda s: [p.name for p in s.inputs])
-        self.input_descs = self._by_input(lambda _: "")
-        self.input_shapes = self._by_input(lambda p: p.shape)
-        self.input_dtypes = self._by_input(lambda p: _DTYPES[p.dtype])
-        self.input_quants = self._by_input(_quant_params)
-        self.input_strides = self._by_input(_strides)
-        self.output_counts = self._by_model(lambda s: len(s.outputs))
-        self.output_names = self._by_model(lambda s: [p.name for p in s.outputs])
-        self.output_descs = self._by_output(lambda _: "")
-        self.output_shapes = self._by_output(lambda p: p.shape)
-        self.output_dtypes = self._by_output(lambda p: _DTYPES[p.dtype])
-        self.output_quants = self._by_output(_quant_params)
-        self.output_strides = self._by_output(_strides)
-
-    @property
-    def sched_params(self) -> Mapping[str, SchedParam]:
-        """What set_scheduling_params has set."""
-        return MappingProxyType(self._sched)
+    def __setattr__(self, name: str, value: object) -> None:
+        if not name.startswith("_"):
+            raise AttributeError(f"{name} is read-only")
+        super().__setattr__(name, value)
 
     def set_scheduling_params(
         self,
@@ -158,22 +131,36 @@ class HB_HBMRuntime:
 
     def run(
         self,
-        inputs: np.ndarray | Mapping[str, Any],
+        inputs: np.ndarray | Mapping[str, Any] | None = None,
         model_name: str | None = None,
         priority: int | Mapping[str, int] | None = None,
         bpu_cores: Sequence[int] | Mapping[str, Sequence[int]] | None = None,
         custom_id: int | Mapping[str, int] | None = None,
         device_id: int | Mapping[str, int] | None = None,
+        *,
+        input_tensor: np.ndarray | None = None,
+        input_tensors: Mapping[str, Any] | None = None,
+        multi_input_tensors: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> dict[str, dict[str, np.ndarray]]:
         """Computes the outputs, {model: {output: array}}; the arrays own their memory.
 
-        `inputs` is an array (one model with one input), {input: array} (one model) or {model: {input: array}}, which
-        runs all those models at the same time, each on a thread of its own. `model_name` chooses the model where the
-        first two forms leave a choice. The other arguments override set_scheduling_params for this call. Arrays that
-        are not contiguous are copied; other Python threads run meanwhile. Raises SampleError, ConfigError, and
-        ExecutableError if a program stops itself.
+        `inputs`, or the board's name for each form: an array (one model with one input), {input: array} (one model) or
+        {model: {input: array}}, which runs all those models at the same time, each on a thread of its own. `model_name`
+        chooses the model where the first two forms leave a choice, and the only one to run of the third. The other
+        arguments override set_scheduling_params for this call. Arrays that are not contiguous are copied; other Python
+        threads run meanwhile. Raises SampleError, which is a ValueError, ConfigError, and ExecutableError if a program
+        stops itself.
         """
-        jobs = self._jobs(inputs, model_name)
+        named = {
+            "inputs": inputs,
+            "input_tensor": input_tensor,
+            "input_tensors": input_tensors,
+            "multi_input_tensors": multi_input_tensors,
+        }
+        forms = {name: value for name, value in named.items() if value is not None}
+        if len(forms) != 1:
+            raise SampleError(f"one of {', '.join(named)} must be given", where="inputs", seen=list(forms) or "none")
+        jobs = self._jobs(next(iter(forms.values())), model_name)
         given = {"priority": priority, "bpu_cores": bpu_cores, "custom_id": custom_id, "device_id": device_id}
         params = {name: self._scheduling(name, given) for name in jobs}
         return _together({name: partial(self._sessions[name].run, jobs[name], params[name].schedule) for name in jobs})
@@ -183,23 +170,23 @@ class HB_HBMRuntime:
     ) -> dict[str, np.ndarray | Mapping[str, Any]]:
         """The inputs of each model that is to run."""
         by_model = isinstance(inputs, Mapping) and bool(inputs) and all(isinstance(v, Mapping) for v in inputs.values())
+        if model_name is not None:
+            self._session(model_name)
         if by_model:
-            if model_name is not None and list(inputs) != [model_name]:
-                raise SampleError(
-                    "inputs by model and model_name must agree", where=f"model_name {model_name}", seen=list(inputs)
-                )
             for name in inputs:
                 self._session(name)
-            return dict(inputs)
+            if model_name is None:
+                return dict(inputs)
+            if model_name not in inputs:
+                raise SampleError("there must be inputs of the model", where=model_name, seen=list(inputs))
+            return {model_name: inputs[model_name]}
         if model_name is None and len(self._sessions) > 1:
             raise SampleError(
                 "with several models, inputs are {model: {input: array}} or model_name is given",
                 seen=type(inputs).__name__,
                 remedy=f"the models are {', '.join(self._sessions)}",
             )
-        name = self.model_names[0] if model_name is None else model_name
-        self._session(name)
-        return {name: inputs}
+        return {next(iter(self._sessions)) if model_name is None else model_name: inputs}
 
     def _session(self, name: str) -> Session:
         if name not in self._sessions:
@@ -217,17 +204,9 @@ class HB_HBMRuntime:
                     self._session(other)
                 value = value.get(name)
             if value is not None:
-                params = replace(params, **{key: _CHECKS[key](key, value)})
+                member, check = SCHEDULING[key]
+                params = replace(params, **{member: check(key, value)})
         return params
-
-    def _by_model(self, fact: Callable[[Session], T]) -> Mapping[str, T]:
-        return MappingProxyType({name: fact(session) for name, session in self._sessions.items()})
-
-    def _by_input(self, fact: Callable[[Port], T]) -> Mapping[str, Mapping[str, T]]:
-        return self._by_model(lambda session: MappingProxyType({p.name: fact(p) for p in session.inputs}))
-
-    def _by_output(self, fact: Callable[[Port], T]) -> Mapping[str, Mapping[str, T]]:
-        return self._by_model(lambda session: MappingProxyType({p.name: fact(p) for p in session.outputs}))
 
 
 def _together(calls: Mapping[str, Callable[[], T]]) -> dict[str, T]:
@@ -252,48 +231,3 @@ def _together(calls: Mapping[str, Callable[[], T]]) -> dict[str, T]:
         if name in errors:
             raise errors[name]
     return {name: results[name] for name in calls}
-
-
-def _quant_params(port: Port) -> QuantParams:
-    quantised = port.scale != 0
-    return QuantParams(
-        np.array([port.scale] if quantised else [], np.float32),
-        np.array([port.zero_point] if quantised else [], np.int32),
-        hbDNNQuantiType.SCALE if quantised else hbDNNQuantiType.NONE,
-        0,
-    )
-
-
-def _strides(port: Port) -> tuple[int, ...]:
-    """Bytes from element to element along each dimension: ports are dense."""
-    sizes = [np.dtype(port.dtype).itemsize]
-    for extent in port.shape[:0:-1]:
-        sizes.append(sizes[-1] * extent)
-    return tuple(reversed(sizes)) if port.shape else ()
-
-
-def _integer(low: int, high: int) -> Callable[[str, Any], int]:
-    def check(key: str, value: Any) -> int:
-        if not isinstance(value, int | np.integer) or isinstance(value, bool) or not low <= value <= high:
-            raise ConfigError(f"a whole number from {low} to {high}", where=key, seen=value)
-        return int(value)
-
-    return check
-
-
-def _cores(key: str, value: Any) -> tuple[int, ...]:
-    cores = [value] if isinstance(value, int | np.integer) else value
-    if not isinstance(cores, Sequence | np.ndarray) or isinstance(cores, str):
-        raise ConfigError("a list of core indices", where=key, seen=value)
-    checked = tuple(_integer(0, CORES - 1)(key, core) for core in cores)
-    if len(set(checked)) != len(checked):
-        raise ConfigError("each core once", where=key, seen=value)
-    return checked
-
-
-_CHECKS: dict[str, Callable[[str, Any], Any]] = {
-    "priority": _integer(0, MAX_PRIORITY),
-    "bpu_cores": _cores,
-    "custom_id": _integer(-(2**63), 2**63 - 1),
-    "device_id": _integer(0, 0),
-}
