@@ -240,57 +240,6 @@ TEST_F(HbDnn, ACallBackMayReleaseItsTask) {
   }
 }
 
-// A task that is under way until it is told to end: its call-back waits.
-struct BusyTask {
-  explicit BusyTask(const LoadedModel& model) : buffers(model) {
-    EXPECT_EQ(hbDNNInferV2(&task, buffers.outputs.data(), buffers.inputs.data(), model.model), 0);
-    EXPECT_EQ(hbUCPSetTaskDoneCb(task, wait, this), 0);
-  }
-  void submit() {
-    hbUCPSchedParam param;
-    HB_UCP_INITIALIZE_SCHED_PARAM(&param);
-    param.backend = HB_UCP_BPU_CORE_0;
-    EXPECT_EQ(hbUCPSubmitTask(blocker, &param), 0);
-    while (!started) std::this_thread::sleep_for(100us);
-    EXPECT_EQ(hbUCPSubmitTask(task, &param), 0);
-  }
-  static void wait(hbUCPTaskHandle_t, std::int32_t, void* self) {
-    BusyTask& busy = *static_cast<BusyTask*>(self);
-    busy.started = true;
-    while (!busy.end) std::this_thread::sleep_for(100us);
-  }
-  Buffers buffers;
-  hbUCPTaskHandle_t task = nullptr, blocker = nullptr;
-  std::atomic<bool> started{false}, end{false};
-};
-
-TEST_F(HbDnn, WhileATaskIsUnderWay) {
-  const LoadedModel other{chain_file(2)};
-  Buffers held(other);
-  BusyTask busy(copy);
-  busy.blocker = nullptr;
-  ASSERT_EQ(hbDNNInferV2(&busy.blocker, held.outputs.data(), held.inputs.data(), other.model), 0);
-  ASSERT_EQ(hbUCPSetTaskDoneCb(busy.blocker, BusyTask::wait, &busy), 0);
-  busy.submit();  // queued behind the call-back of the blocker
-  hbUCPSchedParam param;
-  HB_UCP_INITIALIZE_SCHED_PARAM(&param);
-  EXPECT_EQ(hbUCPReleaseTask(busy.task), HB_UCP_API_USE_ERROR);
-  EXPECT_EQ(hbUCPSubmitTask(busy.task, &param), HB_UCP_API_USE_ERROR);
-  EXPECT_EQ(hbUCPSetTaskDoneCb(busy.task, nullptr, nullptr), HB_UCP_API_USE_ERROR);
-  EXPECT_EQ(hbUCPWaitTaskDone(busy.task, 5), HB_UCP_TASK_TIMEOUT);
-  EXPECT_EQ(hbDNNRelease(copy.packed), HB_DNN_MODEL_IS_RUNNING);
-  EXPECT_EQ(hbUCPFree(&busy.buffers.inputs[0].sysMem), HB_UCP_MEM_FREE_FAILED);
-  EXPECT_EQ(hbUCPFree(&busy.buffers.outputs[0].sysMem), HB_UCP_MEM_FREE_FAILED);
-  EXPECT_EQ(hbDNNInferV2(&busy.task, held.outputs.data(), held.inputs.data(), other.model), HB_DNN_API_USE_ERROR);
-  hbDNNTensorProperties p{};
-  EXPECT_EQ(hbDNNGetTaskOutputTensorProperties(&p, busy.task, 0, 0), HB_DNN_API_USE_ERROR);
-  busy.end = true;
-  EXPECT_EQ(hbUCPWaitTaskDone(busy.task, 0), 0);
-  EXPECT_EQ(hbUCPWaitTaskDone(busy.blocker, 0), 0);
-  EXPECT_EQ(hbUCPReleaseTask(busy.task), 0);
-  EXPECT_EQ(hbUCPReleaseTask(busy.blocker), 0);
-}
-
 TEST_F(HbDnn, AProgramThatStopsItselfFails) {
   const LoadedModel trap{trap_file()};
   hbUCPTaskHandle_t task = nullptr;
@@ -346,6 +295,59 @@ TEST_F(HbDnn, ErrorsAreDescribed) {
   EXPECT_EQ(hbUCPFlushLog(), 0);
 }
 
+#if !defined(OPENBPU_NO_THREADS)  // where submission runs the task
+
+// A task that is under way until it is told to end: its call-back waits.
+struct BusyTask {
+  explicit BusyTask(const LoadedModel& model) : buffers(model) {
+    EXPECT_EQ(hbDNNInferV2(&task, buffers.outputs.data(), buffers.inputs.data(), model.model), 0);
+    EXPECT_EQ(hbUCPSetTaskDoneCb(task, wait, this), 0);
+  }
+  void submit() {
+    hbUCPSchedParam param;
+    HB_UCP_INITIALIZE_SCHED_PARAM(&param);
+    param.backend = HB_UCP_BPU_CORE_0;
+    EXPECT_EQ(hbUCPSubmitTask(blocker, &param), 0);
+    while (!started) std::this_thread::sleep_for(100us);
+    EXPECT_EQ(hbUCPSubmitTask(task, &param), 0);
+  }
+  static void wait(hbUCPTaskHandle_t, std::int32_t, void* self) {
+    BusyTask& busy = *static_cast<BusyTask*>(self);
+    busy.started = true;
+    while (!busy.end) std::this_thread::sleep_for(100us);
+  }
+  Buffers buffers;
+  hbUCPTaskHandle_t task = nullptr, blocker = nullptr;
+  std::atomic<bool> started{false}, end{false};
+};
+
+TEST_F(HbDnn, WhileATaskIsUnderWay) {
+  const LoadedModel other{chain_file(2)};
+  Buffers held(other);
+  BusyTask busy(copy);
+  busy.blocker = nullptr;
+  ASSERT_EQ(hbDNNInferV2(&busy.blocker, held.outputs.data(), held.inputs.data(), other.model), 0);
+  ASSERT_EQ(hbUCPSetTaskDoneCb(busy.blocker, BusyTask::wait, &busy), 0);
+  busy.submit();  // queued behind the call-back of the blocker
+  hbUCPSchedParam param;
+  HB_UCP_INITIALIZE_SCHED_PARAM(&param);
+  EXPECT_EQ(hbUCPReleaseTask(busy.task), HB_UCP_API_USE_ERROR);
+  EXPECT_EQ(hbUCPSubmitTask(busy.task, &param), HB_UCP_API_USE_ERROR);
+  EXPECT_EQ(hbUCPSetTaskDoneCb(busy.task, nullptr, nullptr), HB_UCP_API_USE_ERROR);
+  EXPECT_EQ(hbUCPWaitTaskDone(busy.task, 5), HB_UCP_TASK_TIMEOUT);
+  EXPECT_EQ(hbDNNRelease(copy.packed), HB_DNN_MODEL_IS_RUNNING);
+  EXPECT_EQ(hbUCPFree(&busy.buffers.inputs[0].sysMem), HB_UCP_MEM_FREE_FAILED);
+  EXPECT_EQ(hbUCPFree(&busy.buffers.outputs[0].sysMem), HB_UCP_MEM_FREE_FAILED);
+  EXPECT_EQ(hbDNNInferV2(&busy.task, held.outputs.data(), held.inputs.data(), other.model), HB_DNN_API_USE_ERROR);
+  hbDNNTensorProperties p{};
+  EXPECT_EQ(hbDNNGetTaskOutputTensorProperties(&p, busy.task, 0, 0), HB_DNN_API_USE_ERROR);
+  busy.end = true;
+  EXPECT_EQ(hbUCPWaitTaskDone(busy.task, 0), 0);
+  EXPECT_EQ(hbUCPWaitTaskDone(busy.blocker, 0), 0);
+  EXPECT_EQ(hbUCPReleaseTask(busy.task), 0);
+  EXPECT_EQ(hbUCPReleaseTask(busy.blocker), 0);
+}
+
 #if !defined(__SANITIZE_THREAD__)  // which supports no threads after fork
 TEST_F(HbDnn, AfterFork) {
   const LoadedModel other{chain_file(2)};
@@ -371,6 +373,7 @@ TEST_F(HbDnn, AfterFork) {
   EXPECT_EQ(hbUCPReleaseTask(busy.task), 0);
   EXPECT_EQ(hbUCPReleaseTask(busy.blocker), 0);
 }
+#endif
 #endif
 
 }  // namespace
