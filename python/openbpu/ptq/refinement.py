@@ -3,7 +3,9 @@
 Rounding: each layer's weights are rounded so that its output changes least (second_order.py).
 Bias correction: rounding shifts the mean of a layer's output; the mean of each output channel in the float model is
 compared with that of the quantised layer, and the difference is added to the bias. Method: Nagel et al., Data-Free
-Quantization (2019), section 4.2, in its empirical form.
+Quantization (2019), section 4.2, in its empirical form. Of tokens, values far from the median of their channel count as
+less: a few tokens of transformers are hundreds of times larger than the others, so are their errors, and a bias would
+pass them on to all.
 """
 
 from __future__ import annotations
@@ -26,6 +28,9 @@ from openbpu.ptq.view import ModelView
 
 _MEMORY_BYTES = 768 << 20  # of activations that are alive at the same time
 _MOST_SAMPLES, _FEWEST_SAMPLES = 64, 4
+_QUARTILE_RANGES = 4.0  # from the median: 5.4 deviations of normally distributed values
+
+Limits = tuple[np.ndarray, np.ndarray]  # least and largest value that counts, per channel
 
 
 @dataclass(frozen=True)
@@ -48,8 +53,13 @@ def refine(
     nodes = [n for n in model.graph.node if view.weighted(n)]
     axes = {n.name: 1 if n.op_type.startswith("Conv") else -1 for n in nodes}
     count = _affordable_samples(model, samples.count)
-    means = _float_means(model, {n.output[0]: axes[n.name] for n in nodes}, islice(samples, count))
-    layers = {n.name: Layer(view.constants[n.input[1]], means[n.output[0]], axes[n.name]) for n in nodes}
+    by_output = {n.output[0]: axes[n.name] for n in nodes}
+    limits = _token_limits(model, [n.output[0] for n in nodes if n.op_type == "MatMul"], islice(samples, count))
+    means = _float_means(model, by_output, limits, islice(samples, count))
+    layers = {
+        n.name: Layer(view.constants[n.input[1]], means[n.output[0]], axes[n.name], limits.get(n.output[0]))
+        for n in nodes
+    }
     return _Walk(qdq, list(islice(samples, count)), layers, steps, progress).run()
 
 
@@ -72,25 +82,50 @@ def _affordable_samples(model: onnx.ModelProto, available: int) -> int:
     return min(available, _MOST_SAMPLES, max(int(fitting), _FEWEST_SAMPLES))
 
 
-def _channel_mean(array: np.ndarray, axis: int) -> np.ndarray:
+def _channel_mean(array: np.ndarray, axis: int, limits: Limits | None) -> np.ndarray:
+    if limits is not None:
+        array = np.clip(array, *limits)
     return np.asarray(np.moveaxis(array, axis, 0).reshape(array.shape[axis], -1).mean(axis=1, dtype=np.float64))
 
 
-def _float_means(model: onnx.ModelProto, axes: dict[str, int], samples: Iterator[Feed]) -> dict[str, np.ndarray]:
+def _token_limits(model: onnx.ModelProto, products: list[str], samples: Iterator[Feed]) -> dict[str, Limits]:
+    """What counts of each channel of products of [batch, tokens, channels], float32."""
+    ranks = {i.name: len(i.type.tensor_type.shape.dim) for i in (*model.graph.value_info, *model.graph.output)}
+    wanted = [name for name in products if ranks.get(name, 0) >= 3]
+    if not wanted:
+        return {}
+    runner, quartiles = Runner(model, wanted), dict.fromkeys(wanted, np.zeros((3, 1)))
+    count = 0
+    for count, feed in enumerate(samples, 1):  # noqa: B007  (the count is used after the loop)
+        for name, array in runner.run(feed):
+            rows = array.reshape(-1, array.shape[-1])
+            quartiles[name] = quartiles[name] + np.quantile(rows, (0.25, 0.5, 0.75), axis=0)
+    limits = {}
+    for name, total in quartiles.items():
+        first, middle, third = total / count
+        reach = _QUARTILE_RANGES * (third - first)
+        limits[name] = ((middle - reach).astype(np.float32), (middle + reach).astype(np.float32))
+    return limits
+
+
+def _float_means(
+    model: onnx.ModelProto, axes: dict[str, int], limits: dict[str, Limits], samples: Iterator[Feed]
+) -> dict[str, np.ndarray]:
     runner, sums, count = Runner(model, axes), dict.fromkeys(axes, np.zeros(())), 0
     for count, feed in enumerate(samples, 1):  # noqa: B007  (the count is used after the loop)
         for name, array in runner.run(feed):
-            sums[name] = sums[name] + _channel_mean(array, axes[name])
+            sums[name] = sums[name] + _channel_mean(array, axes[name], limits.get(name))
     return {name: total / count for name, total in sums.items()}
 
 
 @dataclass(frozen=True)
 class Layer:
-    """A node of the float model: its weight, the mean of its output per channel, and the channel axis."""
+    """A node of the float model: its weight, the mean of its output per channel, the channel axis, what counts."""
 
     weight: np.ndarray
     mean: np.ndarray
     axis: int
+    limits: Limits | None
 
 
 class _Walk:
@@ -178,7 +213,7 @@ class _Walk:
     def _correct(self, node: onnx.NodeProto, layer: Layer) -> np.ndarray:
         target, axis = layer.mean, layer.axis
         arrays = self.live[node.output[0]]
-        mean = np.mean([_channel_mean(array, axis) for array in arrays], axis=0)
+        mean = np.mean([_channel_mean(array, axis, layer.limits) for array in arrays], axis=0)
         correction = target - mean
         shape = [1] * arrays[0].ndim
         shape[axis] = -1

@@ -1,0 +1,53 @@
+"""Bias correction of tokens: a few large ones must not shift the others."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from openbpu.ir.quant import QuantParams
+from openbpu.ptq.insertion import insert
+from openbpu.ptq.refinement import Refinements, refine
+from openbpu.ptq.samples import SampleStream
+
+TOKENS, WIDTH = 64, 8
+
+
+def _model() -> onnx.ModelProto:
+    weight = numpy_helper.from_array(np.eye(WIDTH, dtype=np.float32) * 127, "weight")
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, TOKENS, WIDTH]) for name in "xy")
+    node = helper.make_node("MatMul", ["x", "weight"], ["y"], name="product")
+    graph = helper.make_graph([node], "tokens", [x], [y], [weight])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def _correction(first_token: float) -> np.ndarray:
+    """What is added to the bias where the first token of each sample has that value and x covers [-1, 1]."""
+    random = np.random.default_rng(5)
+    samples = [random.uniform(-1, 1, (1, TOKENS, WIDTH)).astype(np.float32) for _ in range(8)]
+    for sample in samples:
+        sample[0, 0] = first_token
+    model = _model()
+    params = {"x": QuantParams.per_tensor(2 / 255), "y": QuantParams.per_tensor(2.0)}
+    stream = SampleStream(samples, model)
+    assert len(list(stream)) == stream.count == 8
+    return refine(model, insert(model, params, Refinements()), stream, ("bias",), lambda *_: None).biases["product"]
+
+
+def test_a_token_beyond_the_range_moves_no_other() -> None:
+    assert np.abs(_correction(0.5)).max() < 0.2
+    assert np.abs(_correction(60.0)).max() < 12  # the mean error, 127 * 59 / 64, is 117; a step of x is 1
+
+
+def test_what_all_tokens_share_is_corrected() -> None:
+    """A range that ends at 0.5 cuts a quarter of the values at either end, more of one if their mean is not 0."""
+    random = np.random.default_rng(6)
+    samples = [random.uniform(-1, 0.6, (1, TOKENS, WIDTH)).astype(np.float32) for _ in range(8)]
+    model = _model()
+    params = {"x": QuantParams.per_tensor(1 / 255), "y": QuantParams.per_tensor(2.0)}
+    stream = SampleStream(samples, model)
+    list(stream)
+    found = refine(model, insert(model, params, Refinements()), stream, ("bias",), lambda *_: None).biases["product"]
+    wanted = np.mean([(s - np.clip(s, -128 / 255, 127 / 255))[0].mean(0) for s in samples], axis=0) * 127
+    np.testing.assert_allclose(found, wanted, atol=0.2)
