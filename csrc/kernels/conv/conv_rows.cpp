@@ -32,6 +32,15 @@ Rows<ConvParams> conv_rows() {
 
 Rows<Conv16Params> conv16_rows() {
   static const Row<Conv16Params> rows[] = {
+#ifdef OPENBPU_HAS_AVX512VNNI
+      kConv16Avx512Vnni,
+#endif
+#ifdef OPENBPU_HAS_AVX2
+      kConv16Avx2,
+#endif
+#ifdef OPENBPU_HAS_NEON
+      kConv16Neon,
+#endif
       kConv16Scalar,
   };
   return {rows, sizeof rows / sizeof rows[0]};

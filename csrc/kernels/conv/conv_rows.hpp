@@ -13,6 +13,9 @@ extern const Row<ConvParams> kConvNeonI8mm;
 extern const Row<ConvParams> kConvNeonDot;
 extern const Row<ConvParams> kConvNeon;
 extern const Row<ConvParams> kConvScalar;
+extern const Row<Conv16Params> kConv16Avx512Vnni;
+extern const Row<Conv16Params> kConv16Avx2;
+extern const Row<Conv16Params> kConv16Neon;
 extern const Row<Conv16Params> kConv16Scalar;
 
 }  // namespace openbpu::kernels

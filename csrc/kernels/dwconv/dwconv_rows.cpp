@@ -23,6 +23,15 @@ Rows<DwConvParams> dwconv_rows() {
 
 Rows<DwConv16Params> dwconv16_rows() {
   static const Row<DwConv16Params> rows[] = {
+#ifdef OPENBPU_HAS_AVX512VNNI
+      kDwConv16Avx512Vnni,
+#endif
+#ifdef OPENBPU_HAS_AVX2
+      kDwConv16Avx2,
+#endif
+#ifdef OPENBPU_HAS_NEON
+      kDwConv16Neon,
+#endif
       kDwConv16Scalar,
   };
   return {rows, sizeof rows / sizeof rows[0]};

@@ -55,6 +55,15 @@ Rows<DivParams> div_rows() { return {&kDivScalar, 1}; }
 
 Rows<Add16Params> add16_rows() {
   static const Row<Add16Params> rows[] = {
+#ifdef OPENBPU_HAS_AVX512VNNI
+      kAdd16Avx512Vnni,
+#endif
+#ifdef OPENBPU_HAS_AVX2
+      kAdd16Avx2,
+#endif
+#ifdef OPENBPU_HAS_NEON
+      kAdd16Neon,
+#endif
       kAdd16Scalar,
   };
   return {rows, sizeof rows / sizeof rows[0]};
@@ -62,6 +71,15 @@ Rows<Add16Params> add16_rows() {
 
 Rows<Mul16Params> mul16_rows() {
   static const Row<Mul16Params> rows[] = {
+#ifdef OPENBPU_HAS_AVX512VNNI
+      kMul16Avx512Vnni,
+#endif
+#ifdef OPENBPU_HAS_AVX2
+      kMul16Avx2,
+#endif
+#ifdef OPENBPU_HAS_NEON
+      kMul16Neon,
+#endif
       kMul16Scalar,
   };
   return {rows, sizeof rows / sizeof rows[0]};

@@ -19,7 +19,13 @@ extern const Row<ExtremeParams> kExtremeNeon;
 extern const Row<ExtremeParams> kExtremeScalar;
 extern const Row<CmpParams> kCmpScalar;
 extern const Row<DivParams> kDivScalar;
+extern const Row<Add16Params> kAdd16Avx512Vnni;
+extern const Row<Add16Params> kAdd16Avx2;
+extern const Row<Add16Params> kAdd16Neon;
 extern const Row<Add16Params> kAdd16Scalar;
+extern const Row<Mul16Params> kMul16Avx512Vnni;
+extern const Row<Mul16Params> kMul16Avx2;
+extern const Row<Mul16Params> kMul16Neon;
 extern const Row<Mul16Params> kMul16Scalar;
 
 }  // namespace openbpu::kernels

@@ -1,0 +1,63 @@
+// Four int32 lanes of the 16-bit forms with NEON; x86/wide256.hpp is its twin.
+#pragma once
+
+#include <arm_neon.h>
+
+#include "kernels/arithmetic.hpp"
+#include "kernels/kernel.hpp"
+
+namespace openbpu::kernels {
+namespace {
+
+struct Wide {
+  using R = int32x4_t;
+  static constexpr Isa kIsa = Isa::Neon;
+  static constexpr std::int32_t kWords = 4;
+
+  OPENBPU_INLINE R load(const void* p) { return vreinterpretq_s32_u8(vld1q_u8(static_cast<const std::uint8_t*>(p))); }
+  OPENBPU_INLINE R zero() { return vdupq_n_s32(0); }
+  OPENBPU_INLINE R set(std::int32_t v) { return vdupq_n_s32(v); }
+  OPENBPU_INLINE R add(R a, R b) { return vaddq_s32(a, b); }
+  OPENBPU_INLINE R multiply(R a, R b) { return vmulq_s32(a, b); }
+  OPENBPU_INLINE R clamp(R v, R lo, R hi) { return vminq_s32(vmaxq_s32(v, lo), hi); }
+
+  OPENBPU_INLINE R broadcast_pair(const std::uint8_t* p) {
+    std::int32_t pair;
+    __builtin_memcpy(&pair, p, sizeof pair);
+    return vdupq_n_s32(pair);
+  }
+  OPENBPU_INLINE R dot(R acc, R x, R w) {
+    const int16x8_t a = vreinterpretq_s16_s32(x), b = vreinterpretq_s16_s32(w);
+    return vaddq_s32(acc, vpaddq_s32(vmull_s16(vget_low_s16(a), vget_low_s16(b)), vmull_high_s16(a, b)));
+  }
+
+  OPENBPU_INLINE R pairs(R a, R b) { return vsliq_n_s32(a, b, 16); }
+  OPENBPU_INLINE R shift_right(R v, std::int32_t n) { return vshlq_s32(v, vdupq_n_s32(-n)); }
+
+  OPENBPU_INLINE R widen16(const std::uint8_t* p) { return vmovl_s16(vreinterpret_s16_u8(vld1_u8(p))); }
+  OPENBPU_INLINE R widen8(const std::uint8_t* p) {
+    std::uint32_t four;
+    __builtin_memcpy(&four, p, sizeof four);
+    return vmovl_s16(vget_low_s16(vmovl_s8(vreinterpret_s8_u32(vdup_n_u32(four)))));
+  }
+
+  static constexpr std::int32_t half_of(std::int32_t i) { return i / 2; }
+  static constexpr std::int32_t place_of(std::int32_t i) { return i % 2; }
+
+  static constexpr std::uint64_t kOffset = 0;
+  OPENBPU_INLINE R scale_half(R v, const std::int64_t* m, const std::int64_t* bias, const std::int64_t* sh) {
+    const int32x2_t factor = vmovn_s64(vld1q_s64(m));
+    const int64x2_t sum = vaddq_s64(vmull_s32(vget_low_s32(v), factor), vld1q_s64(bias));
+    return vreinterpretq_s32_s64(vshlq_s64(sum, vnegq_s64(vld1q_s64(sh))));
+  }
+  OPENBPU_INLINE R join_halves(R first, R second) {
+    return vcombine_s32(vmovn_s64(vreinterpretq_s64_s32(first)), vmovn_s64(vreinterpretq_s64_s32(second)));
+  }
+  OPENBPU_INLINE R second_half(R v) { return vcombine_s32(vget_high_s32(v), vget_high_s32(v)); }
+
+  OPENBPU_INLINE void store16(std::uint8_t* p, R v) { vst1_u8(p, vreinterpret_u8_s16(vqmovn_s32(v))); }
+  OPENBPU_INLINE void store32(void* p, R v) { vst1q_s32(static_cast<std::int32_t*>(p), v); }
+};
+
+}  // namespace
+}  // namespace openbpu::kernels

@@ -1,0 +1,10 @@
+#include "kernels/x86/wide512.hpp"
+// Wide comes first.
+#include "kernels/conv/conv16_vector.hpp"
+
+namespace openbpu::kernels {
+
+const Row<Conv16Params> kConv16Avx512Vnni{"conv16_avx512vnni", Wide::kIsa,  accepts_conv16,
+                                          plan_conv16,         pack_conv16, run_conv16};
+
+}  // namespace openbpu::kernels

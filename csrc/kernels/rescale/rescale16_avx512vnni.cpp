@@ -1,0 +1,10 @@
+#include "kernels/x86/wide512.hpp"
+// Wide comes first.
+#include "kernels/rescale/rescale16_vector.hpp"
+
+namespace openbpu::kernels {
+
+const Row<Rescale16Params> kRescale16Avx512Vnni{"rescale16_avx512vnni", Wide::kIsa, accepts_rescale16,
+                                                plan_rescale16,         nullptr,    run_rescale16};
+
+}  // namespace openbpu::kernels

@@ -1,0 +1,51 @@
+// RESCALE from or to int16, one entry for all; included by the file of each ISA, which supplies Wide.
+#pragma once
+
+#include "kernels/rescale/rescale_rows.hpp"
+#include "kernels/wide_scale.hpp"
+
+namespace openbpu::kernels {
+namespace {
+
+Plan plan_rescale16(const Rescale16Params& p) { return {0, 0, p.out.n * p.out.h}; }
+
+bool accepts_rescale16(const Rescale16Params& p) { return p.entry_count == 1 && fits_lanes(*p.rq.entries); }
+
+// The first n of kWords elements, as stored.
+OPENBPU_INLINE Wide::R load_elements(const std::uint8_t* in, const Stored& stored, std::int32_t n) {
+  if (stored.wide) return load_first16(in, n);
+  alignas(64) std::uint8_t bytes[Wide::kWords] = {};
+  __builtin_memcpy(bytes, in, static_cast<std::size_t>(min(n, Wide::kWords)));
+  for (std::uint8_t& byte : bytes) byte = static_cast<std::uint8_t>(byte ^ stored.flip);
+  return Wide::widen8(bytes);
+}
+
+OPENBPU_INLINE void store_elements(std::uint8_t* out, const Stored& stored, Wide::R v, std::int32_t n) {
+  if (stored.wide) return store_first16(out, v, n);
+  alignas(64) std::int32_t words[Wide::kWords];
+  Wide::store32(words, v);
+  const std::int32_t count = min(n, Wide::kWords);
+  for (std::int32_t i = 0; i < count; ++i)
+    out[i] = static_cast<std::uint8_t>(static_cast<std::uint8_t>(words[i]) ^ stored.flip);
+}
+
+void run_rescale16(const Rescale16Params& p, const std::uint8_t*, std::uint8_t*, std::int32_t begin, std::int32_t end) {
+  const WideScale scale = uniform_scale(*p.rq.entries);
+  const WideClamp clamp(p.rq);
+  const std::int32_t in_size = p.stored.wide ? 2 : 1, out_size = p.rq.out.wide ? 2 : 1;
+  const bool dense = p.in.sw == in_size * p.in.c && p.out.sw == out_size * p.out.c;
+  const std::int32_t pixels = dense ? 1 : p.out.w, run = dense ? p.out.w * p.out.c : p.out.c;
+  for (std::int32_t unit = begin; unit < end; ++unit)
+    for (std::int32_t x = 0; x < pixels; ++x) {
+      const std::int32_t n = unit / p.out.h, y = unit % p.out.h;
+      const std::uint8_t* in = p.in.data + n * p.in.sn + y * p.in.sh + x * p.in.sw;
+      std::uint8_t* out = p.out.data + n * p.out.sn + y * p.out.sh + x * p.out.sw;
+      for (std::int32_t i = 0; i < run; i += Wide::kWords) {
+        const Wide::R v = load_elements(in + i * in_size, p.stored, run - i);
+        store_elements(out + i * out_size, p.rq.out, scaled(v, scale, clamp), run - i);
+      }
+    }
+}
+
+}  // namespace
+}  // namespace openbpu::kernels

@@ -1,0 +1,67 @@
+// Eight int32 lanes of the 16-bit forms with AVX2; wide512.hpp and arm/wide128.hpp are its twins.
+#pragma once
+
+#include <immintrin.h>
+
+#include "kernels/arithmetic.hpp"
+#include "kernels/kernel.hpp"
+
+namespace openbpu::kernels {
+namespace {
+
+struct Wide {
+  using R = __m256i;
+  static constexpr Isa kIsa = Isa::Avx2;
+  static constexpr std::int32_t kWords = 8;
+
+  OPENBPU_INLINE R load(const void* p) { return _mm256_loadu_si256(static_cast<const R*>(p)); }
+  OPENBPU_INLINE R zero() { return _mm256_setzero_si256(); }
+  OPENBPU_INLINE R set(std::int32_t v) { return _mm256_set1_epi32(v); }
+  OPENBPU_INLINE R add(R a, R b) { return _mm256_add_epi32(a, b); }
+  OPENBPU_INLINE R multiply(R a, R b) { return _mm256_mullo_epi32(a, b); }
+  OPENBPU_INLINE R clamp(R v, R lo, R hi) { return _mm256_min_epi32(_mm256_max_epi32(v, lo), hi); }
+
+  // Two int16 in every lane.
+  OPENBPU_INLINE R broadcast_pair(const std::uint8_t* p) {
+    std::int32_t pair;
+    __builtin_memcpy(&pair, p, sizeof pair);
+    return _mm256_set1_epi32(pair);
+  }
+  // acc + x0 * w0 + x1 * w1 in every lane; exact, because weights are int8.
+  OPENBPU_INLINE R dot(R acc, R x, R w) { return _mm256_add_epi32(acc, _mm256_madd_epi16(x, w)); }
+
+  // The low words of two registers as pairs.
+  OPENBPU_INLINE R pairs(R a, R b) { return _mm256_blend_epi16(a, _mm256_slli_epi32(b, 16), 0xaa); }
+  OPENBPU_INLINE R shift_right(R v, std::int32_t n) { return _mm256_sra_epi32(v, _mm_cvtsi32_si128(n)); }
+
+  OPENBPU_INLINE R widen16(const std::uint8_t* p) {
+    return _mm256_cvtepi16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+  }
+  OPENBPU_INLINE R widen8(const std::uint8_t* p) {
+    return _mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
+  }
+
+  // Where lane i stands in a Scale.
+  static constexpr std::int32_t half_of(std::int32_t i) { return i % 2; }
+  static constexpr std::int32_t place_of(std::int32_t i) { return i / 2; }
+
+  // AVX2 has no arithmetic shift of 64 bits: 2^63 is added before the shift and what became of it taken off behind.
+  static constexpr std::uint64_t kOffset = std::uint64_t{1} << 63;
+  OPENBPU_INLINE R scale_half(R v, const std::int64_t* m, const std::int64_t* bias, const std::int64_t* sh) {
+    const R sum = _mm256_add_epi64(_mm256_mul_epi32(v, load(m)), load(bias));
+    const R offset = _mm256_set1_epi64x(static_cast<long long>(kOffset)), shift = load(sh);
+    return _mm256_sub_epi64(_mm256_srlv_epi64(sum, shift), _mm256_srlv_epi64(offset, shift));
+  }
+  OPENBPU_INLINE R join_halves(R even, R odd) { return _mm256_blend_epi32(even, _mm256_slli_epi64(odd, 32), 0xaa); }
+  OPENBPU_INLINE R second_half(R v) { return _mm256_srli_epi64(v, 32); }
+
+  // kWords values that fit int16, in order.
+  OPENBPU_INLINE void store16(std::uint8_t* p, R v) {
+    const R packed = _mm256_permute4x64_epi64(_mm256_packs_epi32(v, v), 0x08);
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm256_castsi256_si128(packed));
+  }
+  OPENBPU_INLINE void store32(void* p, R v) { _mm256_storeu_si256(static_cast<R*>(p), v); }
+};
+
+}  // namespace
+}  // namespace openbpu::kernels

@@ -1,0 +1,186 @@
+// Every row of the 16-bit forms against the scalar row of its table, as in kernels_mac_test.cpp; the scalar rows
+// themselves are held against the oracle by the conformance tests.
+#include "kernel_rows.hpp"
+#include "kernels/conv/conv.hpp"
+#include "kernels/dwconv/dwconv.hpp"
+#include "kernels/eltwise/eltwise.hpp"
+#include "kernels/rescale/rescale.hpp"
+
+namespace openbpu::kernels {
+namespace {
+
+int channels(Random& random) { return random.pick({1, 2, 3, 7, 8, 15, 16, 17, 31, 32, 33, 48, 63, 64, 65, 100}); }
+
+// A view of int16 with random gaps, and the bytes up to its last one.
+struct Tensor16 {
+  View view;
+  std::size_t bytes;
+
+  Tensor16(Random& random, int n, int h, int w, int c) : view{nullptr, n, h, w, c, 0, 0, 0, 2} {
+    view.sw = 2 * c + (random.one_in(3) ? 2 * random.within(1, 20) : 0);
+    view.sh = view.sw * w + (random.one_in(4) ? 2 * random.within(1, 20) : 0);
+    view.sn = view.sh * h + (random.one_in(4) ? 2 * random.within(1, 20) : 0);
+    bytes = static_cast<std::size_t>((n - 1) * view.sn + (h - 1) * view.sh + (w - 1) * view.sw + 2 * c);
+  }
+};
+
+// int16 operands with the slack that rows may read: any values, extremes, or one of them.
+struct Operand16 {
+  Tensor16 tensor;
+  Bytes memory;
+
+  Operand16(Random& random, int n, int h, int w, int c) : tensor(random, n, h, w, c), memory(tensor.bytes + kSlack) {
+    const int kind = random.within(0, 5), constant = random.one_in(2) ? -32768 : 32767;
+    for (std::size_t i = 0; i + 1 < memory.size(); i += 2) {
+      int v = random.within(-32768, 32767);
+      if (kind == 1) v = random.one_in(2) ? -32768 : 32767;
+      if (kind == 2) v = constant;
+      const auto word = static_cast<std::int16_t>(v);
+      std::memcpy(memory.data() + i, &word, 2);
+    }
+    tensor.view.data = memory.data();
+  }
+};
+
+// Entries whose products with sums of at most 2^31 fill their type, for `channels` channels.
+std::vector<Rq16Entry> entries(Random& random, int channels, int sum_bits) {
+  std::vector<Rq16Entry> found(static_cast<std::size_t>(channels));
+  for (Rq16Entry& e : found) {
+    const int shift = std::max(1, sum_bits - 15 + random.within(-3, 3));  // of the whole product
+    e = {0, random.within(1 << 30, 2147483647), static_cast<std::uint8_t>(std::min(62, 31 + shift)), {}};
+    if (random.one_in(8)) e = {random.within(-40000, 40000) * 2 + 1, 1, 1, {}};
+    e.bias += random.within(-3000, 3000) * (std::int64_t{1} << (e.sh - 1));
+  }
+  return found;
+}
+
+Rq16 rq16(Random& random, const std::vector<Rq16Entry>& table) {
+  const int lo = random.one_in(2) ? -32768 : random.within(-32768, 0);
+  return {table.data(), lo, random.one_in(2) ? 32767 : random.within(lo, 32767), {true, host_flip()}};
+}
+
+struct Axis {
+  int in, out, kernel, stride, dilation, pad;
+
+  Axis(Random& random, int in_) : in(in_) {
+    kernel = random.pick({1, 1, 2, 3, 3, 5}), stride = random.pick({1, 1, 2, 3}), dilation = random.pick({1, 1, 2});
+    pad = random.pick({0, (kernel - 1) * dilation / 2, random.within(-2, in + 2)});
+    out = std::max(1, (in + pad + random.within(0, 3) - (kernel - 1) * dilation - 1) / stride + 1);
+  }
+};
+
+class Rows16 : public testing::TestWithParam<std::uint32_t> {
+ protected:
+  Random random{GetParam()};
+  int n = random.within(1, 2), h = random.within(1, 8), w = random.within(1, 11);
+};
+
+template <class Params>
+void set_window(Params& p, const Axis& y, const Axis& x) {
+  p.kernel_h = y.kernel, p.kernel_w = x.kernel, p.stride_h = y.stride, p.stride_w = x.stride;
+  p.dilation_h = y.dilation, p.dilation_w = x.dilation, p.pad_top = y.pad, p.pad_left = x.pad;
+}
+
+TEST_P(Rows16, Conv) {
+  for (int i = 0; i < 6; ++i) {
+    const Axis y(random, h), x(random, w);
+    const int groups = random.pick({1, 1, 1, 2, 3}), ci = random.pick({channels(random), 600}), co = channels(random);
+    const int taps = y.kernel * x.kernel;
+    const Operand16 in(random, n, h, w, groups * ci);
+    const Tensor16 out(random, n, y.out, x.out, groups * co);
+    std::vector<std::int8_t> weights(static_cast<std::size_t>(groups * ((co + 15) / 16) * taps * ((ci + 3) / 4) * 64));
+    const Values kind = any_values(random);
+    for (int g = 0; g < groups; ++g)
+      for (int o = 0; o < co; ++o)
+        for (int tap = 0; tap < taps; ++tap)
+          for (int k = 0; k < ci; ++k) {
+            const int cell = ((g * ((co + 15) / 16) + o / 16) * taps + tap) * ((ci + 3) / 4) + k / 4;
+            weights[static_cast<std::size_t>(cell * 64 + o % 16 * 4 + k % 4)] =
+                static_cast<std::int8_t>(value(random, kind, -128));
+          }
+    const auto table = entries(random, groups * co, 29);
+    Conv16Params p{};
+    p.in = in.tensor.view, p.out = out.view, p.groups = groups, p.weights = weights.data();
+    p.rq = rq16(random, table);
+    set_window(p, y, x);
+    SCOPED_TRACE("case " + std::to_string(i));
+    compare(conv16_rows(), p, out.bytes, random);
+  }
+}
+
+TEST_P(Rows16, DepthwiseConv) {
+  for (int i = 0; i < 6; ++i) {
+    const Axis y(random, h), x(random, w);
+    const int c = channels(random), taps = y.kernel * x.kernel;
+    const Operand16 in(random, n, h, w, c);
+    const Tensor16 out(random, n, y.out, x.out, c);
+    std::vector<std::int8_t> weights(static_cast<std::size_t>((c + 15) / 16 * 16 * taps));
+    const Values kind = any_values(random);
+    for (auto& v : weights) v = static_cast<std::int8_t>(value(random, kind, -128));
+    const auto table = entries(random, c, 24);
+    DwConv16Params p{};
+    p.in = in.tensor.view, p.out = out.view, p.weights = weights.data(), p.rq = rq16(random, table);
+    set_window(p, y, x);
+    compare(dwconv16_rows(), p, out.bytes, random);
+  }
+}
+
+TEST_P(Rows16, Add) {
+  const int c = channels(random);
+  const auto broadcast = [&](int extent) { return random.one_in(3) ? 1 : extent; };
+  const Operand16 a(random, n, h, w, c), b(random, broadcast(n), broadcast(h), broadcast(w), broadcast(c));
+  const Tensor16 out(random, n, h, w, c);
+  std::vector<Rq16Entry> table(2);
+  const auto sh = static_cast<std::uint8_t>(random.within(15, 45));
+  table[0] = {random.one_in(2) ? std::int64_t{1} << (sh - 1) : (std::int64_t{1} << sh) - 1, 1, sh, {}};
+  const int ma = random.pick({1, 268435455, random.within(1, 268435455)}), mb = random.within(1, 268435455);
+  const Add16Params p{a.tensor.view, b.tensor.view, out.view, ma, random.one_in(2) ? -mb : mb, rq16(random, table)};
+  compare(add16_rows(), p, out.bytes, random);
+}
+
+TEST_P(Rows16, Mul) {
+  const int c = channels(random);
+  const auto broadcast = [&](int extent) { return random.one_in(3) ? 1 : extent; };
+  const Operand16 a(random, n, h, w, c), b(random, broadcast(n), broadcast(h), broadcast(w), broadcast(c));
+  const Tensor16 out(random, n, h, w, c);
+  const auto table = entries(random, 1, 29);
+  compare(mul16_rows(), {a.tensor.view, b.tensor.view, out.view, rq16(random, table)}, out.bytes, random);
+}
+
+// From int8 to int16, and from int16 to int16 or int8.
+TEST_P(Rows16, Rescale) {
+  const int c = channels(random), kind = random.within(0, 2);
+  const Operand16 wide(random, n, h, w, c);
+  Tensor narrow(random, n, h, w, c);
+  const Bytes bytes(narrow.bytes + kSlack);
+  fill(random, bytes, any_values(random), host_flip());
+  narrow.view.data = bytes.data();
+  const Tensor16 out16(random, n, h, w, c);
+  const Tensor out8(random, n, h, w, c);
+  const auto table = entries(random, 1, kind == 0 ? 8 : kind == 1 ? 16 : 24);
+  Rescale16Params p{kind == 0 ? narrow.view : wide.tensor.view,
+                    kind == 2 ? out8.view : out16.view,
+                    {kind != 0, host_flip()},
+                    rq16(random, table),
+                    1};
+  if (kind == 2) p.rq.lo = random.within(-128, 0), p.rq.hi = random.within(0, 127), p.rq.out.wide = false;
+  compare(rescale16_rows(), p, kind == 2 ? out8.bytes : out16.bytes, random);
+}
+
+INSTANTIATE_TEST_SUITE_P(Seeds, Rows16, testing::Range<std::uint32_t>(1, 41));
+
+TEST(Row16Tables, EndWithTheScalarRowAndNameWhatWasNotRun) {
+  const auto check = [](const char* op, auto rows) {
+    ASSERT_GE(rows.size, 2u) << op;
+    EXPECT_EQ(rows.data[rows.size - 1].isa, Isa::Scalar) << op;
+    name_rows_not_run(op, rows);
+  };
+  check("CONV2D", conv16_rows());
+  check("DWCONV2D", dwconv16_rows());
+  check("ADD", add16_rows());
+  check("MUL", mul16_rows());
+  check("RESCALE", rescale16_rows());
+}
+
+}  // namespace
+}  // namespace openbpu::kernels
