@@ -49,45 +49,50 @@ OPENBPU_INLINE std::uint64_t low_lanes(std::int32_t n) {
 constexpr std::int32_t kMaxDoublings = 8;  // the most L that the kernels take
 
 // Constants of up to 64 channels: start and shift in the order of the accumulators' lanes, the rest of the words after
-// narrowing.
-struct Channels64 {
+// narrowing, of which there are more where a vector holds several pixels of a channel.
+template <int Words>
+struct Channels {
   std::int32_t start[64], shift[64];
-  std::int16_t m[64], low[64];
-  std::uint32_t doubled[kMaxDoublings][2];  // doubling j: words that take part
+  std::int16_t m[Words], low[Words];
+  std::uint32_t doubled[kMaxDoublings][Words / 32];  // doubling j: words that take part
+  std::int32_t doublings;                            // how many there are
 };
+using Channels64 = Channels<64>;
 
 // Writes the constants of a lane of the accumulators: its channel's B (less 128 * sum, the offset of the activations,
 // modulo 2^32 like the accumulation) and s.
+template <class Constants>
 OPENBPU_INLINE void pack_lane(std::int32_t lane, std::int32_t B, std::int32_t sum, std::int32_t s, std::int32_t L,
-                              Channels64* to) {
+                              Constants* to) {
   const std::uint32_t start = static_cast<std::uint32_t>(B >> L) - (static_cast<std::uint32_t>(sum) << 7);
   to->start[lane] = static_cast<std::int32_t>(start);
   to->shift[lane] = max(s - L, 0);
 }
 
 // The same for a word after narrowing.
+template <class Constants>
 OPENBPU_INLINE void pack_word(std::int32_t word, std::int32_t B, std::int16_t m, std::int32_t s, std::int32_t L,
-                              Channels64* to) {
+                              Constants* to) {
   to->m[word] = m;
   to->low[word] = s < L ? static_cast<std::int16_t>((B & ((1 << L) - 1)) >> s) : std::int16_t{0};
   for (std::int32_t j = 0; j < L - s; ++j) to->doubled[j][word / 32] |= std::uint32_t{1} << word % 32;
+  to->doublings = max(to->doublings, L - s);
 }
 
 // What holds for a whole operator.
 struct Clamp {
-  __m512i lo, hi;  // bytes as stored
-  std::int32_t L;
+  __m512i lo, hi;
 };
 
-OPENBPU_INLINE Clamp make_clamp(std::int32_t L, std::int32_t lo, std::int32_t hi) {
-  return {_mm512_set1_epi8(static_cast<char>(lo)), _mm512_set1_epi8(static_cast<char>(hi)), L};
+OPENBPU_INLINE Clamp make_clamp(std::int32_t lo, std::int32_t hi) {
+  return {_mm512_set1_epi8(static_cast<char>(lo)), _mm512_set1_epi8(static_cast<char>(hi))};
 }
 
-// Kernels are compiled for each of these numbers of doublings, which keeps the masks in registers; kAny reads L.
+// Kernels are compiled for each of these numbers of doublings, which keeps the masks in registers; kAny loops.
 constexpr int kAny = 4;
 
-// The kind of a kernel for that L.
-OPENBPU_INLINE int doublings(std::int32_t L) { return L < kAny ? L : kAny; }
+// The kind of a kernel for a block with that many.
+OPENBPU_INLINE int doublings(std::int32_t count) { return count < kAny ? count : kAny; }
 
 OPENBPU_INLINE __m512i shift(Acc acc, const std::int32_t* s) {
   return _mm512_srav_epi32(reinterpret_cast<__m512i>(acc), load(s));
@@ -105,28 +110,28 @@ OPENBPU_INLINE void load_into(__m512i* v, const void* p) { *v = load(p); }
 OPENBPU_INLINE void load_into(__m256i* v, const void* p) { *v = _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
 
 // The constants of a block, as its epilogue uses them: a copy, which stores to the output cannot alias.
-template <int Doublings>
+template <int Doublings, int Words = 64>
 struct Epilogue {
-  const Channels64& channels;
+  const Channels<Words>& channels;
   __m512i lo, hi;
-  std::int32_t L;
-  std::uint32_t doubled[3][2];
+  std::uint32_t doubled[3][Words / 32];
 
-  OPENBPU_INLINE Epilogue make(const Channels64& channels, const Clamp& clamp) {
-    Epilogue e{channels, clamp.lo, clamp.hi, clamp.L, {}};
+  OPENBPU_INLINE Epilogue make(const Channels<Words>& channels, const Clamp& clamp) {
+    Epilogue e{channels, clamp.lo, clamp.hi, {}};
     if constexpr (Doublings < kAny)
       for (int j = 0; j < Doublings; ++j)
-        for (int half = 0; half < 2; ++half) e.doubled[j][half] = channels.doubled[j][half];
+        for (int part = 0; part < Words / 32; ++part) e.doubled[j][part] = channels.doubled[j][part];
     return e;
   }
 };
 
-// (t * m) >> 22 of saturated words, from word `first` (0 or 32) on; `m` and `low` are those of the words.
-template <class Words, int Doublings>
-OPENBPU_INLINE Words multiply(Words t, Words m, Words low, std::int32_t first, const Epilogue<Doublings>& e) {
+// (t * m) >> 22 of saturated words, from word `first` (a multiple of 32) on; `m` and `low` are those of the words.
+template <class Vector, int Doublings, int Words>
+OPENBPU_INLINE Vector multiply(Vector t, Vector m, Vector low, std::int32_t first,
+                               const Epilogue<Doublings, Words>& e) {
   if constexpr (Doublings == kAny) {
 #pragma GCC unroll 1
-    for (std::int32_t j = 0; j < e.L; ++j) t = twice(t, e.channels.doubled[j][first / 32]);
+    for (std::int32_t j = 0; j < e.channels.doublings; ++j) t = twice(t, e.channels.doubled[j][first / 32]);
   } else {
     if constexpr (Doublings > 0) t = twice(t, e.doubled[0][first / 32]);
     if constexpr (Doublings > 1) t = twice(t, e.doubled[1][first / 32]);
@@ -136,9 +141,9 @@ OPENBPU_INLINE Words multiply(Words t, Words m, Words low, std::int32_t first, c
   return multiply(t, m);
 }
 
-template <class Words, int Doublings>
-OPENBPU_INLINE Words multiply(Words t, std::int32_t first, const Epilogue<Doublings>& e) {
-  Words m, low{};
+template <class Vector, int Doublings, int Words>
+OPENBPU_INLINE Vector multiply(Vector t, std::int32_t first, const Epilogue<Doublings, Words>& e) {
+  Vector m, low{};
   load_into(&m, e.channels.m + first);
   if constexpr (Doublings > 0) load_into(&low, e.channels.low + first);
   return multiply(t, m, low, first, e);

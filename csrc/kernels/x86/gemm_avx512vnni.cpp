@@ -364,12 +364,12 @@ void gemm_run(const std::uint8_t* packed, std::int32_t block_index, const GemmLi
                         b.offsets + skipped,
                         b.weights + std::int64_t{skipped} * step_bytes,
                         (lines.end_part - lines.first_part) * part_steps,
-                        make_clamp(rq.L, rq.lo, rq.hi),
+                        make_clamp(rq.lo, rq.hi),
                         b.weights};
   const std::int8_t* next = block_index + 1 < block.blocks ? b.weights + b.bytes : b.weights;
   static constexpr void (*kRun[])(const Context&, const GemmLines&, const std::int8_t*) = {
       run_block<0>, run_block<1>, run_block<2>, run_block<3>, run_block<kAny>};
-  kRun[doublings(rq.L)](context, lines, next);
+  kRun[doublings(block.constants.doublings)](context, lines, next);
 }
 
 }  // namespace openbpu::kernels::avx512
