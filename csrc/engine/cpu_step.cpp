@@ -41,18 +41,14 @@ class CpuStep final : public Step {
     }
   }
 
-  // False if there is no memory.
-  bool prepare() {
-    if (plan.packed_bytes == 0) return true;
-    prepared_ = AlignedBytes(plan.packed_bytes);
-    if (!prepared_.data()) return false;
-    kernel_.prepare(decoded_.call, vector_, prepared_.data());
-    return true;
+  void pack(std::uint8_t* memory) override {
+    prepared_ = memory;
+    kernel_.prepare(decoded_.call, vector_, memory);
   }
 
   void run(std::uint8_t* scratch, std::int32_t begin, std::int32_t end) const override {
     stage(scratch, false);
-    const char* fault = kernel_.run({decoded_.call, vector_, prepared_.data(), scratch}, begin, end);
+    const char* fault = kernel_.run({decoded_.call, vector_, prepared_, scratch}, begin, end);
     stage(scratch, true);
     if (fault) fault_.store(fault, std::memory_order_relaxed);
   }
@@ -102,7 +98,7 @@ class CpuStep final : public Step {
   const cpu::Kernel& kernel_;
   const cpu::Vector& vector_;
   std::string row_;
-  AlignedBytes prepared_;
+  const std::uint8_t* prepared_ = nullptr;
   std::vector<Staged> staged_;
   std::size_t staged_bytes_ = 0, kernel_scratch_ = 0;
   mutable std::atomic<const char*> fault_{nullptr};
@@ -117,7 +113,7 @@ Result<std::unique_ptr<Step>> bind_cpu_call(const isa::Instruction& instruction,
   std::uint64_t bytes = 0;
   for (const operators::Tensor& tensor : decoded.value().tensors) bytes += static_cast<std::uint64_t>(tensor.bytes());
   auto step = std::unique_ptr<CpuStep>(new (std::nothrow) CpuStep(std::move(decoded.value()), memory, isa));
-  if (!step || !step->prepare()) return Status{Code::NoMemory, "engine", "no memory for constant operands"};
+  if (!step) return Status{Code::NoMemory, "engine", "no memory for a step"};
   step->info.bytes = bytes;
   return std::unique_ptr<Step>(std::move(step));
 }

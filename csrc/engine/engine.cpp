@@ -101,6 +101,7 @@ struct Engine::State {
 
   Status place_arenas(const Options& options);
   Status bind_steps(bool join);
+  Status pack_steps();
   Status allocate_scratch();
 
   std::shared_ptr<const container::Program> program;
@@ -110,6 +111,7 @@ struct Engine::State {
   const ThreadDemand demand;
   Claim turn;
   AlignedBytes arena, scratch;  // arena: unless the caller gave one
+  AlignedBytes packed;          // constant operands of all steps
   std::uint8_t* ddr = nullptr;
   std::uint8_t* sram = nullptr;
   std::uint8_t flip = 0;
@@ -153,7 +155,23 @@ Status Engine::State::bind_steps(bool join) {
     infos.push_back(bound.value()->info);
     steps.push_back(std::move(bound.value()));
   }
+  if (Status status = pack_steps(); !status.ok()) return status;
   if (join) fuse(steps, infos);
+  return {};
+}
+
+// One block of memory for all: the operating system gives large ones in large pages.
+Status Engine::State::pack_steps() {
+  const auto room = [](const Step& step) { return (step.plan.packed_bytes + 63) / 64 * 64; };
+  std::size_t bytes = 0;
+  for (const auto& step : steps) bytes += room(*step);
+  packed = AlignedBytes(bytes);
+  if (!packed.data()) return {Code::NoMemory, "engine", std::to_string(bytes) + " bytes for packed weights"};
+  std::uint8_t* memory = packed.data();
+  for (const auto& step : steps) {
+    if (step->plan.packed_bytes > 0) step->pack(memory);
+    memory += room(*step);
+  }
   return {};
 }
 

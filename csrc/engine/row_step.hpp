@@ -45,17 +45,13 @@ class RowStep final : public Step {
     info.row = row.name;
   }
 
-  // False if there is no memory.
-  bool pack() {
-    if (plan.packed_bytes == 0) return true;
-    packed_ = AlignedBytes(plan.packed_bytes);
-    if (!packed_.data()) return false;
-    row_.pack(params_, packed_.data());
-    return true;
+  void pack(std::uint8_t* memory) override {
+    packed_ = memory;
+    row_.pack(params_, memory);
   }
 
   void run(std::uint8_t* scratch, std::int32_t begin, std::int32_t end) const override {
-    row_.run(params_, packed_.data(), scratch, begin, end);
+    row_.run(params_, packed_, scratch, begin, end);
   }
 
   Operands operands() const override {
@@ -79,7 +75,7 @@ class RowStep final : public Step {
       } else {
         p.in = part_of(p.in, region);
       }
-      row_.run(p, packed_.data(), nullptr, 0, row_.plan(p).units);
+      row_.run(p, packed_, nullptr, 0, row_.plan(p).units);
     }
   }
 
@@ -92,7 +88,7 @@ class RowStep final : public Step {
  private:
   Params params_;
   const kernels::Row<Params>& row_;
-  AlignedBytes packed_;
+  const std::uint8_t* packed_ = nullptr;
   mutable std::atomic<bool> fault_{false};
 };
 
@@ -130,7 +126,7 @@ Result<std::unique_ptr<RowStep<Params>>> make_row_step(const Params& params, ker
   Choice<Params> choice = choose_row(params, rows, isa);
   if (!choice.row) return Status{Code::Internal, "engine", "no kernel row takes the instruction"};
   auto step = std::unique_ptr<RowStep<Params>>(new (std::nothrow) RowStep<Params>(params, *choice.row));
-  if (!step || !step->pack()) return Status{Code::NoMemory, "engine", "no memory for packed weights"};
+  if (!step) return Status{Code::NoMemory, "engine", "no memory for a step"};
   step->reason = std::move(choice.reason);
   step->info.reason = step->reason.c_str();
   return step;

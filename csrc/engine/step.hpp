@@ -35,6 +35,10 @@ class Step {
   Step& operator=(const Step&) = delete;
   virtual void run(std::uint8_t* scratch, std::int32_t begin, std::int32_t end) const = 0;
 
+  // Prepares constant operands in plan.packed_bytes bytes of zeros that outlive the step; called once, if there are
+  // any.
+  virtual void pack(std::uint8_t*) {}
+
   virtual Operands operands() const { return {}; }
   // Whether region() tells what a unit computes.
   virtual bool has_regions() const { return false; }
@@ -68,7 +72,7 @@ struct Memory {
   std::uint8_t flip;  // storage of int8 in ddr and sram (kernels/kernel.hpp)
 };
 
-// Null for instructions that do nothing at run time (NOP, MARK, END). Fails if there is no memory for packed weights.
+// Null for instructions that do nothing at run time (NOP, MARK, END).
 Result<std::unique_ptr<Step>> bind(const isa::Instruction& instruction, const Memory& memory, const IsaInfo& isa);
 
 }  // namespace openbpu::engine

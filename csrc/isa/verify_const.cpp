@@ -1,6 +1,10 @@
 #include <algorithm>
 #include <cstdlib>
 
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
 #include "isa/verify_detail.hpp"
 
 namespace openbpu::isa::detail {
@@ -188,17 +192,53 @@ Status check_values(const Const& item, const Sections& sections, const std::stri
   return {};
 }
 
-// Adds the sums of |w| of `channels` channels in blocks of [cells][16][lanes]; returns the end of the weights.
+// Adds the sums of |w| of 16 channels over cells [16][lanes].
+template <u64 lanes>
+void add_cells(const std::int8_t* weights, u64 cells, u64 (&sums)[16]) {
+  for (u64 cell = 0; cell < cells; ++cell)
+    for (u64 c = 0; c < 16; ++c)
+      for (u64 lane = 0; lane < lanes; ++lane) sums[c] += static_cast<u64>(std::abs(i32{*weights++}));
+}
+
+#if defined(__x86_64__)
+// The same for cells [16][4]: a dword per channel, emptied before it could overflow.
+__attribute__((target("avx2"))) void add_cells_avx2(const std::int8_t* weights, u64 cells, u64 (&sums)[16]) {
+  constexpr u64 kMost = u64{1} << 22;  // times 4 * 128 is below 2^32
+  const __m256i bytes = _mm256_set1_epi8(1), words = _mm256_set1_epi16(1);
+  while (cells > 0) {
+    const u64 count = std::min(cells, kMost);
+    cells -= count;
+    __m256i low = _mm256_setzero_si256(), high = low;
+    for (u64 i = 0; i < count; ++i, weights += 64) {
+      const auto* cell = reinterpret_cast<const __m256i*>(weights);
+      const __m256i a = _mm256_abs_epi8(_mm256_loadu_si256(cell)), b = _mm256_abs_epi8(_mm256_loadu_si256(cell + 1));
+      low = _mm256_add_epi32(low, _mm256_madd_epi16(_mm256_maddubs_epi16(a, bytes), words));
+      high = _mm256_add_epi32(high, _mm256_madd_epi16(_mm256_maddubs_epi16(b, bytes), words));
+    }
+    u32 part[16];
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(part), low);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(part + 8), high);
+    for (u64 c = 0; c < 16; ++c) sums[c] += part[c];
+  }
+}
+#endif
+
+void add_cells_of_four(const std::int8_t* weights, u64 cells, u64 (&sums)[16]) {
+#if defined(__x86_64__)
+  if (__builtin_cpu_supports("avx2")) return add_cells_avx2(weights, cells, sums);
+#endif
+  add_cells<4>(weights, cells, sums);
+}
+
+// Appends the sums of |w| of `channels` channels in blocks of [cells][16][lanes]; returns the end of the weights.
 template <u64 lanes>
 const std::int8_t* append_magnitudes(const std::int8_t* weights, u64 channels, u64 cells, std::vector<u64>& sums) {
-  for (u64 first = 0; first < channels; first += 16) {
+  for (u64 first = 0; first < channels; first += 16, weights += cells * 16 * lanes) {
     u64 block[16] = {};
-    for (u64 cell = 0; cell < cells; ++cell, weights += 16 * lanes)
-      for (u64 c = 0; c < 16; ++c) {
-        i32 sum = 0;  // of one cell: the compiler finds the vector form
-        for (u64 lane = 0; lane < lanes; ++lane) sum += std::abs(i32{weights[c * lanes + lane]});
-        block[c] += static_cast<u64>(sum);
-      }
+    if constexpr (lanes == 4)
+      add_cells_of_four(weights, cells, block);
+    else
+      add_cells<lanes>(weights, cells, block);
     sums.insert(sums.end(), block, block + std::min<u64>(16, channels - first));
   }
   return weights;

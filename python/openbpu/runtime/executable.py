@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from dataclasses import dataclass
 from typing import Any
@@ -40,10 +41,8 @@ class Executable:
     @staticmethod
     def load(path: str | os.PathLike[str]) -> Executable:
         """Reads and verifies a .bpux file. Raises ExecutableError naming the file and what is wrong with it."""
-        from pathlib import Path
-
         try:
-            with Path(path).open("rb") as file:
+            with io.FileIO(os.fsdecode(path)) as file:  # pathlib takes longer to import than most files to load
                 empty = not file.read(1)
         except OSError as error:
             raise ExecutableError("the file must be readable", where=str(path), seen=error.strerror) from error
