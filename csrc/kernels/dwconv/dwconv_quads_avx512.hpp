@@ -1,12 +1,13 @@
 // Quads: four input bytes of one channel in a 32-bit lane, for up to 64 channels in four vectors (dwconv_avx512vnni.cpp
-// says what for). They are interleaved column by column into a buffer, where lane 4 l + j of vector q holds channel
-// 16 l + 4 q + j.
+// says what for), included by the file of a row. They are interleaved column by column into a buffer, where lane 4 l +
+// j of vector q holds channel 16 l + 4 q + j.
 #pragma once
 
 #include "kernels/kernel.hpp"
 #include "kernels/x86/avx512.hpp"
 
 namespace openbpu::kernels::avx512 {
+namespace {
 
 constexpr std::int32_t kQuadVectors = 4;
 constexpr std::int32_t kQuadBytes = kQuadVectors * 64;
@@ -104,4 +105,5 @@ void make_quads(const QuadColumns& c, const std::uint8_t* const (&row)[4], std::
   for (std::int32_t i = c.right; i < c.count; ++i) make_checked(i);
 }
 
+}  // namespace
 }  // namespace openbpu::kernels::avx512
