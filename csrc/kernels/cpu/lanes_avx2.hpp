@@ -83,6 +83,24 @@ inline __m256 split(__m256 x, __m256& exponent) {
 }
 inline Lanes split(Lanes x, Lanes& exponent) { return {split(x.lo, exponent.lo), split(x.hi, exponent.hi)}; }
 inline void to_array(Lanes x, float (&to)[16]) { store(to, x); }
+// Every second one of 32 floats.
+inline Lanes evens(const float* p) {
+  const auto half = [](const float* from) {
+    const __m256 mixed = _mm256_shuffle_ps(_mm256_loadu_ps(from), _mm256_loadu_ps(from + 8), 0x88);
+    return _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(mixed), 0xD8));
+  };
+  return {half(p), half(p + 16)};
+}
+// a and b in turns, 32 floats.
+inline void store_turns(float* p, Lanes a, Lanes b) {
+  const auto half = [](float* to, __m256 x, __m256 y) {
+    const __m256 low = _mm256_unpacklo_ps(x, y), high = _mm256_unpackhi_ps(x, y);
+    _mm256_storeu_ps(to, _mm256_permute2f128_ps(low, high, 0x20));
+    _mm256_storeu_ps(to + 8, _mm256_permute2f128_ps(low, high, 0x31));
+  };
+  half(p, a.lo, b.lo);
+  half(p + 16, a.hi, b.hi);
+}
 
 }  // namespace
 }  // namespace openbpu::kernels::cpu

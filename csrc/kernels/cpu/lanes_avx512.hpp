@@ -47,6 +47,17 @@ inline Lanes split(Lanes x, Lanes& exponent) {
       _mm512_or_si512(_mm512_and_si512(bits, _mm512_set1_epi32(0x007FFFFF)), _mm512_set1_epi32(0x3F000000)))};
 }
 inline void to_array(Lanes x, float (&to)[16]) { store(to, x); }
+// Every second one of 32 floats.
+inline Lanes evens(const float* p) {
+  const __m512i places = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+  return {_mm512_permutex2var_ps(_mm512_loadu_ps(p), places, _mm512_loadu_ps(p + 16))};
+}
+// a and b in turns, 32 floats.
+inline void store_turns(float* p, Lanes a, Lanes b) {
+  const __m512i low = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+  _mm512_storeu_ps(p, _mm512_permutex2var_ps(a.v, low, b.v));
+  _mm512_storeu_ps(p + 16, _mm512_permutex2var_ps(a.v, _mm512_add_epi32(low, _mm512_set1_epi32(8)), b.v));
+}
 
 }  // namespace
 }  // namespace openbpu::kernels::cpu

@@ -118,6 +118,14 @@ inline Lanes split(Lanes x, Lanes& exponent) {
   return mantissa;
 }
 inline void to_array(Lanes x, float (&to)[16]) { std::memcpy(to, x.v, sizeof x.v); }
+// Every second one of 32 floats.
+inline Lanes evens(const float* p) {
+  return each([&](int i) { return p[2 * i]; });
+}
+// a and b in turns, 32 floats.
+inline void store_turns(float* p, Lanes a, Lanes b) {
+  for (int i = 0; i < 16; ++i) p[2 * i] = a.v[i], p[2 * i + 1] = b.v[i];
+}
 
 }  // namespace
 }  // namespace openbpu::kernels::cpu

@@ -35,10 +35,13 @@ bool goes_by_rows(const Call& call, const Shape& s) {
   return !norm && call.in(0).type == Type::F32 && !call.out(1) && has_planes(s.w);
 }
 
-// Scratch of a plane: the padded image, a row of it, a row of the output.
+// Scratch of a row: columns with padding around them, the taps that count along the row, counts and their reciprocals.
+std::int64_t columns_size(const Window& w) {
+  const std::int64_t reach = (w.out[2] - 1) * w.stride[2] + (w.kernel[2] - 1) * w.dilation[2] + 1;
+  return std::max(w.before[2] + w.in[2], reach) + 16 * std::max<std::int64_t>(2, w.stride[2]);
+}
 std::size_t row_scratch(const Shape& s) {
-  const Planes p = planes_of(s.w);
-  return static_cast<std::size_t>(p.size() + p.row() + 2 * s.w.out[2]) * sizeof(float);
+  return static_cast<std::size_t>(columns_size(s.w) + 3 * s.w.out[2]) * sizeof(float);
 }
 
 Plan plan(const Call& call, const Vector&) {
@@ -105,48 +108,64 @@ std::int64_t taps_counted(const Window& w, int axis, std::int64_t out, bool with
   return with_padding ? padded_taps(w, axis, out) : taps.last - taps.first;
 }
 
-// One plane: rows under the window combined first, then columns.
-void pool_rows(const Task& task, const Shape& s, std::int64_t plane, Arithmetic f, bool count_padding) {
-  const Window& w = s.w;
-  const Planes p = planes_of(w);
-  auto *padded = reinterpret_cast<float*>(task.scratch), *row = padded + p.size(), *counts = row + p.row();
-  float* across = counts + w.out[2];  // taps counted in a row
-  const auto combine = task.vector.arithmetic[static_cast<int>(f)];
-  const auto divide = task.vector.arithmetic[static_cast<int>(Arithmetic::Div)];
-  const bool largest = f == Arithmetic::Max;
-  fill_planes(w, task.call.in(0).as<const float>() + plane * w.in_pixels(),
-              largest ? -std::numeric_limits<float>::infinity() : 0, padded);
-  float* y = task.call.out().as<float>() + plane * w.out_pixels();
-  for (std::int64_t x = 0; x < w.out[2]; ++x) across[x] = static_cast<float>(taps_counted(w, 2, x, count_padding));
-  for (std::int64_t oy = 0; oy < w.out[1]; ++oy, y += w.out[2]) {
-    const float* rows = padded + oy * w.stride[1] * p.row();
-    for (std::int64_t ky = 1; ky < w.kernel[1]; ++ky)
-      combine(ky == 1 ? rows : row, 1, rows + ky * w.dilation[1] * p.row(), 1, row, p.row());
-    const float* sums = w.kernel[1] == 1 ? rows : row;
-    std::memcpy(y, sums, static_cast<std::size_t>(w.out[2]) * sizeof(float));
-    for (std::int64_t kx = 1; kx < w.kernel[2]; ++kx)
-      combine(y, 1, sums + p.offset(kx * w.dilation[2]), 1, y, w.out[2]);
-    if (largest) continue;
-    const auto high = static_cast<float>(taps_counted(w, 1, oy, count_padding));
-    for (std::int64_t x = 0; x < w.out[2]; ++x) counts[x] = std::max(1.0f, high * across[x]);
-    divide(y, 1, counts, 1, y, w.out[2]);
+// What a row of sums is divided by, and the reciprocals of that.
+void fill_counts(const float* across, float high, std::int64_t n, float* counts) {
+  for (std::int64_t x = 0; x < n; ++x) {
+    counts[x] = std::max(1.0f, high * across[x]);
+    counts[n + x] = 1 / counts[x];
   }
 }
 
+// Planes [first, last): rows under the window combined first, then columns.
+void pool_rows(const Task& task, const Shape& s, std::int64_t first, std::int64_t last, bool largest,
+               bool count_padding) {
+  const Window& w = s.w;
+  const std::int64_t n = w.out[2], size = columns_size(w);
+  auto *columns = reinterpret_cast<float*>(task.scratch), *across = columns + size, *counts = across + n;
+  std::fill(columns, columns + size, largest ? -std::numeric_limits<float>::infinity() : 0.0f);
+  for (std::int64_t x = 0; x < n; ++x) across[x] = static_cast<float>(taps_counted(w, 2, x, count_padding));
+  float* y = task.call.out().as<float>() + first * w.out_pixels();
+  float known = -1;
+  for (std::int64_t plane = first; plane < last; ++plane)
+    for (std::int64_t oy = 0; oy < w.out[1]; ++oy, y += n) {
+      const Taps rows = taps_of(w, 1, oy);
+      const float* x = task.call.in(0).as<const float>() + plane * w.in_pixels() + rows.at * w.in[2];
+      const auto high = static_cast<float>(taps_counted(w, 1, oy, count_padding));
+      if (!largest && high != known) fill_counts(across, known = high, n, counts);
+      PoolRow row{x,
+                  w.dilation[1] * w.in[2],
+                  rows.last - rows.first,
+                  w.in[2],
+                  columns + w.before[2],
+                  w.before[2],
+                  w.stride[2],
+                  w.dilation[2],
+                  w.kernel[2],
+                  largest ? nullptr : counts,
+                  y,
+                  n,
+                  largest};
+      if (row.rows == 0) {  // the window lies in the padding
+        std::fill(row.columns, row.columns + row.width, columns[size - 1]);
+        row.width = 0;
+      }
+      task.vector.pool_row(row);
+    }
+}
+
 // Units [begin, end) by rows, if the call is such.
-bool by_rows(const Task& task, std::int32_t begin, std::int32_t end, Arithmetic f, bool count_padding) {
+bool by_rows(const Task& task, std::int32_t begin, std::int32_t end, bool largest, bool count_padding) {
   const Shape s = shape_of(task.call);
   if (!goes_by_rows(task.call, s)) return false;
   const std::int64_t per_unit = planes_per_unit(s);
-  for (std::int64_t plane = begin * per_unit; plane < std::min(s.planes, end * per_unit); ++plane)
-    pool_rows(task, s, plane, f, count_padding);
+  pool_rows(task, s, begin * per_unit, std::min(s.planes, end * per_unit), largest, count_padding);
   return true;
 }
 
 const char* max_run(const Task& task, std::int32_t begin, std::int32_t end) {
   const Tensor &x = task.call.in(0), &y = task.call.out(0), &indices = task.call.out(1);
   const bool columns_first = task.call.integer("storage_order") != 0;
-  if (by_rows(task, begin, end, Arithmetic::Max, false)) return nullptr;
+  if (by_rows(task, begin, end, true, false)) return nullptr;
   visit_number(x.type, [&](auto tag) {
     using T = typename decltype(tag)::type;
     using Limits = std::numeric_limits<T>;
@@ -170,7 +189,7 @@ const char* average_run(const Task& task, std::int32_t begin, std::int32_t end) 
   const float* x = task.call.in(0).as<const float>();
   float* y = task.call.out().as<float>();
   const bool count_pad = task.call.integer("count_include_pad") != 0;
-  if (by_rows(task, begin, end, Arithmetic::Add, count_pad)) return nullptr;
+  if (by_rows(task, begin, end, false, count_pad)) return nullptr;
   each_output(
       task, begin, end,
       [&](const Window& w, std::int64_t plane, std::int64_t at, const Taps& tz, const Taps& ty, const Taps& tx) {

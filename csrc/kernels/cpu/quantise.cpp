@@ -103,13 +103,13 @@ const char* dynamic_run(const Task& task, std::int32_t, std::int32_t) {
     low = std::min(low, in[i]);
     high = std::max(high, in[i]);
   }
-  const float scale = (high - low) / 255;
-  const float zero = scale > 0 ? std::nearbyintf(std::clamp(-low / scale, 0.0f, 255.0f)) : 0;
+  const float step = (high - low) / 255, scale = step > 0 ? step : 1;  // of zeros alone 1, as in ONNX Runtime
+  const float zero = std::nearbyintf(std::clamp(-low / scale, 0.0f, 255.0f));
   *task.call.out(1).as<float>() = scale;
   *task.call.out(2).data = static_cast<std::uint8_t>(zero);
   for (std::int64_t i = 0; i < x.elements(); ++i)
     task.call.out(0).data[i] =
-        static_cast<std::uint8_t>(scale > 0 ? std::clamp(std::nearbyintf(in[i] / scale) + zero, 0.0f, 255.0f) : 0);
+        static_cast<std::uint8_t>(std::clamp(std::nearbyintf(in[i] / scale) + zero, 0.0f, 255.0f));
   return nullptr;
 }
 

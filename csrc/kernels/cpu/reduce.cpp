@@ -214,7 +214,44 @@ struct Axes {
 };
 Axes around(const Tensor& x, int axis) { return {x.product(0, axis), x.extent[axis], x.product(axis + 1, x.rank)}; }
 
+constexpr std::int64_t kArgBlock = 256;  // outputs side by side, so that the input is read in order
+
 Plan arg_plan(const Call& call, const Vector& vector) { return plan_of_units(plan(call, vector).units); }
+
+// The first of equals, of float32.
+template <bool largest>
+void first_extremes(const Vector& vector, const float* x, const Axes& a, const Part& part, std::int64_t* y) {
+  if (a.inner == 1) {
+    for (std::int64_t o = part.first; o < part.last; ++o) y[o] = vector.extreme(x + o * a.size, a.size, !largest);
+    return;
+  }
+  float at[kArgBlock];
+  for (std::int64_t first = part.first; first < part.last;) {
+    const std::int64_t inside = first % a.inner, n = std::min({kArgBlock, a.inner - inside, part.last - first});
+    vector.extremes({x + first / a.inner * a.size * a.inner + inside, a.inner, a.size, n, !largest, at});
+    for (std::int64_t i = 0; i < n; ++i) y[first + i] = static_cast<std::int64_t>(at[i]);
+    first += n;
+  }
+}
+
+template <bool largest, class T>
+void extremes(const T* x, const Axes& a, const Part& part, bool take_last, std::int64_t* y) {
+  T most[kArgBlock];
+  for (std::int64_t first = part.first; first < part.last;) {
+    const std::int64_t inside = first % a.inner, n = std::min({kArgBlock, a.inner - inside, part.last - first});
+    const T* row = x + first / a.inner * a.size * a.inner + inside;
+    std::copy(row, row + n, most);
+    std::fill(y + first, y + first + n, 0);
+    for (std::int64_t k = 1; k < a.size; ++k)
+      for (std::int64_t i = 0; i < n; ++i) {
+        const T v = row[k * a.inner + i];
+        const bool better = (largest ? v > most[i] : v < most[i]) || (take_last && v == most[i]);
+        most[i] = better ? v : most[i];
+        y[first + i] = better ? k : y[first + i];
+      }
+    first += n;
+  }
+}
 
 template <bool largest>
 const char* arg_run(const Task& task, std::int32_t begin, std::int32_t end) {
@@ -223,24 +260,11 @@ const char* arg_run(const Task& task, std::int32_t begin, std::int32_t end) {
   const bool take_last = task.call.integer("select_last_index") != 0;
   auto* y = task.call.out().as<std::int64_t>();
   const Part part = part_of(task, a.outer * a.inner, begin, end);
+  if (x.type == Type::F32 && !take_last && a.size < kMostExtremes)
+    return first_extremes<largest>(task.vector, x.as<const float>(), a, part, y), nullptr;
   visit_number(x.type, [&](auto tag) {
     using T = typename decltype(tag)::type;
-    constexpr std::int64_t kBlock = 256;  // outputs side by side, so that the input is read in order
-    T most[kBlock];
-    for (std::int64_t first = part.first; first < part.last;) {
-      const std::int64_t inside = first % a.inner, n = std::min({kBlock, a.inner - inside, part.last - first});
-      const T* row = x.as<const T>() + first / a.inner * a.size * a.inner + inside;
-      std::copy(row, row + n, most);
-      std::fill(y + first, y + first + n, 0);
-      for (std::int64_t k = 1; k < a.size; ++k)
-        for (std::int64_t i = 0; i < n; ++i) {
-          const T v = row[k * a.inner + i];
-          const bool better = (largest ? v > most[i] : v < most[i]) || (take_last && v == most[i]);
-          most[i] = better ? v : most[i];
-          y[first + i] = better ? k : y[first + i];
-        }
-      first += n;
-    }
+    extremes<largest, T>(x.as<const T>(), a, part, take_last, y);
   });
   return nullptr;
 }

@@ -70,6 +70,30 @@ struct Taps {
   std::int64_t rows, n;
 };
 
+// A row of pooled outputs. columns[i] becomes the maximum or sum of x[r * x_row + i] over the rows, in order, for i of
+// [0, width); then y[i] that of columns[i * step + t * dilation - before] over the taps, divided by counts[i] unless
+// that is null. The caller keeps padding in front of columns (`before`) and behind; 32 floats beyond the last are read.
+struct PoolRow {
+  const float* x;
+  std::int64_t x_row, rows, width;
+  float* columns;
+  std::int64_t before, step, dilation, taps;
+  const float* counts;  // and, behind them at n, their reciprocals
+  float* y;
+  std::int64_t n;
+  bool largest;
+};
+
+// For each i of n columns the k < rows with the largest (or smallest) x[k * x_row + i], the first of equals, as a
+// float.
+struct Extremes {
+  const float* x;
+  std::int64_t x_row, rows, n;
+  bool smallest;
+  float* at;
+};
+constexpr std::int64_t kMostExtremes = 1 << 24;  // rows: larger indices are no floats
+
 struct Vector {
   const char* name;
   std::int64_t rows, columns;  // of a tile and of a panel
@@ -89,6 +113,12 @@ struct Vector {
   void (*normalise)(const float* x, float* y, std::int64_t n, float mean, float factor, const float* scale,
                     const float* bias);
   void (*taps)(const Taps& p);
+  void (*pool_row)(const PoolRow& p);
+  void (*extremes)(const Extremes& p);
+  // The same for a row of n < kMostExtremes.
+  std::int64_t (*extreme)(const float* x, std::int64_t n, bool smallest);
+  // y[i * step + p] = parts[p * part + i] for i * step + p < n.
+  void (*interleave)(const float* parts, std::int64_t part, std::int64_t step, float* y, std::int64_t n);
   void (*product)(const Product& p);
 };
 

@@ -186,6 +186,137 @@ void taps_loop(const Taps& p) {
     for (std::int64_t i = 0; i < p.n; i += 16) tap_rows<1>(p, r, i);
 }
 
+// ---- windows, extremes
+
+inline Lanes strided(const float* p, std::int64_t step) {
+  if (step == 1) return load(p);
+  if (step == 2) return evens(p);
+  float v[16];
+  for (int i = 0; i < 16; ++i) v[i] = p[i * step];
+  return load(v);
+}
+
+// x / count, given the reciprocal of the count: the remainder mends the rounding of the reciprocal.
+inline Lanes quotient(Lanes x, Lanes count, Lanes reciprocal) {
+  const Lanes q = x * reciprocal;
+  const Lanes mended = fma(fma(spread(0) - q, count, x), reciprocal, q);
+  return choose(is_nan(mended), q, mended);
+}
+
+template <Arithmetic f>
+void pool_row_of(const PoolRow& p) {
+  for (std::int64_t i = 0; i < p.width; i += 16) {
+    const std::int64_t count = p.width - i < 16 ? p.width - i : 16;
+    Lanes v = block(p.x + i, count);
+    for (std::int64_t r = 1; r < p.rows; ++r) v = combine<f>(v, block(p.x + r * p.x_row + i, count));
+    if (count == 16)
+      store(p.columns + i, v);
+    else
+      store(p.columns + i, v, count);
+  }
+  for (std::int64_t i = 0; i < p.n; i += 16) {
+    const float* from = p.columns - p.before + i * p.step;
+    Lanes v = strided(from, p.step);
+    for (std::int64_t t = 1; t < p.taps; ++t) v = combine<f>(v, strided(from + t * p.dilation, p.step));
+    const std::int64_t count = p.n - i < 16 ? p.n - i : 16;
+    if (p.counts) v = quotient(v, block(p.counts + i, count), block(p.counts + p.n + i, count));
+    if (count == 16)
+      store(p.y + i, v);
+    else
+      store(p.y + i, v, count);
+  }
+}
+
+void pool_row_loop(const PoolRow& p) {
+  if (p.largest)
+    pool_row_of<Arithmetic::Max>(p);
+  else
+    pool_row_of<Arithmetic::Add>(p);
+}
+
+template <bool smallest>
+inline void take_better(Lanes v, Lanes k, Lanes& best, Lanes& at) {
+  const Mask better = smallest ? v < best : best < v;
+  best = choose(better, v, best);
+  at = choose(better, k, at);
+}
+
+// `blocks` times 16 columns side by side, the last of them with `count`.
+template <bool smallest, int blocks>
+inline void extreme_columns(const Extremes& p, std::int64_t i, std::int64_t count) {
+  Lanes best[blocks], at[blocks], k = spread(0);
+  const auto value = [&](std::int64_t row, int b) {
+    return block(p.x + row * p.x_row + i + 16 * b, b + 1 == blocks ? count : 16);
+  };
+#pragma GCC unroll 4
+  for (int b = 0; b < blocks; ++b) best[b] = value(0, b), at[b] = k;
+  for (std::int64_t row = 1; row < p.rows; ++row) {
+    k = k + spread(1);
+#pragma GCC unroll 4
+    for (int b = 0; b < blocks; ++b) take_better<smallest>(value(row, b), k, best[b], at[b]);
+  }
+#pragma GCC unroll 4
+  for (int b = 0; b < blocks; ++b) {
+    if (b + 1 < blocks || count == 16)
+      store(p.at + i + 16 * b, at[b]);
+    else
+      store(p.at + i + 16 * b, at[b], count);
+  }
+}
+
+template <bool smallest>
+void extremes_of(const Extremes& p) {
+  std::int64_t i = 0;
+  for (; i + 64 <= p.n; i += 64) extreme_columns<smallest, 4>(p, i, 16);
+  for (; i < p.n; i += 16) extreme_columns<smallest, 1>(p, i, p.n - i < 16 ? p.n - i : 16);
+}
+
+void extremes_loop(const Extremes& p) {
+  if (p.smallest)
+    extremes_of<true>(p);
+  else
+    extremes_of<false>(p);
+}
+
+// All lanes start from the first element, so that one that is not a number stays, as it does one by one.
+template <bool smallest>
+std::int64_t extreme_of(const float* x, std::int64_t n) {
+  constexpr float kFirst[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+  Lanes best[2] = {spread(x[0]), spread(x[0])}, at[2] = {spread(0), spread(0)};
+  Lanes k[2] = {load(kFirst), load(kFirst) + spread(16)};
+  std::int64_t i = 0;
+  for (; i + 32 <= n; i += 32) {
+    take_better<smallest>(load(x + i), k[0], best[0], at[0]);
+    take_better<smallest>(load(x + i + 16), k[1], best[1], at[1]);
+    k[0] = k[0] + spread(32), k[1] = k[1] + spread(32);
+  }
+  float most = x[0], first = 0;
+  const auto take = [&](float v, float place) {
+    const bool better = smallest ? v < most : most < v;
+    if (better || (v == most && place < first)) most = v, first = place;
+  };
+  for (int half = 0; half < 2; ++half) {
+    float values[16], places[16];
+    to_array(best[half], values);
+    to_array(at[half], places);
+    for (int lane = 0; lane < 16; ++lane) take(values[lane], places[lane]);
+  }
+  for (; i < n; ++i) take(x[i], static_cast<float>(i));
+  return static_cast<std::int64_t>(first);
+}
+
+std::int64_t extreme_loop(const float* x, std::int64_t n, bool smallest) {
+  return smallest ? extreme_of<true>(x, n) : extreme_of<false>(x, n);
+}
+
+void interleave_loop(const float* parts, std::int64_t part, std::int64_t step, float* y, std::int64_t n) {
+  std::int64_t i = 0;  // of the output
+  if (step == 2)
+    for (; i + 32 <= n; i += 32) store_turns(y + i, load(parts + i / 2), load(parts + part + i / 2));
+  for (std::int64_t p = 0; p < step; ++p)
+    for (std::int64_t k = i / step; k * step + p < n; ++k) y[k * step + p] = parts[p * part + k];
+}
+
 // ---- products
 
 constexpr int kTileRows = OPENBPU_TILE_ROWS, kTileLanes = OPENBPU_TILE_LANES;
@@ -280,6 +411,10 @@ constexpr Vector vector_of_this_isa(const char* name) {
           exponentials_loop,
           normalise_loop,
           taps_loop,
+          pool_row_loop,
+          extremes_loop,
+          extreme_loop,
+          interleave_loop,
           product_loop};
 }
 #undef OPENBPU_MATH
