@@ -56,20 +56,23 @@ def _parse(data: bytes, where: str) -> onnx.ModelProto:
 
 
 def _load_external(model: onnx.ModelProto, path: Path) -> None:
-    for tensor in model.graph.initializer:
-        if uses_external_data(tensor):
-            location = ExternalDataInfo(tensor).location
-            if not (path.parent / location).is_file():
-                raise ModelError(
-                    f"the external data of tensor {tensor.name} must be beside the model",
-                    where=str(path),
-                    seen=f"no file {location}",
-                    remedy="keep the files of the model together, or save it in one file",
-                )
     try:
+        for tensor in model.graph.initializer:
+            if uses_external_data(tensor):
+                _check_beside(tensor.name, ExternalDataInfo(tensor).location, path)
         onnx.load_external_data_for_model(model, str(path.parent))
-    except (OSError, ValueError, onnx.checker.ValidationError) as error:
+    except (OSError, ValueError, TypeError, OverflowError, onnx.checker.ValidationError) as error:
         raise ModelError("external data must be readable", where=str(path), seen=error) from error
+
+
+def _check_beside(name: str, location: str, path: Path) -> None:
+    if not (path.parent / location).is_file():
+        raise ModelError(
+            f"the external data of tensor {name} must be beside the model",
+            where=str(path),
+            seen=f"no file {location}",
+            remedy="keep the files of the model together, or save it in one file",
+        )
 
 
 def _texts(model: onnx.ModelProto) -> Iterator[str | bytes]:

@@ -24,12 +24,14 @@ from onnxscript.rewriter.rules.common import (
 from openbpu.errors import ModelError
 from openbpu.frontend.decomposition import decompose
 from openbpu.frontend.folding import fold_arithmetic
+from openbpu.frontend.fourier import has_transforms, write_out
 from openbpu.frontend.inlining import inlined
 from openbpu.frontend.normalisation import fuse_normalisations
 from openbpu.frontend.recurrent import unroll
 from openbpu.ir.onnx_graph import infer_shapes
 
 _OPSET = 17  # of clean float models; newer ones stay as they are
+_IR_VERSION = 4  # older ones must list initialisers as inputs
 _RULES = [
     normalize_pad_format_conv_rule,
     fuse_pad_into_conv_rule,
@@ -58,7 +60,7 @@ def prepare(model: onnx.ModelProto, input_shapes: Mapping[str, tuple[int, ...]] 
     _widen_floats(model.graph)
     model = _upgraded(model)
     model = _inferred(model)
-    model = _simplified(model)
+    model = _without_transforms(_simplified(model))
     unroll(model)
     decompose(model)
     fuse_normalisations(model)
@@ -77,6 +79,7 @@ def prepare_qdq(model: onnx.ModelProto, input_shapes: Mapping[str, tuple[int, ..
     _fix_shapes(model, input_shapes or {})
     model = inlined(model)
     _widen_floats(model.graph)
+    model = _without_transforms(model)
     _name_nodes(model)
     return _inferred(model)
 
@@ -162,6 +165,13 @@ def _inferred(model: onnx.ModelProto) -> onnx.ModelProto:
         ) from error
 
 
+def _without_transforms(model: onnx.ModelProto) -> onnx.ModelProto:
+    if has_transforms(model):
+        model = _inferred(model)
+        write_out(model)
+    return model
+
+
 def _first_line(error: Exception) -> str:
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 
@@ -173,6 +183,9 @@ def _upgraded(model: onnx.ModelProto) -> onnx.ModelProto:
     version = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
     if version >= _OPSET or not version:
         return model
+    model.ir_version = max(model.ir_version, _IR_VERSION)
+    if version < 7:
+        _spread_slopes(model)
     try:
         return onnx.version_converter.convert_version(model, _OPSET)
     except (RuntimeError, ValueError, onnx.version_converter.ConvertError) as error:
@@ -184,6 +197,17 @@ def _upgraded(model: onnx.ModelProto) -> onnx.ModelProto:
             seen=f"opset {version}: {_first_line(error)}",
             remedy="export the model again with a newer opset",
         ) from error
+
+
+def _spread_slopes(model: onnx.ModelProto) -> None:
+    """Slopes of PRelu, which were one per channel before opset 7, with the shape to which they broadcast since then."""
+    ranks = {i.name: len(i.type.tensor_type.shape.dim) for i in infer_shapes(model).graph.value_info}
+    ranks |= {i.name: len(i.type.tensor_type.shape.dim) for i in model.graph.input}
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        slope = constants.get(node.input[1]) if node.op_type == "PRelu" else None
+        if slope is not None and len(slope.dims) == 1:
+            slope.dims.extend([1] * (ranks.get(node.input[0], 2) - 2))
 
 
 def _simplified(model: onnx.ModelProto) -> onnx.ModelProto:

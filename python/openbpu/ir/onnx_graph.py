@@ -13,6 +13,8 @@ DECOMPOSED = (
 )  # fmt: skip
 
 _LIKE = {"GroupNormalization": "InstanceNormalization", "MeanVarianceNormalization": "Identity"}
+_WRONG = ("STFT",)  # ONNX infers wrong shapes
+_UNKNOWN = "openbpu.unknown"  # a domain of which ONNX knows nothing
 _LARGE = 1024  # elements: shapes, axes and indices are smaller, and inference reads their values
 
 
@@ -38,6 +40,7 @@ def infer_shapes(model: onnx.ModelProto, *, strict: bool = False) -> onnx.ModelP
         if model.HasField(field):
             setattr(skeleton, field, getattr(model, field))
     skeleton.opset_import.extend(model.opset_import)
+    skeleton.opset_import.add(domain=_UNKNOWN, version=1)
     skeleton.functions.extend(model.functions)
     graph = skeleton.graph
     graph.name = model.graph.name
@@ -51,9 +54,11 @@ def infer_shapes(model: onnx.ModelProto, *, strict: bool = False) -> onnx.ModelP
     for node in graph.node:  # ONNX infers nothing for these, or fails; their result has the shape of the first operand
         if node.op_type in _LIKE:
             node.op_type = _LIKE[node.op_type]
+        elif node.op_type in _WRONG:
+            node.domain = _UNKNOWN
     found = onnx.shape_inference.infer_shapes(skeleton, check_type=strict, strict_mode=strict, data_prop=True)
     for node, original in zip(found.graph.node, model.graph.node, strict=True):
-        node.op_type = original.op_type
+        node.op_type, node.domain = original.op_type, original.domain
     for name in ("node", "value_info", "output"):
         target = getattr(model.graph, name)
         del target[:]

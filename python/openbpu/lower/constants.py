@@ -40,7 +40,7 @@ def value_of(proto: onnx.NodeProto) -> np.ndarray:
 
 
 def fold(proto: onnx.NodeProto, node: Node, opset: int) -> list[Expr]:
-    """The results of a node whose operands are all constant."""
+    """The results of a node whose operands are all constant; ModelError if onnx's evaluator cannot compute them."""
     first = node.inputs[0] if node.inputs else None
     if isinstance(first, Constant) and first.quantised is not None and proto.op_type in _REARRANGING:
         return _rearranged(proto, node, first.quantised, opset)

@@ -155,7 +155,7 @@ class Constant(Expr):
         return "float32" if self.numbers is None else self.numbers.dtype.name
 
     def dense(self, reader: str) -> Value:
-        numbers = np.ascontiguousarray(self.real, self.dtype)
+        numbers = np.asarray(self.real, self.dtype, order="C")
         name, consts = f"{self.node.name}.constant", {"data": numbers}
         return self.graph.emit("constant", [], self.shape, None, (), name=name, consts=consts, dtype=self.dtype)
 

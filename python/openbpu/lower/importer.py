@@ -158,8 +158,8 @@ class Importer:
             self._constant(proto.output[0], _OF_SHAPES[proto.op_type](node))
         elif all(_is_empty(info) for info in node.infos):
             self._store(proto, node, [_empty(node, info) for info in node.infos])
-        elif standard and proto.op_type not in _UNFOLDED and _constant_operands(node):
-            self._store(proto, node, constants.fold(proto, node, self.opset))
+        elif standard and (folded := self._folded(proto, node)) is not None:
+            self._store(proto, node, folded)
         else:
             results: Sequence[Expr | None]
             try:
@@ -169,6 +169,15 @@ class Importer:
                     refusal = node.refuse(refusal.rule, refusal.seen, refusal.remedy)
                 results = self._on_cpu(node, refusal)
             self._store(proto, node, results)
+
+    def _folded(self, proto: onnx.NodeProto, node: Node) -> list[Expr] | None:
+        """The results of a node on constants, unless the compiler cannot compute it: then it runs like others."""
+        if proto.op_type in _UNFOLDED or not all(o is None or isinstance(o, Constant) for o in node.inputs):
+            return None
+        try:
+            return constants.fold(proto, node, self.opset)
+        except ModelError:
+            return None
 
     def _on_bpu(self, proto: onnx.NodeProto, node: Node) -> list[Expr]:
         """The results by the rule of the operator; UnsupportedError if the BPU has no form for it."""
@@ -350,10 +359,6 @@ def _empty(node: Node, info: TensorInfo | None) -> Constant:
     """A tensor without elements, which is known at compile time."""
     assert info is not None
     return Constant(node=node, shape=info.shape, origin=(), numbers=np.zeros(info.shape, info.dtype))
-
-
-def _constant_operands(node: Node) -> bool:
-    return all(operand is None or isinstance(operand, Constant) for operand in node.inputs)
 
 
 def _eye(node: Node) -> np.ndarray:

@@ -11,6 +11,7 @@ from openbpu.lower.cpu.kernels import STATIC
 _OTHERS: dict[str, tuple[int, ...]] = {
     "CenterCropPad": (1,),
     "ConstantOfShape": (0,),
+    "DFT": (1, 2),
     "Dropout": (1, 2),
     "Expand": (1,),
     "BlackmanWindow": (0,),
@@ -23,6 +24,7 @@ _OTHERS: dict[str, tuple[int, ...]] = {
     "QLinearMatMul": (1, 2, 4, 5, 6, 7),
     "Range": (0, 1, 2),
     "Reshape": (1,),
+    "STFT": (1, 2, 3),
     "Split": (1,),
     "Squeeze": (1,),
     "Tile": (1,),

@@ -34,6 +34,8 @@ _FOLDED = {
     "Einsum": "Transpositions around MatMul, Mul or ReduceSum, for one or two operands, in float models.",
     "QLinearConv": "DequantizeLinear, Conv, QuantizeLinear.",
     "QLinearMatMul": "DequantizeLinear, MatMul, QuantizeLinear.",
+    "DFT": "Product with a constant matrix.",
+    "STFT": "Convolution with a constant matrix.",
     "If": "The branch that is taken, if the condition is known; else refused.",
 }
 _BOUNDS = {"QuantizeLinear": "QUANTIZE at the border, or joined with the operator before it.",

@@ -33,7 +33,7 @@ _Rule = Callable[[Node, Form], None]
 RULES: dict[str, _Rule] = {}
 _IGNORED = (
     "to", "dtype", "stash_type", "saturate", "round_mode", "output_dtype", "consumed_inputs", "precision",
-    "output_height", "output_width",
+    "output_height", "output_width", "pooled_shape",
 )  # fmt: skip
 
 

@@ -121,12 +121,6 @@ def _concat(node: Node, result: Form) -> None:
     result.operands = [operand for operand in result.operands if operand is not None and 0 not in operand.shape]
 
 
-@form("SpaceToDepth")
-def _space_to_depth(node: Node, result: Form) -> None:
-    if result.attributes.pop("mode", "DCR") != "DCR":
-        raise node.refuse("mode must be DCR", seen=node.attribute("mode"), remedy="transpose the channels behind it")
-
-
 @form("Transpose")
 def _transpose(node: Node, result: Form) -> None:
     rank = len(node.operand(0).shape)

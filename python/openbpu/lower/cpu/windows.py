@@ -110,3 +110,10 @@ def _resize(node: Node, result: Form) -> None:
             result.operands[position] = constant(node, array, dtype) if array.size else None
     if node.attribute("coordinate_transformation_mode") != "tf_crop_and_resize":
         result.operands[1:2] = [None]
+
+
+@form("GridSample")
+def _grid_sample(node: Node, result: Form) -> None:
+    """Before opset 20 the modes had other names."""
+    mode = str(result.attributes.get("mode", "linear"))
+    result.attributes["mode"] = {"bilinear": "linear", "bicubic": "cubic"}.get(mode, mode)

@@ -1,0 +1,59 @@
+"""Random models over the whole op table against ONNX Runtime: 200, or as many as OPENBPU_FUZZ_GRAPHS says."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+
+from graph_fuzz.compare import compare
+from graph_fuzz.graph import Graph
+from graph_fuzz.models import graphs
+from graph_fuzz.registry import GENERATORS
+from openbpu.lower.table import table
+
+_GRAPHS = int(os.environ.get("OPENBPU_FUZZ_GRAPHS", "200"))
+# Operators of the op table that no graph has, and why.
+_LEFT_OUT = {
+    **dict.fromkeys(("Scatter", "Upsample"), "deprecated before opset 13"),
+    **dict.fromkeys(("CausalConvWithState", "LinearAttention", "SwiGLU"), "newer than ONNX Runtime's opsets"),
+}
+
+
+_QUIET = settings(
+    deadline=None,
+    derandomize="OPENBPU_FUZZ_GRAPHS" not in os.environ,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
+
+
+@pytest.mark.filterwarnings("ignore")
+@settings(_QUIET, max_examples=_GRAPHS)
+@given(graph=graphs())
+def test_random_graphs(graph: Graph) -> None:
+    assume(graph.nodes)
+    compare(graph)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("operator", sorted(GENERATORS))
+def test_every_operator(operator: str) -> None:
+    """At least one graph in some has the operator."""
+    seen = set()
+
+    @settings(_QUIET, max_examples=4)
+    @given(graph=graphs((operator,), most=2))
+    def check(graph: Graph) -> None:
+        seen.update(node.op_type for node in graph.nodes)
+        if graph.nodes:
+            compare(graph)
+
+    check()
+    assert operator in seen
+
+
+def test_every_operator_of_the_table_is_drawn() -> None:
+    computed = {entry.name for entry in table() if not entry.refused}
+    assert computed - set(GENERATORS) == set(_LEFT_OUT)
