@@ -64,6 +64,7 @@ struct Vec {
   OPENBPU_INLINE R shift_left_64_by_32(R a) { return r(vshlq_n_u64(d(a), 32)); }
   OPENBPU_INLINE R shift_right32(R a, std::int32_t n) { return r(vshlq_s32(s(a), vdupq_n_s32(-n))); }
   OPENBPU_INLINE R shift_left32(R a, std::int32_t n) { return r(vshlq_s32(s(a), vdupq_n_s32(n))); }
+  OPENBPU_INLINE R and_(R a, R b) { return vandq_s8(a, b); }
   OPENBPU_INLINE R or_(R a, R b) { return vorrq_s8(a, b); }
   OPENBPU_INLINE R xor_(R a, R b) { return veorq_s8(a, b); }
   OPENBPU_INLINE R min8(R a, R b) { return vminq_s8(a, b); }
