@@ -8,6 +8,7 @@
 #include "cases.hpp"
 #include "kernels/eltwise/eltwise.hpp"
 #include "kernels/lut/lut.hpp"
+#include "kernels/norm/norm.hpp"
 #include "kernels/pool/pool.hpp"
 #include "kernels/quantize/quantize.hpp"
 #include "kernels/softmax/softmax.hpp"
@@ -81,6 +82,10 @@ void count_vector() {
   const std::vector<std::uint16_t> exponentials(256, 65535);
   count(softmax_rows(), shape, kBytes, "bytes",
         SoftmaxParams{a, out, exponentials.data(), std::uint64_t{1} << 45, -128, -128, 127, flip});
+  const std::vector<std::int32_t> offsets(kChannels, 1 << 19);
+  const std::vector<std::int16_t> gains(kChannels, 20000);
+  count(norm_rows(), shape, kBytes, "bytes",
+        NormParams{a, out, offsets.data(), gains.data(), 1, 11, 20, true, 0, -128, 127, flip});
   View planes = c.tensor(1, kSize, kSize, kChannels * 4);
   planes.c = kChannels, planes.sw = 4, planes.sh = 4 * kSize, planes.sc = 4 * kSize * kSize;
   planes.sn = planes.sc * kChannels;

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from bench.models.networks import Network
+from bench.models.network import Network
 
 Shapes = dict[str, tuple[str, Callable[[], onnx.ModelProto]]]
 
@@ -62,6 +62,13 @@ def softmax(*shape: int) -> onnx.ModelProto:
     """Over the last axis, as in attention."""
     net = Network("softmax", shape)
     return net.finish(net.op("Softmax", "image", axis=-1))
+
+
+def layer_norm(tokens: int, width: int) -> onnx.ModelProto:
+    net = Network("layer_norm", (1, tokens, width))
+    gain = net.constant((1 + 0.2 * net.random.standard_normal(width)).astype(np.float32))
+    offset = net.constant(net.random.standard_normal(width).astype(np.float32))
+    return net.finish(net.op("LayerNormalization", "image", gain, offset, axis=-1))
 
 
 def pool(size: int, channels: int, kernel: int, stride: int) -> onnx.ModelProto:
@@ -151,6 +158,8 @@ SHAPES: Shapes = {
     "table 80 64": ("LUT8", partial(single, "Sigmoid", 80, 64)),
     "softmax 197x197": ("SOFTMAX", partial(softmax, 1, 197, 197)),
     "softmax 12x128x128": ("SOFTMAX", partial(softmax, 1, 12, 128, 128)),
+    "layer norm 128x384": ("LAYERNORM", partial(layer_norm, 128, 384)),
+    "layer norm 197x192": ("LAYERNORM", partial(layer_norm, 197, 192)),
     "nearest 20to40 256": ("RESIZE_NN", partial(resize, 20, 256, "nearest")),
     "bilinear 20to40 256": ("RESIZE_BILIN", partial(resize, 20, 256, "linear")),
     "depth to space 40 256": ("COPY", partial(single, "DepthToSpace", 40, 256, blocksize=2)),
