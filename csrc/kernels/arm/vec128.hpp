@@ -49,6 +49,7 @@ struct Vec {
   OPENBPU_INLINE R narrow32(R a, R b) { return r(vqmovn_high_s32(vqmovn_s32(s(a)), s(b))); }
   OPENBPU_INLINE R narrow16(R a, R b) { return vqmovn_high_s16(vqmovn_s16(h(a)), h(b)); }
 
+  OPENBPU_INLINE R sub8(R a, R b) { return vsubq_s8(a, b); }
   OPENBPU_INLINE R add32(R a, R b) { return r(vaddq_s32(s(a), s(b))); }
   OPENBPU_INLINE R sub32(R a, R b) { return r(vsubq_s32(s(a), s(b))); }
   // a + b * c in words that hold int16; c from half_word().
@@ -184,6 +185,17 @@ OPENBPU_INLINE Vec::R look_up(Vec::R x, const Tables& t) {
   const uint8x16_t i = vreinterpretq_u8_s8(x), step = vdupq_n_u8(64);
   const uint8x16_t i1 = vsubq_u8(i, step), i2 = vsubq_u8(i1, step), i3 = vsubq_u8(i2, step);
   return vreinterpretq_s8_u8(vqtbx4q_u8(vqtbx4q_u8(vqtbx4q_u8(vqtbl4q_u8(t.t0, i), t.t1, i1), t.t2, i2), t.t3, i3));
+}
+
+// 64 entries; a byte of 64 or more gives 0.
+struct Tables64 {
+  uint8x16x4_t t;
+};
+
+OPENBPU_INLINE Tables64 load_tables64(const std::uint8_t* p) { return {vld1q_u8_x4(p)}; }
+
+OPENBPU_INLINE Vec::R look_up(Vec::R x, const Tables64& tables) {
+  return vreinterpretq_s8_u8(vqtbl4q_u8(tables.t, vreinterpretq_u8_s8(x)));
 }
 
 }  // namespace

@@ -40,6 +40,7 @@ struct Vec {
   OPENBPU_INLINE R narrow16(R a, R b) { return _mm512_packs_epi16(a, b); }
 
   OPENBPU_INLINE R add8(R a, R b) { return _mm512_add_epi8(a, b); }
+  OPENBPU_INLINE R sub8(R a, R b) { return _mm512_sub_epi8(a, b); }
   OPENBPU_INLINE R adds_u8(R a, R b) { return _mm512_adds_epu8(a, b); }
   OPENBPU_INLINE R add16(R a, R b) { return _mm512_add_epi16(a, b); }
   OPENBPU_INLINE R add32(R a, R b) { return _mm512_add_epi32(a, b); }

@@ -73,5 +73,23 @@ OPENBPU_INLINE Vec::R look_up(Vec::R x, const Tables& tables) {
   return y;
 }
 
+// 64 entries; a byte of 64 or more gives 0.
+struct Tables64 {
+  Vec::R t0, t1, t2, t3;
+};
+
+OPENBPU_INLINE Tables64 load_tables64(const std::uint8_t* p) {
+  return {Vec::table16(p), Vec::table16(p + 16), Vec::table16(p + 32), Vec::table16(p + 48)};
+}
+
+OPENBPU_INLINE Vec::R look_up(Vec::R x, const Tables64& tables) {
+  const Vec::R outside = Vec::set8(0x70);
+  const auto entry = [&](Vec::R table, std::int32_t first) {
+    return Vec::shuffle(table, Vec::adds_u8(Vec::sub8(x, Vec::set8(first)), outside));
+  };
+  return Vec::or_(Vec::or_(entry(tables.t0, 0), entry(tables.t1, 16)),
+                  Vec::or_(entry(tables.t2, 32), entry(tables.t3, 48)));
+}
+
 }  // namespace
 }  // namespace openbpu::kernels
