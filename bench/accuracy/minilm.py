@@ -27,9 +27,8 @@ Feed = dict[str, np.ndarray]
 _DTYPES = {"F32": np.float32, "I64": np.int64}
 
 
-def read_safetensors(path: Path) -> dict[str, np.ndarray]:
+def read_safetensors(data: bytes) -> dict[str, np.ndarray]:
     """Arrays by name of a file of format safetensors: length and JSON of the header, then the data."""
-    data = path.read_bytes()
     length = int.from_bytes(data[:8], "little")
     header = json.loads(data[8 : 8 + length])
     header.pop("__metadata__", None)
@@ -149,7 +148,7 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=64)
     parser.add_argument("--count", type=int, default=300, help="sentences in all")
     arguments = parser.parse_args()
-    weights = read_safetensors(arguments.weights / "model.safetensors")
+    weights = read_safetensors((arguments.weights / "model.safetensors").read_bytes())
     words = (arguments.weights / "vocab.txt").read_text().splitlines()
     vocabulary = {word: index for index, word in enumerate(words)}
     feeds = [word_pieces(s, vocabulary, arguments.tokens) for s in sentences()[: arguments.count]]
