@@ -194,6 +194,17 @@ def test_other_types_run_as_they_are_trained(name: str) -> None:
     assert result.ok, str(result)
 
 
+def test_sixteen_bits_run_to_the_last_bit() -> None:
+    """Convolutions, sums, concat and interpolation with int16 tensors."""
+    x = torch.randn(8, 3, 16, 16)
+    model = qat.prepare(nets.settled(nets.UNet(), [x]), x, qat.Config(activations="int16"))
+    qat.calibrate(model, [x])
+    qdq = qat.export(model)
+    result = qat.verify(model, openbpu.compile(qdq), [x[:4]], qdq)
+    assert all(row.executable.equal == row.executable.elements for row in result.layers), str(result)
+    assert not openbpu.check(qdq).on_cpu
+
+
 def _float_model() -> nn.Module:
     """A prepared model in which nothing is quantised."""
     model = qat.prepare(nets.Residual(), torch.randn(4, 1, 16, 16), TYPES["all float"])

@@ -22,10 +22,21 @@ _EXACT_FLOAT32 = 1 << 24
 
 @dataclass(frozen=True)
 class Params:
-    """Scale and zero point of an int8 tensor, as Python numbers."""
+    """Scale and zero point of an int8 tensor, or of a `wide` int16 one, as Python numbers."""
 
     scale: float
     zero: int
+    wide: bool = False
+
+    @property
+    def low(self) -> int:
+        """The lowest integer of the grid."""
+        return -32768 if self.wide else -128
+
+    @property
+    def high(self) -> int:
+        """The highest integer of the grid."""
+        return -1 - self.low
 
 
 def _clamped(y: Tensor) -> Tensor:
@@ -144,16 +155,19 @@ def softmax(x: Tensor, px: Params, axis: int, out: Params) -> Tensor:
     return _clamped(((E * R + (1 << 37)) >> 38) + out.zero)
 
 
-def bilinear(x: Tensor, size: tuple[int, int], align_corners: bool) -> Tensor:
-    """RESIZE_BILIN of images [n, c, h, w]; input and result on one grid."""
+def bilinear(x: Tensor, size: tuple[int, int], align_corners: bool, bits: int = 11) -> Tensor:
+    """RESIZE_BILIN of images [n, c, h, w] with weights of 11 bits, of int16 ones 20; input and result on one grid."""
     mode = "align_corners" if align_corners else "half_pixel"
     (row_index, row_weight), (column_index, column_weight) = (
-        (torch.from_numpy(part.astype(np.int64)).to(x.device) for part in Axis(before, after, None, mode).linear())
+        (
+            torch.from_numpy(part.astype(np.int64)).to(x.device)
+            for part in Axis(before, after, None, mode).linear(1 << bits)
+        )
         for before, after in zip(x.shape[2:], size, strict=True)
     )
     rows = sum(x[:, :, row_index[:, i]] * row_weight[:, i, None] for i in (0, 1))
     total = sum(rows[:, :, :, column_index[:, i]] * column_weight[:, i] for i in (0, 1))
-    return _clamped((total + (1 << 21)) >> 22)
+    return (total + (1 << (2 * bits - 1))) >> (2 * bits)
 
 
 def layer_norm(x: Tensor, px: Params, epsilon: float, gamma: np.ndarray, beta: np.ndarray, out: Params) -> Tensor:

@@ -8,6 +8,7 @@ grid that they already lie on, changes nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from math import prod
 from typing import Any
@@ -17,7 +18,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from openbpu.lower.requant import Infeasible
-from openbpu.qat import integers
+from openbpu.qat import integers, integers16
 from openbpu.qat.integers import Params
 from openbpu.qat.kinds import name_of
 from openbpu.qat.quantisers import Quantiser, params_of, to_integers, to_reals
@@ -28,12 +29,20 @@ Source = Quantiser | ConstantQuantiser | None  # None: an operand that stays in 
 _Compute = Callable[[list[Tensor], list[Any], Params], Tensor]
 
 
+@dataclass(frozen=True)
+class Forms:
+    """An operator on int8 tensors, and with int16 ones if its 16-bit form is known here."""
+
+    narrow: _Compute
+    wide: _Compute | None = None
+
+
 class Law(nn.Module):
     """The instruction of one operator. `sources` and `result` are the quantisers of operands and result."""
 
-    def __init__(self, name: str, compute: _Compute, sources: Sequence[Source], result: Quantiser) -> None:
+    def __init__(self, name: str, forms: Forms, sources: Sequence[Source], result: Quantiser) -> None:
         super().__init__()
-        self.name, self.compute = name, compute
+        self.name, self.forms = name, forms
         self._sources, self._result = list(sources), [result]  # lists: they are parts of the model elsewhere
         self.state = State.FLOAT
 
@@ -41,11 +50,13 @@ class Law(nn.Module):
         if self.state is not State.VALIDATION or torch.is_grad_enabled():
             return result
         params, out = [s and params_of(s) for s in self._sources], params_of(self._result[0])
-        if out is None or any(s is not None and p is None for s, p in zip(self._sources, params, strict=True)):
+        wide = out.wide or any(p is not None and p.wide for p in params)
+        compute = self.forms.wide if wide else self.forms.narrow
+        if compute is None:
             return result
         steps = [x if p is None else to_integers(x, p) for x, p in zip(operands, params, strict=True)]
         try:
-            return to_reals(self.compute(steps, params, out), out).reshape(result.shape)
+            return to_reals(compute(steps, params, out), out).reshape(result.shape)
         except Infeasible:  # the compiler leaves such an operator to the CPU
             return result
 
@@ -62,7 +73,7 @@ class FrozenLaw(nn.Module):
 
 def law_of(
     node: fx.Node, root: nn.Module, data: Sequence[fx.Node], plain: Sequence[fx.Node], gain: float = 1.0
-) -> _Compute | None:
+) -> Forms | None:
     """The instruction of an operator; None if it has none that is known here.
 
     `data` are its operands of reals, those of `plain` are constants that are not quantised; `gain` is a factor on a
@@ -70,23 +81,28 @@ def law_of(
     """
     name = name_of(node, root)
     if gain != 1.0:
-        return _binary(partial(integers.matrix_product, gain=gain))(node, root, list(data))
+        forms = (partial(module.matrix_product, gain=gain) for module in (integers, integers16))
+        return _binary(*forms)(node, root, list(data))
     if plain:
         return _with_constant(node, name, list(data), plain[0]) if len(data) == 2 and len(plain) == 1 else None
     maker = _MAKERS.get(name)
     return None if maker is None else maker(node, root, list(data))
 
 
-def _binary(compute: Callable[..., Tensor]) -> Callable[..., _Compute | None]:
-    def make(node: fx.Node, root: nn.Module, data: list[fx.Node]) -> _Compute | None:
+def _binary(narrow: Callable[..., Tensor], wide: Callable[..., Tensor] | None = None) -> Callable[..., Forms | None]:
+    def make(node: fx.Node, root: nn.Module, data: list[fx.Node]) -> Forms | None:
         if len(data) != 2 or list(node.args) != data or node.kwargs:
             return None
-        return lambda x, p, out: compute(x[0], p[0], x[1], p[1], out)
+        return Forms(_of_two(narrow), None if wide is None else _of_two(wide))
 
     return make
 
 
-def _with_constant(node: fx.Node, name: str, data: list[fx.Node], constant: fx.Node) -> _Compute | None:
+def _of_two(compute: Callable[..., Tensor]) -> _Compute:
+    return lambda x, p, out: compute(x[0], p[0], x[1], p[1], out)
+
+
+def _with_constant(node: fx.Node, name: str, data: list[fx.Node], constant: fx.Node) -> Forms | None:
     """Arithmetic with one number per channel: a depthwise convolution with one tap."""
     rank = node.meta["value"].dim()
     position = data.index(constant)
@@ -104,10 +120,10 @@ def _with_constant(node: fx.Node, name: str, data: list[fx.Node], constant: fx.N
             gain, offset = (one, -k) if position == 1 else (-one, k)
         return integers.affine(x[1 - position], p[1 - position], gain, offset, axis, out)
 
-    return compute
+    return Forms(compute)
 
 
-def _batch_norm(node: fx.Node, root: nn.Module, data: list[fx.Node]) -> _Compute | None:
+def _batch_norm(node: fx.Node, root: nn.Module, data: list[fx.Node]) -> Forms | None:
     norm: Any = root.get_submodule(str(node.target)) if node.op == "call_module" else None
     if norm is None or norm.running_mean is None:
         return None
@@ -119,10 +135,10 @@ def _batch_norm(node: fx.Node, root: nn.Module, data: list[fx.Node]) -> _Compute
         gain = gamma / np.sqrt(variance + float(np.float32(norm.eps)))
         return integers.affine(x[0], p[0], gain, beta - mean * gain, 1, out)
 
-    return compute
+    return Forms(compute)
 
 
-def _mean(node: fx.Node, root: nn.Module, data: list[fx.Node]) -> _Compute | None:
+def _mean(node: fx.Node, root: nn.Module, data: list[fx.Node]) -> Forms | None:
     if len(data) != 1 or node.args[0] is not data[0] or any(isinstance(a, fx.Node) for a in _flat(node)[1:]):
         return None
     module = root.get_submodule(str(node.target)) if node.op == "call_module" else None
@@ -148,7 +164,19 @@ def _mean(node: fx.Node, root: nn.Module, data: list[fx.Node]) -> _Compute | Non
         return result / taps if is_sum else result
 
     node_op, node_target, node_args, node_kwargs = node.op, node.target, tuple(node.args[1:]), dict(node.kwargs)
-    return lambda x, p, out: integers.mean_of(mean, x[0], p[0], taps, 1 if is_sum else taps, out)
+
+    narrow, wide = (
+        partial(_mean_form, compute, mean, taps, 1 if is_sum else taps)
+        for compute in (integers.mean_of, integers16.mean_of)
+    )
+    return Forms(narrow, wide)
+
+
+def _mean_form(
+    compute: Callable[..., Tensor], mean: Callable[[Tensor], Tensor], taps: int, divisor: int,
+    x: list[Tensor], p: list[Any], out: Params,
+) -> Tensor:  # fmt: skip
+    return compute(mean, x[0], p[0], taps, divisor, out)
 
 
 def _argument(node: fx.Node, index: int, name: str, default: Any) -> Any:
@@ -173,15 +201,15 @@ def _taps(node: fx.Node, module: Any, source: fx.Node) -> int | None:
     return int(kernel) ** dimensions if isinstance(kernel, int) else prod(int(k) for k in kernel)
 
 
-def _softmax(node: fx.Node, root: nn.Module, data: list[fx.Node]) -> _Compute | None:
+def _softmax(node: fx.Node, root: nn.Module, data: list[fx.Node]) -> Forms | None:
     module: Any = root.get_submodule(str(node.target)) if node.op == "call_module" else None
     axis = module.dim if module is not None else _argument(node, 1, "dim", None)
     if not isinstance(axis, int):
         return None
-    return lambda x, p, out: integers.softmax(x[0], p[0], axis, out)
+    return Forms(lambda x, p, out: integers.softmax(x[0], p[0], axis, out))
 
 
-def _layer_norm(node: fx.Node, root: nn.Module, data: list[fx.Node]) -> _Compute | None:
+def _layer_norm(node: fx.Node, root: nn.Module, data: list[fx.Node]) -> Forms | None:
     module: Any = root.get_submodule(str(node.target)) if node.op == "call_module" else None
     if module is None:
         return None
@@ -194,10 +222,10 @@ def _layer_norm(node: fx.Node, root: nn.Module, data: list[fx.Node]) -> _Compute
         )
         return integers.layer_norm(x[0].reshape(-1, count), p[0], float(np.float32(module.eps)), gamma, beta, out)
 
-    return compute
+    return Forms(compute)
 
 
-def _resize(node: fx.Node, root: nn.Module, data: list[fx.Node]) -> _Compute | None:
+def _resize(node: fx.Node, root: nn.Module, data: list[fx.Node]) -> Forms | None:
     module: Any = root.get_submodule(str(node.target)) if node.op == "call_module" else None
     mode = module.mode if module is not None else _argument(node, 3, "mode", "nearest")
     corners = module.align_corners if module is not None else _argument(node, 4, "align_corners", None)
@@ -205,19 +233,22 @@ def _resize(node: fx.Node, root: nn.Module, data: list[fx.Node]) -> _Compute | N
     if mode != "bilinear" or value.dim() != 4:
         return None
     size = (int(value.shape[2]), int(value.shape[3]))
-    return lambda x, p, out: integers.bilinear(x[0], size, bool(corners))
+    narrow, wide = (
+        lambda x, p, out, bits=bits: integers.bilinear(x[0], size, bool(corners), bits) for bits in (11, 20)
+    )
+    return Forms(narrow, wide)
 
 
-_MAKERS: dict[str, Callable[[fx.Node, nn.Module, list[fx.Node]], _Compute | None]] = {
-    **dict.fromkeys(("add", "iadd"), _binary(integers.sum_of)),
+_MAKERS: dict[str, Callable[[fx.Node, nn.Module, list[fx.Node]], Forms | None]] = {
+    **dict.fromkeys(("add", "iadd"), _binary(integers.sum_of, integers16.sum_of)),
     **dict.fromkeys(
-        ("sub", "isub", "subtract"), _binary(lambda a, pa, b, pb, out: integers.sum_of(a, pa, b, pb, out, -1))
+        ("sub", "isub", "subtract"), _binary(partial(integers.sum_of, sign=-1), partial(integers16.sum_of, sign=-1))
     ),
     **dict.fromkeys(("div", "truediv", "divide", "true_divide"), _binary(integers.quotient_of)),
     "maximum": _binary(partial(integers.extreme_of, torch.maximum)),
     "minimum": _binary(partial(integers.extreme_of, torch.minimum)),
-    **dict.fromkeys(("mul", "imul", "multiply"), _binary(integers.product_of)),
-    **dict.fromkeys(("matmul", "bmm"), _binary(integers.matrix_product)),
+    **dict.fromkeys(("mul", "imul", "multiply"), _binary(integers.product_of, integers16.product_of)),
+    **dict.fromkeys(("matmul", "bmm"), _binary(integers.matrix_product, integers16.matrix_product)),
     **dict.fromkeys(
         ("mean", "sum", "avg_pool2d", "avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool1d", "AvgPool1d",
          "AvgPool2d", "AdaptiveAvgPool1d", "AdaptiveAvgPool2d"), _mean,

@@ -20,7 +20,8 @@ from openbpu.qat.config import Config, Settings
 from openbpu.qat.kinds import Kind, kind_of, name_of
 from openbpu.qat.weighted import Weighted
 
-SOFTMAX_RANGE = (0.0, 255 / 256)  # scale 1/256, zero point -128
+SOFTMAX_RANGE = (0.0, 255 / 256)  # int8: scale 1/256, zero point -128
+WIDE_SOFTMAX_RANGE = (-1.0, 0.0)  # int16: scale 1/32768, zero point 0
 _QUANTISED = (Kind.WEIGHTED, Kind.COMPUTING, Kind.SOFTMAX, Kind.ARITHMETIC, Kind.CLAMP, Kind.FUNCTION)
 _SHARING = (Kind.JOIN, Kind.RESIZE)
 _MATRIX_PRODUCTS = ("matmul", "bmm", "mm")

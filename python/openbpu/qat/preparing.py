@@ -20,7 +20,15 @@ from openbpu.qat.kinds import Kind, name_of
 from openbpu.qat.laws import Law, law_of
 from openbpu.qat.normalising import normalise, set_module, unfused_norms
 from openbpu.qat.observers import Fixed
-from openbpu.qat.placing import SOFTMAX_RANGE, Plan, gain_of, place, result_site, site_settings
+from openbpu.qat.placing import (
+    SOFTMAX_RANGE,
+    WIDE_SOFTMAX_RANGE,
+    Plan,
+    gain_of,
+    place,
+    result_site,
+    site_settings,
+)
 from openbpu.qat.quantisers import Quantiser, Site
 from openbpu.qat.weighted import ConstantQuantiser, Weighted
 
@@ -196,7 +204,9 @@ class _Inserter:
     def _quantiser(self, node: fx.Node) -> Quantiser:
         label, settings = self.plan.labels[node], site_settings(self.plan, node, self.config)
         if self.plan.kinds.get(node) is Kind.SOFTMAX and settings.threshold is None:
-            return _fixed(label, settings, SOFTMAX_RANGE)
+            wide = settings.output == "int16"
+            limits = Fixed(*(WIDE_SOFTMAX_RANGE if wide else SOFTMAX_RANGE))
+            return Quantiser(label, activation_grid(settings.output), limits, "fixed", wide)
         grid = activation_grid(settings.output)
         symmetric = settings.symmetric or grid.name == "int16" or isinstance(settings.threshold, int | float)
         symmetric = symmetric or node in self.plan.symmetric
@@ -214,12 +224,12 @@ class _Inserter:
             data = [n for n in product.all_input_nodes if _has_reals(n)]
             plain = [n for n in data if n in self.plan.constants]
             factor = gain_of(node, self.root) if node in self.plan.gains else None
-            compute = law_of(product, self.root, data, plain, 1.0 if factor is None else factor)
-            if compute is None:
+            forms = law_of(product, self.root, data, plain, 1.0 if factor is None else factor)
+            if forms is None:
                 continue
             sources = [None if n in plain else self._source_of(n) for n in data]
             path = self._path(f"fake_quant_laws.{_identifier(self.plan.labels[node])}")
-            law = Law(self.plan.labels[node], compute, sources, self.quantisers[self.plan.sites[site]])
+            law = Law(self.plan.labels[node], forms, sources, self.quantisers[self.plan.sites[site]])
             set_module(self.root, path, law)
             with self.graph.inserting_after(node):
                 call = self.graph.call_module(path, (node, *data))
@@ -276,10 +286,6 @@ def enumerate_calls(nodes: Sequence[fx.Node]) -> list[tuple[int, fx.Node]]:
         seen[str(node.target)] = call + 1
         found.append((call, node))
     return found
-
-
-def _fixed(label: str, settings: Settings, limits: tuple[float, float]) -> Quantiser:
-    return Quantiser(label, activation_grid(settings.output), Fixed(*limits), "fixed", False)
 
 
 def _has_reals(node: fx.Node) -> bool:

@@ -162,8 +162,7 @@ def to_reals(q: Tensor, params: Params) -> Tensor:
     return (q - params.zero).float() * torch.tensor(params.scale, dtype=torch.float32, device=q.device)
 
 
-def params_of(source: Any) -> Params | None:
-    """The parameters of an int8 tensor from its quantiser; None for other types."""
-    if isinstance(source, Quantiser) and source.grid.name != "int8":
-        return None
-    return Params(float(source.positive_scale().detach()), int(source.zero_point))
+def params_of(source: Any) -> Params:
+    """The parameters of a tensor from its quantiser."""
+    wide = isinstance(source, Quantiser) and source.grid.name == "int16"
+    return Params(float(source.positive_scale().detach()), int(source.zero_point), wide)

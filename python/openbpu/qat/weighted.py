@@ -20,10 +20,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from openbpu.errors import ConfigError
-from openbpu.lower import requant
+from openbpu.lower import requant, requant16
 from openbpu.ptq.weights import BIAS_LEVELS, SMALLEST_RATIO, SMALLEST_SCALE, SMALLEST_SHARE
 from openbpu.qat.grids import Grid
 from openbpu.qat.integers import Params, Table, accumulated
+from openbpu.qat.integers16 import rounded, widened
 from openbpu.qat.operators import dequantize, fake_quantize
 from openbpu.qat.quantisers import Quantiser, params_of, to_integers, to_reals
 from openbpu.qat.states import QUANTISING, State
@@ -105,6 +106,27 @@ class Instruction:
         return self.table(acc + self.offset)
 
 
+class WideInstruction:
+    """A product with int16 tensors: exact sums of integers, then RQ16."""
+
+    def __init__(
+        self, product: Product, weight: Tensor, scale: Tensor, bias: Tensor | None, source: Params, result: Params
+    ) -> None:
+        rows = product.by_output(weight)
+        reals = np.zeros(len(rows)) if bias is None else bias.cpu().numpy()
+        codes, scales = rows.cpu().numpy().astype(np.int8), scale.cpu().double().numpy()
+        step = source.scale if source.wide else source.scale / 128
+        made = requant16.linear(step, codes, scales, reals, result.scale, result.zero, -result.low)
+        self.product, self.source, self.result, self.table = product, source, result, made.table
+        self.weight = product.from_output(torch.from_numpy(made.weight)).to(weight.device).double()
+        self.shape = (-1,) if product.kind == "linear" else (-1, *[1] * (weight.dim() - 2))
+
+    def __call__(self, x: Tensor) -> Tensor:
+        values, _ = widened(x, self.source)
+        sums = self.product(values.double(), self.weight, None).round().long()
+        return rounded(sums, self.table, self.result, self.shape)
+
+
 class Weighted(nn.Module):
     """A layer with fake-quantised weights. `calls` holds the quantisers of input and result of each call."""
 
@@ -121,7 +143,7 @@ class Weighted(nn.Module):
         self.state = State.FLOAT
         self.calls: list[tuple[Quantiser, Quantiser | None]] = []
         self.fused: list[str] = []
-        self._held: tuple[Any, Instruction] | None = None
+        self._held: tuple[Any, Instruction | WideInstruction] | None = None
 
     def quantise(self, grid: Grid, scale_mode: str, norm_mode: str) -> None:
         """Decides how weights are quantised. Raises ConfigError."""
@@ -203,17 +225,18 @@ class Weighted(nn.Module):
     def _instruction(self, x: Tensor, call: int) -> Tensor:
         """What the BPU computes, as reals on the grid of the result."""
         source, result = self.calls[call]
-        params, out = params_of(source), None if result is None else params_of(result)
-        if params is None or out is None:
+        if result is None:
             return self._plain(x, call)
+        params, out = params_of(source), params_of(result)
         key = (call, params, out, tuple((id(t), t._version) for t in (*self.parameters(), *self.buffers())))
         if self._held is None or self._held[0] != key:
             steps, scale, bias = self.integer_weights()
             grid = self.bias_grid(scale, call)
             reals = None if bias is None else self.bias_integers(bias, grid).double() * grid.double()
             repeats = self.product.channels(steps) // len(scale)
+            kind = WideInstruction if params.wide or out.wide else Instruction
             try:
-                made = Instruction(self.product, steps, scale.repeat(repeats), reals, params, out)
+                made = kind(self.product, steps, scale.repeat(repeats), reals, params, out)
             except requant.Infeasible:  # the compiler leaves such a layer to the CPU
                 return self._plain(x, call)
             self._held = (key, made)

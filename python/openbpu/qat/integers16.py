@@ -1,0 +1,57 @@
+"""The 16-bit forms of the instructions on tensors of PyTorch: what state validation computes with int16 activations.
+
+As `integers`, for chapter int16 of docs/numerics.md. Functions and softmax are not here: their 16-bit tables differ
+from fake-quantisation by a step at most.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from openbpu.lower import requant16
+from openbpu.qat.integers import Params
+
+
+def widened(x: Tensor, p: Params) -> tuple[Tensor, float]:
+    """int64 values of an int16 grid, and its scale; from int8 nothing is lost."""
+    return (x.long(), p.scale) if p.wide else ((x.long() - p.zero) * 128, p.scale / 128)
+
+
+def rounded(values: Tensor, table: requant16.Table, out: Params, shape: tuple[int, ...] = ()) -> Tensor:
+    """RQ16, with one entry or one per channel along the axis of `shape` that is -1."""
+    m, bias, shift = (
+        torch.from_numpy(table[key].astype(np.int64)).reshape(shape).to(values.device) for key in ("m", "bias", "sh")
+    )
+    return ((values * m + bias) >> shift).clamp(out.low, out.high)
+
+
+def sum_of(a: Tensor, pa: Params, b: Tensor, pb: Params, out: Params, sign: int = 1) -> Tensor:
+    """ADD; SUB with `sign` -1."""
+    (a, sa), (b, sb) = widened(a, pa), widened(b, pb)
+    table = requant16.add(sa, sb, out.scale, out.zero)
+    (ma, mb), (bias, _), (shift, _) = (table[key].tolist() for key in ("m", "bias", "sh"))
+    return ((a * ma + sign * b * mb + bias) >> shift).clamp(out.low, out.high)
+
+
+def product_of(a: Tensor, pa: Params, b: Tensor, pb: Params, out: Params) -> Tensor:
+    """MUL."""
+    (a, sa), (b, sb) = widened(a, pa), widened(b, pb)
+    return rounded(a * b, requant16.product(sa * sb / out.scale, out.zero), out)
+
+
+def matrix_product(a: Tensor, pa: Params, b: Tensor, pb: Params, out: Params, gain: float = 1.0) -> Tensor:
+    """MATMULD, with a factor on the product."""
+    (a, sa), (b, sb) = widened(a, pa), widened(b, pb)
+    sums = torch.matmul(a.double(), b.double()).round().long()
+    return rounded(sums, requant16.product(sa * sb * gain / out.scale, out.zero, a.shape[-1]), out)
+
+
+def mean_of(mean: Callable[[Tensor], Tensor], x: Tensor, px: Params, taps: int, divisor: int, out: Params) -> Tensor:
+    """AVGPOOL, as `integers.mean_of`."""
+    x, scale = widened(x, px)
+    sums = (mean(x.double()) * taps).round().long()
+    return rounded(sums, requant16.mean(scale, out.scale, out.zero, taps, [divisor]), out)
