@@ -145,6 +145,23 @@ def test_networks(name: str) -> None:
         assert nets.sqnr(nets.run(model, sample)[0][0], session.run({"x": sample})["y"]) > least
 
 
+@pytest.mark.parametrize("kind", ["Mean", "Sum", "InstanceNormalization", "Einsum"])
+def test_float64_stays_as_it_is(kind: str) -> None:
+    net, operands = nets.Net(8), ["x"]
+    if kind == "InstanceNormalization":
+        for _ in range(2):
+            operands.append(f"c{len(operands)}")
+            net.initialisers.append(onnx.numpy_helper.from_array(np.ones(3), operands[-1]))
+    attributes = {"equation": "bchw,bdhw->bcd"} if kind == "Einsum" else {}
+    net.op(kind, *(operands if len(operands) > 1 else ["x", "x"]), out="y", **attributes)
+    port = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.DOUBLE, (1, 3, 4, 4))
+    graph = onnx.helper.make_graph(net.nodes, "net", [port], [onnx.ValueInfoProto(name="y")], net.initialisers)
+    model = onnx.shape_inference.infer_shapes(
+        onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
+    )
+    assert kind in {node.op_type for node in frontend.prepare(frontend.load(model)).graph.node}
+
+
 @pytest.mark.parametrize("axis", [0, 1, 2, 3])
 @pytest.mark.parametrize("shape", [(2, 6, 4, 5), (3, 5, 7)])
 def test_lp_normalization(shape: tuple[int, ...], axis: int) -> None:

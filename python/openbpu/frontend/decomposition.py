@@ -11,7 +11,7 @@ from math import prod
 
 import numpy as np
 import onnx
-from onnx import numpy_helper
+from onnx import TensorProto, numpy_helper
 
 from openbpu.frontend.einsum import write_einsum
 from openbpu.frontend.writing import NodeWriter, attributes_of
@@ -25,10 +25,16 @@ class Context:
     def __init__(self, graph: onnx.GraphProto) -> None:
         infos = (*graph.input, *graph.value_info, *graph.output)
         shapes = {i.name: [d.dim_value for d in i.type.tensor_type.shape.dim] for i in infos}
+        self.types = {i.name: i.type.tensor_type.elem_type for i in infos}
+        self.types |= {t.name: t.data_type for t in graph.initializer}
         self.constants = {t.name: numpy_helper.to_array(t) for t in graph.initializer}
         shapes |= {name: list(array.shape) for name, array in self.constants.items()}
         self.shapes = {name: shape for name, shape in shapes.items() if all(extent > 0 for extent in shape)}
         self.producers = {name: node for node in graph.node for name in node.output}
+
+    def is_float(self, node: onnx.NodeProto) -> bool:
+        """float32 operands: the constants that rules write are."""
+        return all(self.types.get(name, TensorProto.FLOAT) == TensorProto.FLOAT for name in node.input)
 
     def made(self, name: str, op: str) -> onnx.NodeProto | None:
         node = self.producers.get(name)
@@ -39,12 +45,12 @@ _Rule = Callable[[onnx.NodeProto, Context, NodeWriter], bool]  # False if the no
 
 
 def decompose(model: onnx.ModelProto) -> None:
-    """Replaces the nodes for which there is a rule that takes them. In place; shapes must be known."""
+    """Replaces the float32 nodes for which there is a rule that takes them. In place; shapes must be known."""
     graph = model.graph
     nodes: list[onnx.NodeProto] = []
     context = Context(graph)
     for node in graph.node:
-        rule = _RULES.get(node.op_type) if node.domain in ("", "ai.onnx") else None
+        rule = _RULES.get(node.op_type) if node.domain in ("", "ai.onnx") and context.is_float(node) else None
         writer = NodeWriter(graph, node.name or node.output[0])
         nodes += writer.made if rule is not None and rule(node, context, writer) else [node]
     del graph.node[:]
