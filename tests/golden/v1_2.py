@@ -1,0 +1,80 @@
+"""Golden file of container 1.2: its instructions and 16-bit forms, each on buffers of its own, from conformance cases.
+
+`python tests/golden/v1_2.py` prints what tests/golden/v1_2.json must hold; with `--write` it makes v1_2.bpux and the
+inputs v1_2.npz anew, which is right only for as long as version 1.2 has not been released: later versions read these
+very files for ever.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent))
+
+from conformance.assemble import Assembler  # noqa: E402
+from conformance.draws import DRAWS, draw  # noqa: E402
+from conformance.program import Program, Step  # noqa: E402
+from golden.v1 import digest  # noqa: E402
+
+FILE = HERE / "v1_2.bpux"
+INPUTS = HERE / "v1_2.npz"
+DIGESTS = HERE / "v1_2.json"
+
+_NEW = ("LAYERNORM", "RMSNORM", "MAX", "MIN", "CMP", "SELECT", "REDUCE", "ARGMAX", "DIV", "GATHER", "GRIDSAMPLE", "LUT16")
+OPERATIONS = tuple(op for op in DRAWS if op in _NEW or op.endswith("/16"))
+
+
+def program() -> Program:
+    """The first conformance case of each operation, side by side."""
+    result = Program("v1_2")
+    for op in OPERATIONS:
+        case = draw(op, 0)
+        inputs = tuple(result.input(x) for x in case.inputs)
+        y = case.expected()
+        out = result.buffer(y.shape, y.dtype.name)
+        result.steps.append(Step(case.op, inputs, out, case.params))
+        result.outputs.append(out.buffer)
+    return result
+
+
+def inputs() -> dict[str, np.ndarray]:
+    """The arrays that v1_2.json's digests are of."""
+    with np.load(INPUTS) as arrays:
+        return {name: arrays[name] for name in arrays.files}
+
+
+def _archive(made: Program) -> bytes:
+    """First contents of every buffer as .npz, without the time of day."""
+    data = {index: np.zeros(shape, dtype) for index, (shape, dtype) in enumerate(made.buffers)}
+    data |= {view.buffer: x for x, view in made.inputs}
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        for index, array in data.items():
+            member = io.BytesIO()
+            np.save(member, array)
+            archive.writestr(zipfile.ZipInfo(f"buffer{index}.npy"), member.getvalue(), zipfile.ZIP_DEFLATED)
+    return out.getvalue()
+
+
+def main() -> None:
+    from openbpu.runtime import Session
+
+    if "--write" in sys.argv:
+        made = program()
+        FILE.write_bytes(Assembler(made).assemble())
+        INPUTS.write_bytes(_archive(made))
+    data = FILE.read_bytes()
+    outputs = Session(data, isa="scalar").run(inputs())
+    print(json.dumps({"file": hashlib.sha256(data).hexdigest(), "outputs": digest(outputs)}, indent=1))
+
+
+if __name__ == "__main__":
+    main()
