@@ -140,20 +140,3 @@ def test_the_library_needs_the_standard_library_only(prefix: Path) -> None:
 def test_a_stripped_static_harness_is_small(harness: Path, tmp_path: Path) -> None:
     run("strip", "-o", tmp_path / "stripped", harness / "harness")
     assert (tmp_path / "stripped").stat().st_size <= 1.5 * 2**20
-
-
-def test_without_threads(prefix: Path, executable: Path, tmp_path: Path) -> None:
-    """OPENBPU_THREADS=OFF changes three files; with those in front of the library, runs and tasks still work."""
-    compiler = os.environ.get("CXX", "c++")
-    sources = [ROOT / "csrc" / "engine" / f"{name}.cpp" for name in ("scheduler", "thread_pool", "fork")]
-    flags = ("-std=c++17", "-O1", "-DOPENBPU_NO_THREADS", f"-I{ROOT / 'csrc'}", f"-I{prefix / 'include'}")
-    library = library_folder(prefix) / "libopenbpu.a"
-    run(compiler, *flags, *sources, SAMPLE / "main.cpp", library, "-o", tmp_path / "harness")
-    x = samples(1, seed=13)[0]
-    x.tofile(tmp_path / "x.bin")
-    run(tmp_path / "harness", executable, tmp_path / "x.bin", cwd=tmp_path)
-    for name, want in openbpu.Session(executable).run({"x": x}).items():
-        assert (tmp_path / f"{name}.bin").read_bytes() == want.tobytes(), name
-    test = ROOT / "tests" / "cpp" / "scheduler_test.cpp"
-    run(compiler, *flags, *sources, test, library, "-lgtest_main", "-lgtest", "-pthread", "-o", tmp_path / "tasks")
-    assert "WithoutThreadsSubmitRuns" in run(tmp_path / "tasks")

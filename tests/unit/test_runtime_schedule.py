@@ -77,7 +77,7 @@ def run(session, priority):
 
 low = threading.Thread(target=run, args=(long, 5))
 low.start()
-time.sleep(0.1)
+time.sleep(0.02)
 run(short, int(sys.argv[3]))
 low.join()
 print(ends[int(sys.argv[3])] / ends[5])
