@@ -302,9 +302,7 @@ using Group = void (*)(const Channels64&, const std::int8_t*, const Clamp&, Colu
 
 template <int Stride, int Rows, int Parts>
 Group group_for(std::int32_t doublings) {
-  if (doublings == 0) return run_group<Stride, Rows, Parts, 0>;
-  if (doublings == 1) return run_group<Stride, Rows, Parts, 1>;
-  return doublings == 2 ? run_group<Stride, Rows, Parts, 2> : run_group<Stride, Rows, Parts, kAny>;
+  return doublings == 0 ? run_group<Stride, Rows, Parts, 0> : run_group<Stride, Rows, Parts, kAny>;
 }
 
 template <int Stride, int Rows>

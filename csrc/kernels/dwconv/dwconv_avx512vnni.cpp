@@ -363,10 +363,8 @@ constexpr Kind kKind{run_pixels<K, K::kSquare, D>, run_pixels<K, true, D>};
 
 template <class K>
 Kind kind_for(std::int32_t doublings) {
-  if constexpr (K::kRows > 0) {
+  if constexpr (K::kRows > 0)
     if (doublings == 0) return kKind<K, 0>;
-    if (doublings == 1) return kKind<K, 1>;
-  }
   return kKind<K, kAny>;
 }
 

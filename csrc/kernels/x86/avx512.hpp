@@ -89,7 +89,7 @@ OPENBPU_INLINE Clamp make_clamp(std::int32_t lo, std::int32_t hi) {
 }
 
 // Kernels are compiled for each of these numbers of doublings, which keeps the masks in registers; kAny loops.
-constexpr int kAny = 4;
+constexpr int kAny = 3;
 
 // The kind of a kernel for a block with that many.
 OPENBPU_INLINE int doublings(std::int32_t count) { return count < kAny ? count : kAny; }
@@ -114,7 +114,7 @@ template <int Doublings, int Words = 64>
 struct Epilogue {
   const Channels<Words>& channels;
   __m512i lo, hi;
-  std::uint32_t doubled[3][Words / 32];
+  std::uint32_t doubled[2][Words / 32];
 
   OPENBPU_INLINE Epilogue make(const Channels<Words>& channels, const Clamp& clamp) {
     Epilogue e{channels, clamp.lo, clamp.hi, {}};
@@ -135,7 +135,6 @@ OPENBPU_INLINE Vector multiply(Vector t, Vector m, Vector low, std::int32_t firs
   } else {
     if constexpr (Doublings > 0) t = twice(t, e.doubled[0][first / 32]);
     if constexpr (Doublings > 1) t = twice(t, e.doubled[1][first / 32]);
-    if constexpr (Doublings > 2) t = twice(t, e.doubled[2][first / 32]);
   }
   if constexpr (Doublings > 0) t = adds(t, low);
   return multiply(t, m);

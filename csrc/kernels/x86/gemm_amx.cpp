@@ -262,7 +262,7 @@ void gemm_run(const std::uint8_t* packed, std::int32_t block_index, const GemmLi
                         (lines.end_part - lines.first_part) * part_steps / GemmCore::kStepGroup,
                         lines.in_pixel};
   static constexpr void (*kRun[])(const Context&, const GemmLines&, const avx512::Clamp&, Session*) = {
-      run_tiles<0>, run_tiles<1>, run_tiles<2>, run_tiles<3>, run_tiles<kAny>};
+      run_tiles<0>, run_tiles<1>, run_tiles<2>, run_tiles<kAny>};
   kRun[avx512::doublings(context.block.constants.doublings)](context, lines, avx512::make_clamp(rq.lo, rq.hi), session);
 }
 

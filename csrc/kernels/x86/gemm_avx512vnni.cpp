@@ -368,7 +368,7 @@ void gemm_run(const std::uint8_t* packed, std::int32_t block_index, const GemmLi
                         b.weights};
   const std::int8_t* next = block_index + 1 < block.blocks ? b.weights + b.bytes : b.weights;
   static constexpr void (*kRun[])(const Context&, const GemmLines&, const std::int8_t*) = {
-      run_block<0>, run_block<1>, run_block<2>, run_block<3>, run_block<kAny>};
+      run_block<0>, run_block<1>, run_block<2>, run_block<kAny>};
   kRun[doublings(block.constants.doublings)](context, lines, next);
 }
 
