@@ -28,7 +28,9 @@ FILE = HERE / "v1_2.bpux"
 INPUTS = HERE / "v1_2.npz"
 DIGESTS = HERE / "v1_2.json"
 
-_NEW = ("LAYERNORM", "RMSNORM", "MAX", "MIN", "CMP", "SELECT", "REDUCE", "ARGMAX", "DIV", "GATHER", "GRIDSAMPLE", "LUT16")
+_NEW = {
+    "LAYERNORM", "RMSNORM", "LUT16", "MAX", "MIN", "CMP", "SELECT", "REDUCE", "ARGMAX", "DIV", "GATHER", "GRIDSAMPLE",
+}  # fmt: skip
 OPERATIONS = tuple(op for op in DRAWS if op in _NEW or op.endswith("/16"))
 
 

@@ -1,4 +1,4 @@
-"""The golden file of container 1.2: read for ever, the recorded outputs on every ISA, the same bytes from the writer."""
+"""The golden file of container 1.2: read for ever, the recorded outputs on every ISA, the same bytes anew."""
 
 from __future__ import annotations
 
