@@ -23,7 +23,7 @@ _DOMAINS: dict[str, tuple[float, float] | None] = {
 }  # fmt: skip
 _ATTRIBUTES = {
     "LeakyRelu": ("alpha",), "Elu": ("alpha",), "Selu": ("alpha", "gamma"), "Celu": ("alpha",),
-    "ThresholdedRelu": ("alpha",), "HardSigmoid": ("alpha", "beta"), "Shrink": ("bias", "lambd"), "Swish": ("alpha",),
+    "ThresholdedRelu": ("alpha",), "HardSigmoid": ("alpha", "beta"), "Shrink": ("bias", "lambd"),
 }  # fmt: skip
 _INTEGERS = ("int32", "int64")
 
@@ -215,7 +215,7 @@ def arg_reduction(g: Graph, op: str) -> None:
     g.one(op, x, axis=axis_of(g, x), **keep, **g.optional("select_last_index", g.number(0, 1)))
 
 
-@draws("CumSum", "CumProd")
+@draws("CumSum")
 def cumulative(g: Graph, op: str) -> None:
     x = g.tensor(g.choice(("float32", "float32", "int64")), (1, 4))
     attributes = {**g.optional("exclusive", 1), **g.optional("reverse", 1)}

@@ -55,6 +55,7 @@ class Graph:
         self.made: list[Tensor] = []
         self.nodes: list[onnx.NodeProto] = []
         self.padded: list[Tensor] = []  # results whose extent depends on the data: outputs only
+        self.rounded: list[Tensor] = []  # 8-bit results that may be off by one: outputs only
 
     # ---- choices
 
@@ -156,13 +157,25 @@ class Graph:
         return self.apply(op, *operands, **attributes)[0]
 
     def apply_padded(self, op: str, *operands: Tensor | None, outputs: int = 1, **attributes: Any) -> None:
-        """As `apply`, for results whose extent depends on the data: no other node reads them."""
+        """As `apply`, for results whose extent depends on the data: no other node reads them.
+
+        One per operator and operands: equal nodes become one, and its count then bears only one of the names.
+        """
+        names = ["" if t is None else t.name for t in operands]
+        if any(node.op_type == op and list(node.input) == names for node in self.nodes):
+            raise Discarded(op)
         values = self._computed(op, operands, outputs, attributes)
         if any(value.size == 0 for value in values):
             raise Discarded(op)
         made = self._append(op, operands, values, attributes)
         self.made = [t for t in self.made if t not in made]
         self.padded += made
+
+    def apply_rounded(self, op: str, *operands: Tensor | None, **attributes: Any) -> None:
+        """As `apply`, for an 8-bit result that two correct implementations may round apart: no other node reads it."""
+        made = self.apply(op, *operands, **attributes)
+        self.made = [t for t in self.made if t not in made]
+        self.rounded += made
 
     def stated(self, op: str, operands: Sequence[Tensor | None], values: list[np.ndarray], **attributes: Any) -> None:
         """Appends a node whose results are known without computing it."""
@@ -183,7 +196,7 @@ class Graph:
     ) -> list[Tensor]:
         if any(value.size == 0 for value in values):
             raise Discarded(op)
-        start = len(self.made) + len(self.padded)
+        start = len(self.made) + len(self.padded) + len(self.rounded)
         made = [Tensor(f"t{start + k}", value) for k, value in enumerate(values)]
         self.nodes.append(_node(op, operands, [t.name for t in made], attributes))
         self.nodes[-1].name = f"n{len(self.nodes)}"
@@ -195,7 +208,7 @@ class Graph:
     def outputs(self) -> list[Tensor]:
         """Results that no node reads, and now and then one that is read."""
         read = {name for node in self.nodes for name in node.input}
-        return [t for t in (*self.made, *self.padded) if t.name not in read or self.number(0, 4) == 0]
+        return [t for t in (*self.made, *self.padded, *self.rounded) if t.name not in read or self.number(0, 4) == 0]
 
     def model(self) -> onnx.ModelProto:
         infos = [_info(t) for t in self.inputs]

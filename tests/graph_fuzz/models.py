@@ -33,9 +33,11 @@ def append(g: Graph, operator: str) -> bool:
 
 
 @st.composite
-def graphs(draw: Draw, operators: Sequence[str] = tuple(sorted(GENERATORS)), most: int = MOST_NODES) -> Any:
-    """Graphs of up to `most` drawn operators."""
-    g = Graph(draw, draw(st.sampled_from(OPSETS)))
+def graphs(
+    draw: Draw, operators: Sequence[str] = tuple(sorted(GENERATORS)), most: int = MOST_NODES, least: int = OPSETS[0]
+) -> Any:
+    """Graphs of up to `most` drawn operators, of opset `least` or newer."""
+    g = Graph(draw, draw(st.sampled_from([opset for opset in OPSETS if opset >= least])))
     for operator in draw(st.lists(st.sampled_from(list(operators)), min_size=1, max_size=most)):
         append(g, operator)
     return g

@@ -247,7 +247,9 @@ def quantised_convolution(g: Graph, op: str) -> None:
     x = g.like((1, channels, g.number(3, 6), g.number(3, 6)), "uint8")
     weight = g.constant(g.random.integers(-100, 100, (outputs, channels, *kernel)), "int8")
     zero = g.constant(7, "uint8")
-    g.one(op, x, _scale(g), zero, weight, _scale(g), g.constant(0, "int8"), _scale(g), zero, **windows(g, kernel))
+    g.apply_rounded(
+        op, x, _scale(g), zero, weight, _scale(g), g.constant(0, "int8"), _scale(g), zero, **windows(g, kernel)
+    )
 
 
 @draws("QLinearMatMul")
@@ -255,4 +257,4 @@ def quantised_matmul(g: Graph, op: str) -> None:
     rows, inner, columns = g.number(1, 4), g.number(1, 6), g.number(1, 5)
     a, zero = g.like((rows, inner), "uint8"), g.constant(9, "uint8")
     b = g.constant(g.random.integers(0, 200, (inner, columns)), "uint8")
-    g.one(op, a, _scale(g), zero, b, _scale(g), zero, _scale(g), zero)
+    g.apply_rounded(op, a, _scale(g), zero, b, _scale(g), zero, _scale(g), zero)

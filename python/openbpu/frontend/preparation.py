@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Mapping
+from math import prod
 
 import numpy as np
 import onnx
@@ -28,7 +29,7 @@ from openbpu.frontend.fourier import has_transforms, write_out
 from openbpu.frontend.inlining import inlined
 from openbpu.frontend.normalisation import fuse_normalisations
 from openbpu.frontend.recurrent import unroll
-from openbpu.ir.onnx_graph import infer_shapes
+from openbpu.ir.onnx_graph import UNFOLDED, infer_shapes
 
 _OPSET = 17  # of clean float models; newer ones stay as they are
 _IR_VERSION = 4  # older ones must list initialisers as inputs
@@ -214,12 +215,13 @@ def _simplified(model: onnx.ModelProto) -> onnx.ModelProto:
     """Constant folding, dead code, batch normalisation into its convolution, padding into its convolution."""
 
     def simplify(graph: ir.Model) -> ir.Model:
-        optimizer.optimize_ir(graph)
+        optimizer.optimize_ir(graph, should_fold=_should_fold)
         graph = rewriter.rewrite(graph, pattern_rewrite_rules=_RULES)
-        optimizer.optimize_ir(graph)
+        optimizer.optimize_ir(graph, should_fold=_should_fold)
         return graph
 
     given = list(model.graph.node)
+    _reshape_flattened(model.graph)
     chatty = logging.getLogger("onnxscript"), logging.getLogger("onnx_ir")
     levels = [logger.level for logger in chatty]
     for logger in chatty:
@@ -233,6 +235,28 @@ def _simplified(model: onnx.ModelProto) -> onnx.ModelProto:
             logger.setLevel(level)
     _restore_names(simple, given)
     return simple
+
+
+def _should_fold(node: ir.Node) -> bool | None:
+    """False for what must not be folded, None for what onnxscript decides."""
+    return False if node.op_type in UNFOLDED else None
+
+
+def _reshape_flattened(graph: onnx.GraphProto) -> None:
+    """Flatten as Reshape: onnxscript's rule for it loses the shape of one if two of them read the same tensor."""
+    infos = (*graph.input, *graph.value_info, *graph.output)
+    shapes = {i.name: [d.dim_value for d in i.type.tensor_type.shape.dim] for i in infos}
+    for node in graph.node:
+        shape = shapes.get(node.input[0], []) if node.op_type == "Flatten" and node.domain in ("", "ai.onnx") else []
+        if not shape or min(shape) < 1:
+            continue
+        axis = next((a.i for a in node.attribute if a.name == "axis"), 1)
+        axis = axis + len(shape) if axis < 0 else axis
+        extents = np.array([prod(shape[:axis]), prod(shape[axis:])], np.int64)
+        graph.initializer.append(numpy_helper.from_array(extents, f"{node.output[0]}/flat"))
+        node.op_type = "Reshape"
+        node.input.append(f"{node.output[0]}/flat")
+        del node.attribute[:]
 
 
 def _restore_names(model: onnx.ModelProto, given: list[onnx.NodeProto]) -> None:

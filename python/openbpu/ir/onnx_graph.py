@@ -13,6 +13,9 @@ DECOMPOSED = (
 )  # fmt: skip
 
 _LIKE = {"GroupNormalization": "InstanceNormalization", "MeanVarianceNormalization": "Identity"}
+# Operators that onnx's evaluator computes wrongly in some forms: they are not folded.
+UNFOLDED = ("DynamicQuantizeLinear", "GlobalMaxPool", "LRN", "MaxPool")
+
 _WRONG = ("STFT",)  # ONNX infers wrong shapes
 _UNKNOWN = "openbpu.unknown"  # a domain of which ONNX knows nothing
 _LARGE = 1024  # elements: shapes, axes and indices are smaller, and inference reads their values

@@ -15,6 +15,7 @@ from onnx import TensorProto, helper
 
 from openbpu.errors import ModelError, UnsupportedError
 from openbpu.ir.graph import Value
+from openbpu.ir.onnx_graph import UNFOLDED
 from openbpu.ir.quant import QuantParams
 from openbpu.lower import constants, cpu, qoperator, rules
 from openbpu.lower.builder import GraphBuilder, Shape, memory_shape
@@ -375,7 +376,7 @@ _OF_SHAPES: dict[str, Callable[[Node], np.ndarray]] = {  # results that follow f
     "Size": lambda node: np.array(prod(node.operand(0).shape), np.int64),
     "EyeLike": _eye,
 }
-_UNFOLDED = ("QuantizeLinear", "DequantizeLinear", *_RANDOM)
+_UNFOLDED = ("QuantizeLinear", "DequantizeLinear", *_RANDOM, *UNFOLDED)
 
 
 def _quantized_type(node: Node) -> str:
