@@ -251,9 +251,11 @@ std::atomic<Pool*> current{nullptr};
 std::atomic<bool> watches_forks{false};
 std::atomic<int> demand{0};  // workers that all callers together would use
 
+std::atomic<Pool*> of_parent{nullptr};  // out of use, but not leaked
+
 // The workers of the parent do not exist in the child, and its locks may be held for ever: forget them.
 void forget_after_fork() {
-  current.store(nullptr);
+  of_parent.store(current.exchange(nullptr));
   inside_job = false;
 }
 

@@ -86,6 +86,9 @@ class _Operand:
 
     def ordered(self, labels: str, output: str) -> None:
         """Writes the tensor with its dimensions in this order to `output`."""
+        if not labels:
+            self.write.op("Identity", self.name, output=output)
+            return
         self.write.op("Transpose", self.name, output=output, perm=self._perm(labels))
 
     def shaped(self, labels: str, shape: Sequence[int]) -> str:
