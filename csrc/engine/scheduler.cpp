@@ -378,9 +378,11 @@ void close_at_exit() {
   if (Scheduler* scheduler = current.load()) scheduler->close();
 }
 
+std::atomic<Scheduler*> of_parent{nullptr};  // out of use, but not leaked
+
 // The cores of the parent do not exist in the child, and its locks may be held for ever: forget them.
 void forget_after_fork() {
-  current.store(nullptr);
+  of_parent.store(current.exchange(nullptr));
   this_core = nullptr;
   calling = nullptr;
 }
