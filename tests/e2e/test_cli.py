@@ -132,7 +132,12 @@ def test_interrupt_stops_cleanly(workspace: Path) -> None:
     subprocess.run([sys.executable, "-c", "import openbpu.pipeline"], check=True, timeout=60)
     importing = time.perf_counter() - start  # so that the signal meets the work, on a busy machine too
     process = subprocess.Popen(
-        [*command, "--samples", "many", "-o", "never.onnx"], cwd=workspace, stderr=subprocess.PIPE, text=True
+        [*command, "--samples", "many", "-o", "never.onnx"],
+        cwd=workspace,
+        stderr=subprocess.PIPE,
+        text=True,
+        # What a shell starts in the background ignores the signal.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     time.sleep(max(2.5, 3 * importing))
     process.send_signal(signal.SIGINT)

@@ -81,7 +81,10 @@ def resize(g: Graph, op: str) -> None:
         sizes = [*x.shape[:2], *(g.number(1, 2 * extent) for extent in x.shape[2:])]
         g.one(op, x, None, None, g.numbers(*sizes), **given)
     else:
-        factors = [1, 1, *(g.choice((0.5, 1.0, 1.5, 2.0)) for _ in x.shape[2:])]
+        # align_corners on a fraction of a pixel: ONNX keeps the fraction (so do we), ONNX Runtime drops it.
+        whole = given.get("coordinate_transformation_mode") == "align_corners"
+        choices = (1.0, 2.0) if whole else (0.5, 1.0, 1.5, 2.0)
+        factors = [1, 1, *(g.choice(choices) for _ in x.shape[2:])]
         g.one(op, x, None, g.constant(factors, "float32"), **given)
 
 
