@@ -78,8 +78,9 @@ def chart(rows: Rows, path: Path) -> None:
     figure, axes = pyplot.subplots(figsize=(1.6 * len(models) + 2, 4.2), layout="constrained")
     for k, peer in enumerate(peers):
         ratios = {row["model"]: row["ratio"] for row in rows if row["engine"] == peer}
-        places = np.arange(len(models)) + (k - (len(peers) - 1) / 2) * 0.8 / len(peers)
-        bars = axes.bar(places, [ratios.get(m, 0) for m in models], 0.76 / len(peers), label=peer)
+        run = [index for index, model in enumerate(models) if model in ratios]
+        places = np.array(run) + (k - (len(peers) - 1) / 2) * 0.8 / len(peers)
+        bars = axes.bar(places, [ratios[models[index]] for index in run], 0.76 / len(peers), label=peer)
         axes.bar_label(bars, fmt="%.2f", fontsize=8)
     axes.axhline(1, color="black", linewidth=1)
     axes.set_xticks(range(len(models)), models)
