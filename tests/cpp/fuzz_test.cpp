@@ -12,9 +12,14 @@ unsigned long setting(const char* name, unsigned long fallback) {
   return text ? std::strtoul(text, nullptr, 10) : fallback;
 }
 
-TEST(Fuzz, WhatIsAcceptedRunsEqually) {
+// The golden files that hold instructions; that of version 1.1 holds calls.
+class FuzzFile : public ::testing::TestWithParam<const char*> {};
+
+TEST_P(FuzzFile, WhatIsAcceptedRunsEqually) {
   const unsigned long runs = setting("OPENBPU_FUZZ_RUNS", 4000), first = setting("OPENBPU_FUZZ_SEED", 1);
-  const Parts golden = testing::golden_parts();
+  const std::optional<Parts> file = split(testing::golden_file(GetParam()));
+  ASSERT_TRUE(file);
+  const Parts& golden = *file;
   ASSERT_TRUE(check(container::write(golden)).accepted);
   unsigned long accepted = 0;
   for (unsigned long seed = first; seed < first + runs; ++seed) {
@@ -32,6 +37,10 @@ TEST(Fuzz, WhatIsAcceptedRunsEqually) {
   }
   RecordProperty("accepted", static_cast<int>(accepted));
 }
+
+INSTANTIATE_TEST_SUITE_P(Golden, FuzzFile, ::testing::Values("/v1.bpux", "/v1_2.bpux"), [](const auto& file) {
+  return std::string(file.param).substr(1, std::strlen(file.param) - 6);
+});
 
 // A few calls of the golden file of version 1.1, then mutants of them: all its calls at once would take long.
 TEST(Fuzz, CallsThatAreAcceptedRunEqually) {
