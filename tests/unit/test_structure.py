@@ -38,20 +38,21 @@ PYTHON_FLOORS = {
     "files": {"errors"},
     "samples": {"errors"},
     "ir": {"errors"},
-    "frontend": _STAGE,
+    "preprocess": {"errors"},
+    "frontend": {*_STAGE, "preprocess"},
     "ptq": {*_STAGE, "__init__"},  # it writes the version into what it makes
     "lower": {*_STAGE, "_native"},  # it asks the runtime which CPU operators there are
     "schedule": {*_STAGE, "target"},  # it emits through target
     "target": {*_STAGE, "_native"},
-    "runtime": {*_BASE, "_native", "__init__"},  # it tells the version
+    "runtime": {*_BASE, "preprocess", "_native", "__init__"},  # it tells the version
     "hbm_runtime": {"runtime"},
-    "zoo": {*_BASE, "samples"},
+    "zoo": {*_BASE, "preprocess", "samples"},
     "analyze": {*_STAGE, "ptq"},
-    "pipeline": {*_STAGE, "analyze", "frontend", "ptq", "lower", "schedule", "target", "runtime"},
+    "pipeline": {*_STAGE, "preprocess", "analyze", "frontend", "ptq", "lower", "schedule", "target", "runtime"},
     "backend": {*_STAGE, "lower", "pipeline", "runtime"},
     "qat": {*_STAGE, "analyze", "ptq", "lower", "pipeline", "runtime", "__init__"},
-    "demo": {*_STAGE, "samples", "zoo", "pipeline", "runtime", "_native"},
-    "cli": {*_STAGE, "analyze", "samples", "zoo", "pipeline", "runtime", "demo", "_native", "__init__"},
+    "demo": {*_STAGE, "preprocess", "samples", "zoo", "pipeline", "runtime", "_native"},
+    "cli": {*_STAGE, "preprocess", "analyze", "samples", "zoo", "pipeline", "runtime", "demo", "_native", "__init__"},
     "__init__": {"pipeline", "runtime", "errors"},
 }
 
@@ -67,7 +68,7 @@ EXTERNAL = {
     "ml_dtypes": {"lower"},
     "matplotlib": {"demo"},
     "skimage": {"zoo", "demo"},
-    "PIL": {"zoo", "demo", "cli"},
+    "PIL": {"preprocess", "zoo", "demo", "cli"},
 }
 
 
