@@ -15,6 +15,7 @@ from onnx import TensorProto, numpy_helper
 
 from openbpu.frontend.einsum import write_einsum
 from openbpu.frontend.writing import NodeWriter, attributes_of
+from openbpu.ir.onnx_graph import STANDARD
 
 _LONGEST_ROW = 65535  # channels of a surface
 
@@ -38,7 +39,7 @@ class Context:
 
     def made(self, name: str, op: str) -> onnx.NodeProto | None:
         node = self.producers.get(name)
-        return node if node is not None and node.op_type == op and node.domain in ("", "ai.onnx") else None
+        return node if node is not None and node.op_type == op and node.domain in STANDARD else None
 
 
 _Rule = Callable[[onnx.NodeProto, Context, NodeWriter], bool]  # False if the node stays
@@ -50,7 +51,7 @@ def decompose(model: onnx.ModelProto) -> None:
     nodes: list[onnx.NodeProto] = []
     context = Context(graph)
     for node in graph.node:
-        rule = _RULES.get(node.op_type) if node.domain in ("", "ai.onnx") and context.is_float(node) else None
+        rule = _RULES.get(node.op_type) if node.domain in STANDARD and context.is_float(node) else None
         writer = NodeWriter(graph, node.name or node.output[0])
         nodes += writer.made if rule is not None and rule(node, context, writer) else [node]
     del graph.node[:]

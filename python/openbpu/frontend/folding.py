@@ -8,6 +8,8 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
+from openbpu.ir.onnx_graph import Names
+
 _CONVOLUTIONS = ("Conv", "ConvTranspose")
 _AFFINE = ("Add", "Sub", "Mul", "Div")
 
@@ -24,7 +26,7 @@ class _Folder:
     def __init__(self, graph: onnx.GraphProto) -> None:
         self.graph = graph
         self.constants = {t.name: t for t in graph.initializer}
-        self.taken = {*self.constants, *(i.name for i in graph.input), *(n for node in graph.node for n in node.output)}
+        self.names = Names(graph)
         self.uses = Counter([n for node in graph.node for n in node.input] + [o.name for o in graph.output])
         self.producers = {out: node for node in graph.node for out in node.output}
 
@@ -106,24 +108,16 @@ class _Folder:
         if bias.ndim < 2 or bias.shape[0] == 1:
             return []
         extra = node.input[2]
-        product = self._fresh(f"{node.output[0]}/product")
+        product = self.names.fresh(f"{node.output[0]}/product")
         add = helper.make_node("Add", [product, extra], [node.output[0]])
         del node.input[2:]
         node.output[0] = product
         return [add]
 
-    # ---- names
-
     def _constant(self, name: str, array: np.ndarray) -> str:
-        name = self._fresh(name)
+        name = self.names.fresh(name)
         self.graph.initializer.append(numpy_helper.from_array(array.astype(np.float32), name))
         self.constants[name] = self.graph.initializer[-1]
-        return name
-
-    def _fresh(self, name: str) -> str:
-        while name in self.taken:
-            name += "_"
-        self.taken.add(name)
         return name
 
 

@@ -10,6 +10,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from openbpu.errors import UnsupportedError
+from openbpu.ir.onnx_graph import STANDARD, Names, opset_of, shapes_of
 
 OPERATORS = ("DFT", "STFT")
 _MOST_NUMBERS = 1 << 26  # of a matrix: 256 MiB
@@ -29,20 +30,19 @@ def write_out(model: onnx.ModelProto) -> None:
 
 
 def _is_fourier(node: onnx.NodeProto) -> bool:
-    return node.op_type in OPERATORS and node.domain in ("", "ai.onnx")
+    return node.op_type in OPERATORS and node.domain in STANDARD
 
 
 class _Writer:
     def __init__(self, model: onnx.ModelProto) -> None:
         self.graph = graph = model.graph
-        self.opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
+        self.opset = opset_of(model)
         self.constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
         for node in graph.node:
             if node.op_type == "Constant" and node.attribute[0].name == "value":
                 self.constants[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
-        infos = (*graph.input, *graph.value_info, *graph.output)
-        self.shapes = {i.name: [d.dim_value for d in i.type.tensor_type.shape.dim] for i in infos}
-        self.taken = {*self.constants, *self.shapes, *(name for node in graph.node for name in node.output)}
+        self.shapes = shapes_of(graph)
+        self.names = Names(graph)
         self.nodes: list[onnx.NodeProto] = []
 
     def run(self) -> None:
@@ -124,7 +124,7 @@ class _Writer:
     # ---- nodes
 
     def _op(self, node: onnx.NodeProto, kind: str, inputs: Sequence[str], output: str = "", **attributes: Any) -> str:
-        output = output or self._fresh(f"{node.output[0]}/{kind.lower()}")
+        output = output or self.names.fresh(f"{node.output[0]}/{kind.lower()}")
         last = output == node.output[0]
         name = node.name if last else f"{node.name or node.output[0]}/{kind}/{output}"
         self.nodes.append(helper.make_node(kind, list(inputs), [output], name=name, **attributes))
@@ -134,15 +134,9 @@ class _Writer:
         return self._op(node, "Reshape", [x, self._constant(node, np.array(shape, np.int64))], output)
 
     def _constant(self, node: onnx.NodeProto, array: np.ndarray) -> str:
-        name = self._fresh(f"{node.output[0]}/constant")
+        name = self.names.fresh(f"{node.output[0]}/constant")
         kind = np.int64 if array.dtype == np.int64 else np.float32
         self.graph.initializer.append(numpy_helper.from_array(np.asarray(array, kind, order="C"), name))
-        return name
-
-    def _fresh(self, name: str) -> str:
-        while name in self.taken:
-            name += "_"
-        self.taken.add(name)
         return name
 
 

@@ -10,9 +10,7 @@ import onnx.inliner
 from onnx import defs
 
 from openbpu.errors import ModelError
-from openbpu.ir.onnx_graph import DECOMPOSED, infer_shapes
-
-_STANDARD = ("", "ai.onnx")
+from openbpu.ir.onnx_graph import DECOMPOSED, STANDARD, infer_shapes, opset_of
 
 
 def inlined(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -37,12 +35,12 @@ def _refused(where: str, error: Exception) -> ModelError:
 
 
 def _is_decomposed(node: onnx.NodeProto) -> bool:
-    return node.op_type in DECOMPOSED and node.domain in _STANDARD
+    return node.op_type in DECOMPOSED and node.domain in STANDARD
 
 
 def _decompose(model: onnx.ModelProto) -> None:
     """Replaces each decomposed operator by the nodes of its function, in place."""
-    version = next(o.version for o in model.opset_import if o.domain in _STANDARD)
+    version = opset_of(model)
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     try:

@@ -9,6 +9,9 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
+from openbpu.frontend.decomposition import Context
+from openbpu.ir.onnx_graph import Names, opset_of
+
 _RMS_OPSET = 23  # the first with RMSNormalization
 
 
@@ -17,8 +20,7 @@ def fuse_normalisations(model: onnx.ModelProto) -> None:
 
     The parts are left for dead code removal. Over the last axes only; gain and offset must be constant.
     """
-    opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
-    _Fuser(model.graph, opset).run()
+    _Fuser(model.graph, opset_of(model)).run()
 
 
 @dataclass(frozen=True)
@@ -34,17 +36,15 @@ class _Found:
 class _Fuser:
     def __init__(self, graph: onnx.GraphProto, opset: int) -> None:
         self.graph, self.opset = graph, opset
-        self.constants = {t.name: numpy_helper.to_array(t) for t in graph.initializer}
-        self.producers = {name: node for node in graph.node for name in node.output}
+        context = Context(graph)
+        self.constants, self.shapes, self.made = context.constants, context.shapes, context.made
         self.readers: dict[str, list[onnx.NodeProto]] = defaultdict(list)
         for node in graph.node:
             for name in node.input:
                 self.readers[name].append(node)
         self.outputs = {o.name for o in graph.output}
-        infos = (*graph.input, *graph.value_info, *graph.output)
-        self.shapes = {i.name: [d.dim_value for d in i.type.tensor_type.shape.dim] for i in infos}
+        self.names = Names(graph)
         self.replaced: set[str] = set()  # results of nodes that a fused one stands for
-        self.taken = {*self.constants, *self.producers, *self.shapes}
 
     def run(self) -> None:
         nodes: list[onnx.NodeProto] = []
@@ -68,20 +68,20 @@ class _Fuser:
         if node.op_type != "Mul":
             return None
         for value, factor in (node.input, node.input[::-1]):
-            inverse = self._made(factor, "Reciprocal")
+            inverse = self.made(factor, "Reciprocal")
             if inverse is not None and (found := self._divided(value, inverse.input[0])):
                 return found
-            one = self._made(factor, "Div")
+            one = self.made(factor, "Div")
             if one is not None and self._number(one.input[0]) == 1 and (found := self._divided(value, one.input[1])):
                 return found
         return None
 
     def _divided(self, value: str, deviation: str) -> _Found | None:
-        root = self._made(deviation, "Sqrt")
+        root = self.made(deviation, "Sqrt")
         if root is None:
-            power = self._made(deviation, "Pow")
+            power = self.made(deviation, "Pow")
             root = power if power is not None and self._number(power.input[1]) == 0.5 else None
-        total = None if root is None else self._made(root.input[0], "Add")
+        total = None if root is None else self.made(root.input[0], "Add")
         if total is None:
             return None
         for variance, other in (total.input, total.input[::-1]):
@@ -92,7 +92,7 @@ class _Fuser:
             base = self._square(squared)
             if base is None or not self._same(base, value):
                 continue
-            difference = self._made(value, "Sub")
+            difference = self.made(value, "Sub")
             centre = None if difference is None else self._mean(difference.input[1])
             if difference is not None and centre == (difference.input[0], axis):
                 return _Found(difference.input[0], axis, epsilon, True)
@@ -101,7 +101,7 @@ class _Fuser:
 
     def _mean(self, name: str) -> tuple[str, int] | None:
         """(x, first axis) if the tensor is the mean of x over its last axes, which stay as extents of 1."""
-        node = self._made(name, "ReduceMean")
+        node = self.made(name, "ReduceMean")
         if node is None or any(a.name == "keepdims" and a.i == 0 for a in node.attribute):
             return None
         given = next((list(a.ints) for a in node.attribute if a.name == "axes"), None)
@@ -114,21 +114,15 @@ class _Fuser:
         return (node.input[0], axes[0]) if axes == list(range(axes[0], len(shape))) else None
 
     def _square(self, name: str) -> str | None:
-        node = self.producers.get(name)
-        if node is None:
-            return None
-        if node.op_type == "Mul" and node.input[0] == node.input[1]:
-            return str(node.input[0])
-        return str(node.input[0]) if node.op_type == "Pow" and self._number(node.input[1]) == 2 else None
+        product, power = self.made(name, "Mul"), self.made(name, "Pow")
+        if product is not None and product.input[0] == product.input[1]:
+            return str(product.input[0])
+        return str(power.input[0]) if power is not None and self._number(power.input[1]) == 2 else None
 
     def _same(self, a: str, b: str) -> bool:
         """One tensor, or two differences of the same tensors: some exporters write x - mean twice."""
-        first, second = self._made(a, "Sub"), self._made(b, "Sub")
+        first, second = self.made(a, "Sub"), self.made(b, "Sub")
         return a == b or (first is not None and second is not None and list(first.input) == list(second.input))
-
-    def _made(self, name: str, op: str) -> onnx.NodeProto | None:
-        node = self.producers.get(name)
-        return node if node is not None and node.op_type == op and node.domain in ("", "ai.onnx") else None
 
     def _number(self, name: str) -> float | None:
         array = self.constants.get(name)
@@ -166,8 +160,6 @@ class _Fuser:
         return np.broadcast_to(constant.reshape(extents), shape), readers[0]
 
     def _constant(self, name: str, array: np.ndarray) -> str:
-        while name in self.taken:
-            name += "_"
-        self.taken.add(name)
+        name = self.names.fresh(name)
         self.graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(array, np.float32), name))
         return name

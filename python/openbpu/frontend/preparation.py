@@ -29,7 +29,7 @@ from openbpu.frontend.fourier import has_transforms, write_out
 from openbpu.frontend.inlining import inlined
 from openbpu.frontend.normalisation import fuse_normalisations
 from openbpu.frontend.recurrent import unroll
-from openbpu.ir.onnx_graph import UNFOLDED, infer_shapes
+from openbpu.ir.onnx_graph import STANDARD, UNFOLDED, infer_shapes, opset_of
 
 _OPSET = 17  # of clean float models; newer ones stay as they are
 _IR_VERSION = 4  # older ones must list initialisers as inputs
@@ -181,7 +181,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _upgraded(model: onnx.ModelProto) -> onnx.ModelProto:
-    version = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
+    version = opset_of(model)
     if version >= _OPSET or not version:
         return model
     model.ir_version = max(model.ir_version, _IR_VERSION)
@@ -247,7 +247,7 @@ def _reshape_flattened(graph: onnx.GraphProto) -> None:
     infos = (*graph.input, *graph.value_info, *graph.output)
     shapes = {i.name: [d.dim_value for d in i.type.tensor_type.shape.dim] for i in infos}
     for node in graph.node:
-        shape = shapes.get(node.input[0], []) if node.op_type == "Flatten" and node.domain in ("", "ai.onnx") else []
+        shape = shapes.get(node.input[0], []) if node.op_type == "Flatten" and node.domain in STANDARD else []
         if not shape or min(shape) < 1:
             continue
         axis = next((a.i for a in node.attribute if a.name == "axis"), 1)

@@ -1,10 +1,12 @@
-"""What the stages share on ONNX models: who reads what, and shape inference that does not copy the weights."""
+"""What the stages share on ONNX models: who reads what, names, shape inference that does not copy the weights."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 import onnx
+
+STANDARD = ("", "ai.onnx")  # names of ONNX's own domain
 
 # Operators that the frontend replaces by the function that ONNX defines them by.
 DECOMPOSED = (
@@ -19,6 +21,32 @@ UNFOLDED = ("DynamicQuantizeLinear", "GlobalMaxPool", "LRN", "MaxPool")
 _WRONG = ("STFT",)  # ONNX infers wrong shapes
 _UNKNOWN = "openbpu.unknown"  # a domain of which ONNX knows nothing
 _LARGE = 1024  # elements: shapes, axes and indices are smaller, and inference reads their values
+
+
+def opset_of(model: onnx.ModelProto, default: int = 0) -> int:
+    """The version of ONNX's own operators; `default` if the model imports none."""
+    return max((o.version for o in model.opset_import if o.domain in STANDARD), default=default)
+
+
+def shapes_of(graph: onnx.GraphProto) -> dict[str, list[int]]:
+    """The extents of inputs, inner tensors and outputs that the graph states; 0 for dynamic ones."""
+    infos = (*graph.input, *graph.value_info, *graph.output)
+    return {i.name: [d.dim_value for d in i.type.tensor_type.shape.dim] for i in infos}
+
+
+class Names:
+    """Names for what is added to a graph: none that its tensors, nodes or earlier additions have."""
+
+    def __init__(self, graph: onnx.GraphProto) -> None:
+        self._taken = {named.name for named in (*graph.initializer, *graph.input, *graph.node)}
+        self._taken |= {name for node in graph.node for name in node.output}
+
+    def fresh(self, name: str) -> str:
+        """The name, with underscores behind it if it is taken; from now on it is taken."""
+        while name in self._taken:
+            name += "_"
+        self._taken.add(name)
+        return name
 
 
 def reads(node: onnx.NodeProto) -> Iterator[str]:

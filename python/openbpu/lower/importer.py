@@ -15,7 +15,7 @@ from onnx import TensorProto, helper
 
 from openbpu.errors import ModelError, UnsupportedError
 from openbpu.ir.graph import Value
-from openbpu.ir.onnx_graph import UNFOLDED
+from openbpu.ir.onnx_graph import STANDARD, UNFOLDED, opset_of
 from openbpu.ir.quant import QuantParams
 from openbpu.lower import constants, cpu, qoperator, rules
 from openbpu.lower.builder import GraphBuilder, Shape, memory_shape
@@ -52,7 +52,7 @@ class Importer:
 
     def __init__(self, model: onnx.ModelProto, run_on_cpu: Collection[str] = ()) -> None:
         self.model = inferred(qoperator.expand(model))
-        self.opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 1)
+        self.opset = opset_of(model, 1)
         self.builder = GraphBuilder(model.graph.name or "model")
         self.tensors: dict[str, Expr] = {}
         self.infos = infos_of(self.model.graph)
@@ -147,12 +147,12 @@ class Importer:
             ) from error
 
     def _lower(self, proto: onnx.NodeProto) -> None:
-        if proto.op_type == "Constant" and proto.domain in ("", "ai.onnx"):
+        if proto.op_type == "Constant" and proto.domain in STANDARD:
             self._constant(proto.output[0], constants.value_of(proto))
             return
         node = self._wrapped(proto)
         self.nodes.append(node)
-        standard = proto.domain in ("", "ai.onnx")
+        standard = proto.domain in STANDARD
         if standard and proto.op_type == "If":
             self._branch(proto, node)
         elif standard and proto.op_type in _OF_SHAPES:
@@ -182,7 +182,7 @@ class Importer:
 
     def _on_bpu(self, proto: onnx.NodeProto, node: Node) -> list[Expr]:
         """The results by the rule of the operator; UnsupportedError if the BPU has no form for it."""
-        if proto.domain not in ("", "ai.onnx"):
+        if proto.domain not in STANDARD:
             raise node.refuse("operators of this domain have no form on the BPU", seen=proto.domain)
         if node.name in self.forced:
             raise node.refuse("it is asked to run on the CPU", remedy="take it out of run_on_cpu")

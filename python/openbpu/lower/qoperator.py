@@ -10,6 +10,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from openbpu.errors import UnsupportedError
+from openbpu.ir.onnx_graph import STANDARD
 from openbpu.lower.constants import array_of
 
 _MICROSOFT = "com.microsoft"
@@ -55,7 +56,7 @@ def _is_contrib_qdq(node: onnx.NodeProto) -> bool:
 
 
 def _form(node: onnx.NodeProto) -> _Form | None:
-    if node.domain in ("", "ai.onnx"):
+    if node.domain in STANDARD:
         return {"QLinearConv": _conv, "QLinearMatMul": _matmul}.get(node.op_type)
     if node.domain != _MICROSOFT:
         return None
