@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+
+import needs
 
 ROOT = Path(__file__).parents[1]
 
@@ -20,13 +21,11 @@ def cpp_build(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """
     if existing := os.environ.get("OPENBPU_BUILD"):
         return Path(existing).resolve()
-    required = "OPENBPU_REQUIRE_ALL" in os.environ
-    if shutil.which("cmake") is None and not required:
-        pytest.skip("cmake is not installed")
+    needs.tools("cmake")
     folder = tmp_path_factory.mktemp("cpp") / "build"
     configure = ["cmake", "-S", str(ROOT), "-B", str(folder), "-DOPENBPU_PYTHON=OFF"]
     probe = subprocess.run([*configure, "-DOPENBPU_TESTS=ON"], capture_output=True, text=True, check=False)
-    if probe.returncode != 0 and "GTest" in probe.stderr and not required:
+    if probe.returncode != 0 and "GTest" in probe.stderr and not needs.ALL:
         probe = subprocess.run([*configure, "-DOPENBPU_TESTS=OFF"], capture_output=True, text=True, check=False)
     assert probe.returncode == 0, probe.stderr
     return folder

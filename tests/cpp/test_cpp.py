@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-import pytest
+import needs
 
 
 def _run(*command: str) -> str:
@@ -16,7 +16,7 @@ def _run(*command: str) -> str:
 
 def test_cpp_suite(cpp_build: Path) -> None:
     if "OPENBPU_TESTS:BOOL=ON" not in (cpp_build / "CMakeCache.txt").read_text():
-        pytest.skip("GoogleTest is not installed (Debian: libgtest-dev)")
+        needs.missing("GoogleTest is not installed (Debian: libgtest-dev)")
     _run("cmake", "--build", str(cpp_build), "--parallel", "2")
     summary = _run("ctest", "--test-dir", str(cpp_build), "--output-on-failure", "--parallel", "2")
     assert "100% tests passed" in summary

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import needs
 import openbpu
 from cpp.conftest import ROOT, run
 from unit.float_networks import detector, samples
@@ -105,8 +105,7 @@ def test_the_sample_explains_errors(harness: Path, tmp_path: Path) -> None:
 
 
 def test_pkg_config(prefix: Path, executable: Path, tmp_path: Path) -> None:
-    if shutil.which("pkg-config") is None and "OPENBPU_REQUIRE_ALL" not in os.environ:
-        pytest.skip("pkg-config is not installed")
+    needs.tools("pkg-config")
     environment = {**os.environ, "PKG_CONFIG_PATH": str(library_folder(prefix) / "pkgconfig")}
     assert run("pkg-config", "--modversion", "openbpu", env=environment).strip() == "0.1.0"
     flags = run("pkg-config", "--cflags", "--libs", "openbpu", env=environment).split()

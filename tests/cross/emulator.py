@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pytest
 
+import needs
 from openbpu.runtime import Executable
 
 ROOT = Path(__file__).parents[2]
@@ -36,13 +34,8 @@ class Job:
 
 
 def build_runner() -> Path:
-    """Cross-builds the runner; without the tools the test is skipped, or fails in CI."""
-    missing = [tool for tool in ("cmake", "aarch64-linux-gnu-g++", "qemu-aarch64") if shutil.which(tool) is None]
-    if missing:
-        reason = f"needs {', '.join(missing)}"
-        if "OPENBPU_REQUIRE_ALL" in os.environ:
-            pytest.fail(reason)
-        pytest.skip(reason)
+    """Cross-builds the runner; without the tools the test is skipped, or fails."""
+    needs.tools("cmake", "aarch64-linux-gnu-g++", "qemu-aarch64")
     for command in (
         ["cmake", "--preset", "aarch64"],
         ["cmake", "--build", "--preset", "aarch64", "--target", "openbpu_run_manifest"],

