@@ -46,6 +46,7 @@ PYTHON_FLOORS = {
     "target": {*_STAGE, "_native"},
     "runtime": {*_BASE, "preprocess", "_native", "__init__"},  # it tells the version
     "hbm_runtime": {"runtime"},
+    "config": {*_STAGE, "preprocess"},
     "zoo": {*_BASE, "preprocess", "samples"},
     "analyze": {*_STAGE, "ptq"},
     "pipeline": {*_STAGE, "preprocess", "analyze", "frontend", "ptq", "lower", "schedule", "target", "runtime"},
@@ -64,6 +65,10 @@ EXTERNAL = {
     "torch": {"qat"},
     "click": {"cli"},
     "rich": {"cli"},
+    "pydantic": {"config"},
+    "pydantic_core": {"config"},
+    "annotated_types": {"config"},
+    "yaml": {"config"},
     "jinja2": {"analyze", "qat"},
     "ml_dtypes": {"lower"},
     "matplotlib": {"demo"},

@@ -1,0 +1,92 @@
+"""What is derived from the declarations of keys: the JSON schema for editors, and the table of docs/vendor.md.
+
+python -m openbpu.config.page schema > docs/vendor-config.schema.json
+python -m openbpu.config.page keys docs/vendor.md     (replaces what stands between its marks)
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import types
+import typing
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from openbpu.config.config import Config
+
+_BEGIN, _END = "<!-- keys: generated -->\n", "<!-- end of keys -->\n"
+
+
+def schema() -> str:
+    """The JSON schema of a configuration, as text."""
+    described = Config.model_json_schema(by_alias=True)
+    described["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    described["title"] = "openbpu: configuration of hb_compile"
+    return json.dumps(described, indent=1, default=str) + "\n"
+
+
+def keys() -> str:
+    """Every key of every group: default, values, meaning and effect, as Markdown."""
+    text = []
+    for name, field in Config.model_fields.items():
+        model = field.annotation
+        assert isinstance(model, type) and issubclass(model, BaseModel)
+        text.append(f"\n### {name}\n\n| key | default | values | meaning |\n|---|---|---|---|\n")
+        text.extend(_row(key, model.model_fields[key]) for key in model.model_fields)
+    return "".join(text) + "\n"
+
+
+def with_keys(page: str) -> str:
+    """The page with the keys as they are declared between its marks."""
+    before, _, rest = page.partition(_BEGIN)
+    _, _, after = rest.partition(_END)
+    return f"{before}{_BEGIN}{keys()}{_END}{after}"
+
+
+def _row(name: str, field: Any) -> str:
+    extra = field.json_schema_extra or {}
+    meaning = field.description
+    if why := extra.get("recorded"):
+        meaning += f". **Recorded, no effect**: {why}"
+    if instead := extra.get("deprecated_for"):
+        meaning += f". **Deprecated**; instead: {instead}"
+    default = "required" if field.is_required() else _text(field.default)
+    return f"| `{name}` | {default} | {_values(field)} | {meaning} |\n"
+
+
+def _text(value: Any) -> str:
+    if value in ((), {}, "", None) or isinstance(value, BaseModel):
+        return ""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _values(field: Any) -> str:
+    if choices := _choices(field.annotation):
+        return ", ".join(choices)
+    limits = {type(m).__name__: m for m in field.metadata}
+    if "Ge" in limits and "Le" in limits:
+        return f"{limits['Ge'].ge} to {limits['Le'].le}"
+    if "Ge" in limits:
+        return f"at least {limits['Ge'].ge}"
+    return "true, false" if field.annotation is bool else ""
+
+
+def _choices(annotation: Any) -> list[str]:
+    if typing.get_origin(annotation) is typing.Literal:
+        return [str(value) for value in typing.get_args(annotation) if value]
+    if typing.get_origin(annotation) in (tuple, dict, typing.Union, types.UnionType, typing.Annotated):
+        return [choice for argument in typing.get_args(annotation) for choice in _choices(argument)]
+    return []
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["schema"]:
+        print(schema(), end="")
+    elif len(sys.argv) == 3 and sys.argv[1] == "keys":
+        target = Path(sys.argv[2])
+        target.write_text(with_keys(target.read_text(encoding="utf-8")), encoding="utf-8")
+    else:
+        sys.exit(__doc__)
