@@ -283,6 +283,23 @@ py::dict summary(const ProgramPtr& program) {
                   "code_bytes"_a = program->code().size() * sizeof(isa::Instruction));
 }
 
+template <class Record>
+py::bytes bytes_of(Span<const Record> records) {
+  return py::bytes(reinterpret_cast<const char*>(records.data()), records.size() * sizeof(Record));
+}
+
+// Records as they lie in the file, for tools that read programs; MACs per instruction beside the code of the entry.
+py::dict tables(const container::Program& program, const isa::Entry& entry) {
+  const Span<const isa::Instruction> code{program.code().data() + entry.first_instruction, entry.instructions};
+  py::list macs;
+  for (const isa::Instruction& instruction : code) macs.append(isa::macs(instruction, program.sections()));
+  return py::dict("entry"_a = bytes_of(Span<const isa::Entry>{&entry, 1}),
+                  "ports"_a = bytes_of(Span<const isa::Port>{program.ports().data() + entry.first_port,
+                                                             std::size_t{entry.inputs} + entry.outputs}),
+                  "surfaces"_a = bytes_of(program.surfaces()), "consts"_a = bytes_of(program.consts()),
+                  "code"_a = bytes_of(code), "aux"_a = bytes_of(program.aux()), "macs"_a = macs);
+}
+
 py::list entry_names(const ProgramPtr& program) {
   py::list names;
   for (const isa::Entry& entry : program->entries()) names.append(text(program->string(entry.name)));
@@ -441,6 +458,9 @@ PYBIND11_MODULE(_native, module) {
           [](const container::Program& p, const std::string& e) {
             return isa::disassemble(find_entry(p, e), p.sections());
           },
+          "entry"_a = "")
+      .def(
+          "tables", [](const container::Program& p, const std::string& e) { return tables(p, find_entry(p, e)); },
           "entry"_a = "");
 
   py::class_<PyEngine>(module, "Engine")

@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from openbpu.pipeline import accuracy, build, check, compile, load, quantize, remove_boundary_nodes
+    from openbpu.pipeline import accuracy, build, check, compile, estimate, load, quantize, remove_boundary_nodes
     from openbpu.runtime import Executable, Session
 
 __version__ = "0.1.0"
@@ -20,6 +20,7 @@ _HOMES = {
     "compile": "openbpu.pipeline",
     "build": "openbpu.pipeline",
     "check": "openbpu.pipeline",
+    "estimate": "openbpu.pipeline",
     "remove_boundary_nodes": "openbpu.pipeline",
     "load": "openbpu.pipeline",
     "Executable": "openbpu.runtime",
@@ -36,6 +37,7 @@ __all__ = [
     "build",
     "check",
     "compile",
+    "estimate",
     "load",
     "quantize",
     "remove_boundary_nodes",

@@ -27,6 +27,8 @@ class Program:
     def summary(self) -> dict[str, Any]:
         """Counts, arena and section sizes, versions; MACs per entry."""
     def disassemble(self, entry: str = "") -> str: ...
+    def tables(self, entry: str = "") -> dict[str, Any]:
+        """Records as bytes: entry, ports and code of the entry, surfaces, consts, aux; macs: int per instruction."""
 
 class Engine:
     """Runs one entry; one run at a time. `flip` (0, 128 or as the ISA wants) is how int8 lies in memory, for tests."""

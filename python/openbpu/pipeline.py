@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from openbpu import frontend, lower, ptq, schedule
+from openbpu import frontend, lower, perf, ptq, schedule
 from openbpu.analyze import AccuracyReport, PlacementReport
 from openbpu.analyze.accuracy import measure
 from openbpu.errors import ConfigError, ModelWarning
 from openbpu.ir.profile import profile
+from openbpu.perf import PerfReport
 from openbpu.runtime import Executable
 
 if TYPE_CHECKING:
@@ -169,6 +170,39 @@ def check(
     _, graph = _drafted(clean, _named(run_on_cpu, run_on_bpu, clean), run_on_bpu)
     own = {node.name for node in clean.graph.node}
     return PlacementReport(name, march, tuple(d for d in graph.decisions if d.node in own))
+
+
+def estimate(
+    model: str | PathLike[str] | bytes | onnx.ModelProto | Executable,
+    *,
+    march: str | None = None,
+    input_shapes: Mapping[str, tuple[int, ...]] | None = None,
+    run_on_cpu: Collection[str] = (),
+    run_on_bpu: Collection[str] = (),
+    remove_node_type: Collection[str] = (),
+) -> PerfReport:
+    """What one inference would take on the virtual BPU `march`: time, DDR traffic, use of its units, layer by layer.
+
+    `model` is an executable or the path of one (ending in .bpux), whose default is the profile that it was compiled
+    for, or a model, for "nash-e". A float model is quantised with made-up ranges for this: no samples are needed;
+    `remove_node_type` takes nodes off the boundary of the quantised model first, as `remove_boundary_nodes` does. Times
+    are an estimate, DDR bytes are exact. Raises what `compile` raises, ConfigError for a wrong profile too.
+    """
+    if isinstance(model, str | PathLike) and str(model).endswith(".bpux"):
+        model = Executable.load(model)
+    if isinstance(model, Executable):
+        return perf.estimate(model, march)
+    target = profile(march or "nash-e")
+    loaded = frontend.load(model)
+    if not frontend.is_quantised(loaded):
+        clean = frontend.prepare(loaded, input_shapes)
+        forced = _named(run_on_cpu, run_on_bpu, clean)
+        stay_float, _ = _drafted(clean, forced, run_on_bpu)
+        loaded = ptq.draft(clean, stay_float, run_on_bpu)
+    if remove_node_type:
+        loaded = frontend.remove_boundary(loaded, remove_node_type, ())
+    graph = _lowered(_ready(loaded, input_shapes), run_on_cpu, run_on_bpu)
+    return perf.estimate(schedule.schedule(graph, target), target)
 
 
 def accuracy(

@@ -66,7 +66,7 @@ def test_a_float_model_compiles_for_the_cpu_and_says_so(workspace: Path) -> None
     assert "BPU 0 nodes, CPU" in _ok("info", workspace / "float.bpux")
 
 
-@pytest.mark.parametrize("verb", ["quantize", "check", "compile", "run", "info", "bench", "demo"])
+@pytest.mark.parametrize("verb", ["quantize", "check", "compile", "run", "info", "perf", "bench", "demo"])
 def test_help_shows_an_example_and_fits_a_screen(verb: str) -> None:
     text = _ok(verb, "--help")
     assert "Example:" in text
@@ -111,6 +111,27 @@ def test_wrong_command_lines_exit_2(arguments: list[str]) -> None:
     result = _openbpu(*arguments)
     assert result.returncode == 2
     assert "Usage" in result.stderr
+
+
+def test_perf_takes_models_and_executables(workspace: Path) -> None:
+    report, trace = workspace / "perf.json", workspace / "net.trace.json"
+    text = _ok("perf", workspace / "net.onnx", "--march", "nash-m", "-o", report, "-o", trace, "--advice", 1)
+    assert "nash-m: " in text and "x ideal" in text and "slower than in theory" in text
+    data = json.loads(report.read_text())
+    assert data["summary"]["model info"]["BPU march"] == "nash-m"
+    assert json.loads(trace.read_text())["traceEvents"]
+    ports = ("--remove-node-type", "Quantize", "--remove-node-type", "Dequantize", "--json")
+    bare = json.loads(_ok("perf", workspace / "net.onnx", "--march", "nash-m", *ports))
+    assert bare["openbpu"]["busy_us"]["CPU"] == 0 < data["openbpu"]["busy_us"]["CPU"]
+    (workspace / "mine.toml").write_text('base = "nash-b"\nsram_bytes = 131072\n')
+    arguments = ("--samples", workspace / "calibration", "-o", workspace / "perf.qdq.onnx")
+    _ok("quantize", workspace / "net.onnx", *arguments)
+    _ok("compile", workspace / "perf.qdq.onnx", "-o", workspace / "perf.bpux", "--march", workspace / "mine.toml")
+    (workspace / "mine.toml").unlink()
+    kept = json.loads(_ok("perf", workspace / "perf.bpux", "--json"))["openbpu"]["profile"]
+    assert (kept["name"], kept["sram_bytes"]) == ("mine", 131072)
+    result = _openbpu("perf", workspace / "perf.bpux", "-o", workspace / "perf.pdf")
+    assert result.returncode == 1 and "perf.pdf" in result.stderr
 
 
 def test_unwritable_output_is_named(workspace: Path) -> None:

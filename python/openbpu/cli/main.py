@@ -21,6 +21,7 @@ _VERBS = {
     "compile": "Compile a QDQ ONNX model to a .bpux executable.",
     "run": "Run an executable on inputs from files.",
     "info": "Show ports, sizes and instructions of an executable.",
+    "perf": "Estimate time and memory traffic on the virtual BPU, layer by layer.",
     "bench": "Time an executable; profile it per layer.",
     "demo": "Take a real network and photographs down the whole road.",
 }

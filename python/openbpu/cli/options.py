@@ -15,7 +15,9 @@ from rich.table import Table
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 console = Console()
 
-march: Decorator = click.option("--march", default="nash-e", show_default=True, help="Target profile.")
+march: Decorator = click.option(
+    "--march", default="nash-e", show_default=True, help="Target profile: a preset or a .toml file."
+)
 isa: Decorator = click.option(
     "--isa", default="auto", show_default=True, help="Kernels to use: auto, scalar, avx2, avx512vnni, amx, ..."
 )
@@ -39,6 +41,9 @@ reports: Decorator = click.option(
 )
 fail_under: Decorator = click.option(
     "--fail-under", type=click.FloatRange(-1, 1), metavar="COSINE", help="Exit with code 3 if an output is below."
+)
+advice: Decorator = click.option(
+    "--advice", type=click.FloatRange(min=0), metavar="US", help="List layers this much slower than they could be."
 )
 json_output: Decorator = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 calibration: Decorator = click.option(
@@ -204,3 +209,24 @@ def print_split(meta: dict[str, Any]) -> None:
     if split:
         cpu = Counter(str(reason["op"]) for reason in split["reasons"])
         console.print(split_line(split["bpu"], cpu, split["segments"]), highlight=False)
+
+
+def print_estimate(report: Any) -> None:
+    """A performance report in a few lines."""
+    bounds = ", ".join(f"{name} {time:.0f}" for name, time in report.bounds_us.items() if time)
+    sizes = f"SRAM {report.sram_bytes:,} of {report.profile.sram_bytes:,} bytes, DDR arena {report.ddr_bytes:,}"
+    rest = f"not below (us): {bounds}; exposed DMA {report.exposed_us:.0f}, launch {report.launch_us:.0f}"
+    for line in (report.line, rest, f"{report.macs:,} MACs; {sizes}"):
+        console.print(line, highlight=False, soft_wrap=True)
+
+
+def print_advice(report: Any, threshold: float) -> None:
+    """The layers that are slower than they could be by more than `threshold` microseconds."""
+    found = report.advice(threshold)
+    rows = table(
+        f"{counted(len(found), 'layer')} slower than in theory by more than {threshold:g} us",
+        *("layer", "operator", ">slower by, us", ">padding, %", "because", "what helps"),
+    )
+    for x in found:
+        rows.add_row(x.layer, x.op, f"{x.slower_us:.1f}", f"{100 * x.padding:.0f}", x.cause, x.remedy)
+    console.print(rows)

@@ -114,6 +114,17 @@ class Executable:
         except _native.NativeError as error:
             raise _executable_error(error, "executable") from None
 
+    def tables(self, entry: str = "") -> dict[str, Any]:
+        """The records of an entry as bytes, for tools (`openbpu.target.records` has their types).
+
+        entry, ports and code of the entry, surfaces, consts and aux of the file; macs: those of each instruction.
+        Raises ExecutableError for an unknown entry.
+        """
+        try:
+            return self._program.tables(entry)
+        except _native.NativeError as error:
+            raise _executable_error(error, "executable") from None
+
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Executable):
             return NotImplemented

@@ -45,6 +45,7 @@ def schedule(graph: Graph, profile: TargetProfile) -> bytes:
     meta = {
         "layers": layers,
         "march": profile.name,
+        **({} if profile.preset else {"profile": profile.to_dict()}),
         "options": {},
         "versions": VERSIONS,
         "split": _split(graph),

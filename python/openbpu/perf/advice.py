@@ -1,0 +1,68 @@
+"""Which layers are slower than they could be, why, and what to change."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from openbpu.ir.profile import TargetProfile
+
+if TYPE_CHECKING:
+    from openbpu.perf.report import LayerCost, PerfReport
+
+_PADDING = 0.25  # shares below are not worth a word
+
+
+@dataclass(frozen=True)
+class Advice:
+    """One layer: how much longer it takes than in theory, in microseconds, the cause, and the remedy."""
+
+    layer: str
+    op: str
+    nodes: tuple[str, ...]
+    slower_us: float
+    padding: float  # share of the MAC array's work that falls on padding
+    cause: str
+    remedy: str
+
+
+def advise(report: PerfReport, threshold_us: float) -> tuple[Advice, ...]:
+    """Layers slower than in theory by more than the threshold, worst first."""
+    slow = sorted((x for x in report.layers if x.slower_us > threshold_us), key=lambda x: (-x.slower_us, x.id))
+    return tuple(
+        Advice(layer.name, layer.op, layer.nodes, layer.slower_us, layer.padding, *_cause(layer, report.profile))
+        for layer in slow
+    )
+
+
+def _cause(layer: LayerCost, profile: TargetProfile) -> tuple[str, str]:
+    """The largest of what the layer loses."""
+    losses = dict(_losses(layer, profile))
+    cause = max(losses, key=lambda key: losses[key][0])
+    return cause, losses[cause][1]
+
+
+def _losses(layer: LayerCost, profile: TargetProfile) -> Iterator[tuple[str, tuple[float, str]]]:
+    granule = f"{profile.mac_rows} input and {profile.mac_columns} output channels, {profile.mac_pixels} pixels"
+    peak = 1e6 * layer.macs / profile.macs_per_second
+    array = layer.mac_us * profile.mac_efficiency
+    if layer.op == "dwconv2d":
+        remedy = "a depthwise convolution uses one input channel of the array: prefer fewer or wider layers"
+        yield "depthwise convolution", (array - peak, remedy)
+    elif layer.padding > _PADDING:
+        yield "padding of the MAC array", (array - peak, f"make its extents multiples of {granule}")
+    yield (
+        "operands are not ready",
+        (layer.mac_us - array, "this is the machine's share (mac_efficiency); larger layers do not change it"),
+    )
+    reading = layer.load_us >= layer.store_us
+    direction = "loading" if reading else "storing"
+    help_ = "more SRAM, a higher optimisation level, or a smaller resolution keeps its tensors on the chip"
+    yield f"waits for DDR ({direction})", (layer.exposed_us, help_)
+    yield (
+        "runs on the CPU",
+        (layer.cpu_us, "`openbpu check` says why; remove boundary nodes or replace the operator to keep it on the BPU"),
+    )
+    issue = layer.time_us - layer.compute_us - layer.exposed_us
+    yield "starting instructions", (issue, "the layer is small or cut into many stripes: fuse it, or use a lower level")

@@ -1,0 +1,342 @@
+"""An executable as the cost model sees it: instructions with the bytes that each moves, exactly."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from openbpu.runtime import Executable
+from openbpu.target.records import CPU_KERNELS, DTYPES, INSTRUCTIONS, NO_AUX, NO_ID, RECORDS, REGIONS
+
+Box = tuple[int, int, int, int]  # n, h, w, c
+_OPS = {info["opcode"]: info for info in INSTRUCTIONS.values()}
+_KERNELS = {info["id"]: name for name, info in CPU_KERNELS.items()}
+_REGION_NAMES = {number: name for name, number in REGIONS.items()}
+_ITEM_SIZES = {number: 2 if name == "bfloat16" else np.dtype(name).itemsize for name, number in DTYPES.items()}
+_WINDOWS = frozenset({"CONV2D", "DWCONV2D", "GCONV2D", "MAXPOOL", "AVGPOOL"})
+_ALL_CHANNELS = frozenset({"CONV2D", "GCONV2D", "TCONV2D", "MATMUL", "REDUCE", "ARGMAX"})
+_SAME_BOX = frozenset({"LOAD", "STORE", "COPY", "QUANTIZE", "DEQUANTIZE", "RESCALE", "LUT8", "LUT16", "SOFTMAX"})
+_SAME_BOX |= {"LAYERNORM", "RMSNORM"}
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """Bytes of one operand: `runs` pieces of `run` adjacent bytes from address `base` on, within `span` bytes."""
+
+    region: str
+    base: int
+    runs: int
+    run: int
+    span: int
+    writes: bool = False
+    const: int = -1  # constant id of weights and tables
+
+    @property
+    def bytes(self) -> int:
+        return self.runs * self.run
+
+    @property
+    def external(self) -> bool:
+        """Whether it goes through the DDR port; constants lie in DDR until LDW has fetched them."""
+        return self.region != "sram"
+
+    def burst_bytes(self, burst: int) -> int:
+        """What the port moves for it: every piece begins and ends at a multiple of the burst."""
+        lead = self.base % burst
+        whole = -(-(lead + self.span) // burst) * burst
+        return min(self.runs * -(-(lead + self.run) // burst) * burst, whole)
+
+
+@dataclass(frozen=True)
+class Instruction:
+    """One instruction that does work; `box` are the extents that it computes, `depth` the input channels."""
+
+    index: int
+    op: str
+    queue: str
+    layer: int
+    waits: tuple[int, int, int, int]  # LD, ST, MAC, VEC
+    macs: int
+    box: Box
+    depth: int
+    wide: bool  # a 16-bit form
+    aux: Mapping[str, int]
+    transfers: tuple[Transfer, ...]
+    kernel: str = ""  # of CPUCALL
+    elements: int = 0  # CPUCALL: of its largest operand
+
+    @property
+    def read_bytes(self) -> int:
+        """Read through the DDR port."""
+        return sum(t.bytes for t in self.transfers if t.external and not t.writes)
+
+    @property
+    def write_bytes(self) -> int:
+        """Written through the DDR port."""
+        return sum(t.bytes for t in self.transfers if t.external and t.writes)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer of the source map: its name, operator and ONNX nodes."""
+
+    id: int
+    name: str
+    op: str
+    nodes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Program:
+    """The entry of an executable: instructions in program order, layers, sizes."""
+
+    name: str
+    march: str
+    instructions: tuple[Instruction, ...]
+    layers: Mapping[int, Layer]
+    macs: int
+    ddr_bytes: int
+    sram_bytes: int
+    input_bytes: int
+    output_bytes: int
+    constant_bytes: int  # each constant that is used, once
+    meta: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def ideal_bytes(self) -> int:
+        """DDR traffic that no schedule avoids: every constant, input and output once."""
+        return self.constant_bytes + self.input_bytes + self.output_bytes
+
+
+def read(executable: Executable, entry: str = "") -> Program:
+    """The program of an entry (default: the first). Raises ExecutableError for an unknown entry."""
+    name = entry or executable.entries[0]
+    tables = executable.tables(entry)
+    (head,) = np.frombuffer(tables["entry"], RECORDS["Entry"])
+    reader = _Reader(tables)
+    instructions = tuple(reader.instructions())
+    ports = executable.ports(entry)
+    sizes = {
+        direction: sum(math.prod(p.shape) * np.dtype(p.dtype).itemsize for p in ports if p.direction == direction)
+        for direction in ("input", "output")
+    }
+    meta = executable.meta
+    return Program(
+        name,
+        str(meta.get("march", "")),
+        instructions,
+        _layers(meta, instructions),
+        int(head["macs"]),
+        int(head["ddr_bytes"]),
+        int(head["sram_bytes"]),
+        sizes["input"],
+        sizes["output"],
+        reader.constant_bytes,
+        meta,
+    )
+
+
+def _layers(meta: Mapping[str, Any], instructions: tuple[Instruction, ...]) -> dict[int, Layer]:
+    """Layers in the order of their first instruction; META may lack some, or be damaged."""
+    recorded = meta.get("layers")
+    recorded = recorded if isinstance(recorded, dict) else {}
+    layers: dict[int, Layer] = {}
+    for instruction in instructions:
+        if instruction.layer not in layers:
+            known = recorded.get(str(instruction.layer))
+            known = known if isinstance(known, dict) else {}
+            nodes = known.get("nodes")
+            nodes = tuple(str(node) for node in nodes) if isinstance(nodes, list) else ()
+            name = str(known.get("name") or f"layer {instruction.layer}")
+            layers[instruction.layer] = Layer(instruction.layer, name, str(known.get("op") or instruction.op), nodes)
+    return layers
+
+
+class _Reader:
+    """Walks the code in program order and keeps which constants lie in SRAM."""
+
+    def __init__(self, tables: Mapping[str, Any]) -> None:
+        self.code = np.frombuffer(tables["code"], RECORDS["Instruction"])
+        self.surfaces = np.frombuffer(tables["surfaces"], RECORDS["Surface"])
+        self.consts = np.frombuffer(tables["consts"], RECORDS["Const"])
+        self.aux, self.macs = tables["aux"], tables["macs"]
+        self._resident: dict[int, tuple[int, int]] = {}  # constant id -> its bytes in SRAM
+        self._constants: dict[tuple[int, int], int] = {}  # pieces of CONST that are used
+
+    @property
+    def constant_bytes(self) -> int:
+        """Bytes of CONST that the program uses, each counted once."""
+        end = total = 0
+        for start, stop in sorted(self._constants):
+            total += max(0, stop - max(start, end))
+            end = max(end, stop)
+        return total
+
+    def instructions(self) -> Iterator[Instruction]:
+        for index, word in enumerate(self.code):
+            info = _OPS[int(word["op"])]
+            if info["queue"] == "CTRL":
+                continue
+            found = self._call(index, word) if info["name"] == "CPUCALL" else self._instruction(index, word, info)
+            for transfer in found.transfers:
+                self._note(found.op, transfer)
+            yield found
+
+    def _note(self, op: str, transfer: Transfer) -> None:
+        """What a transfer does to the constants in SRAM."""
+        span = (transfer.base, transfer.base + transfer.span)
+        if transfer.region == "const":
+            self._constants[span] = 1
+        if transfer.region == "sram" and transfer.writes:
+            gone = [k for k, (a, b) in self._resident.items() if a < span[1] and span[0] < b and k != transfer.const]
+            for const in gone:
+                del self._resident[const]
+            if op == "LDW":
+                self._resident[transfer.const] = span
+
+    def _instruction(self, index: int, word: np.void, info: Mapping[str, Any]) -> Instruction:
+        op, operands = str(info["name"]), info["operands"]
+        out = self.surfaces[word["out"]]
+        in0 = self.surfaces[word["in0"]] if "A" in operands else None
+        aux: dict[str, int] = {}
+        if info["aux"] and word["aux"] != NO_AUX:
+            dtype = RECORDS[info["aux"]]
+            (record,) = np.frombuffer(self.aux, dtype, 1, int(word["aux"]))
+            aux = {name: int(record[name]) for name in dtype.names or () if not name.startswith("reserved")}
+        box = (int(out["n"]), int(word["box_h"]), int(word["box_w"]), int(word["box_n"]))
+        start = (0, int(word["box_y"]), int(word["box_x"]), int(word["box_c"]))
+        transfers = [self._surface(out, start, box, writes=True)]
+        for letter, name in (("A", "in0"), ("B", "in1"), ("M", "in2")):
+            if letter in operands:
+                surface = self.surfaces[word[name]]
+                transfers.append(self._surface(surface, *_input_box(op, name, surface, out, start, box, aux)))
+        wide = any(s is not None and s["dtype"] == DTYPES["int16"] for s in (in0, out))
+        if op == "LDW":
+            transfers[0] = self._ldw(int(word["weight"]), transfers[0])
+            transfers.append(self._constant(int(word["weight"]), 1.0))
+        else:
+            share = -(-box[3] // 16) / max(-(-int(out["c"]) // 16), 1)
+            transfers += [self._held(int(word[key]), share) for key in ("weight", "table") if word[key] != NO_ID]
+        transfers += [
+            self._held(aux[key], 1.0) for key in ("rows", "columns") if op.startswith("RESIZE") and key in aux
+        ]
+        return Instruction(
+            index, op, str(info["queue"]), int(word["layer"]), _waits(word), int(self.macs[index]), box,
+            0 if in0 is None else int(in0["c"]), wide, aux, tuple(transfers),
+        )  # fmt: skip
+
+    def _ldw(self, const: int, target: Transfer) -> Transfer:
+        return Transfer("sram", target.base, target.runs, target.run, target.span, True, const)
+
+    def _held(self, const: int, share: float) -> Transfer:
+        """A constant that an instruction uses: from SRAM if it lies there."""
+        if const in self._resident:
+            start, end = self._resident[const]
+            size = math.ceil((end - start) * share)
+            return Transfer("sram", start, 1, size, size)
+        return self._constant(const, share)
+
+    def _constant(self, const: int, share: float) -> Transfer:
+        item = self.consts[const]
+        size = math.ceil(int(item["size"]) * share)
+        return Transfer("const", int(item["offset"]), 1, size, size, const=const)
+
+    def _surface(self, surface: np.void, start: Box, box: Box, writes: bool = False) -> Transfer:
+        """The bytes of a box of a surface; rows that are repeated (stride 0) count once."""
+        strides = [int(surface[f"stride_{axis}"]) for axis in "nhwc"]
+        size = _ITEM_SIZES[int(surface["dtype"])]
+        roll = int(surface["roll_h"])
+        first = [start[0], start[1] % roll if roll else start[1], start[2], start[3]]
+        base = int(surface["base"]) + sum(s * b for s, b in zip(strides, first, strict=True))
+        axes = sorted((stride, extent) for stride, extent in zip(strides, box, strict=True) if stride and extent > 1)
+        run, runs = size, 1
+        for stride, extent in axes:
+            if stride == run and runs == 1:
+                run *= extent
+            else:
+                runs *= extent
+        span = size + sum(stride * (extent - 1) for stride, extent in axes)
+        if roll:
+            base, span = int(surface["base"]), max(run, min(span, roll * strides[1]))
+        return Transfer(_REGION_NAMES[int(surface["region"])], base, runs, run, span, writes)
+
+    def _call(self, index: int, word: np.void) -> Instruction:
+        (head,) = np.frombuffer(self.aux, RECORDS["CpuCallAux"], 1, int(word["aux"]))
+        count = int(head["inputs"]) + int(head["outputs"])
+        offset = int(word["aux"]) + RECORDS["CpuCallAux"].itemsize
+        tensors = np.frombuffer(self.aux, RECORDS["CpuTensor"], count, offset)
+        transfers, largest = [], 0
+        for position, tensor in enumerate(tensors):
+            if tensor["dtype"] == 0:
+                continue
+            elements = math.prod(int(e) for e in tensor["shape"][: tensor["rank"]])
+            size = elements * _ITEM_SIZES[int(tensor["dtype"])]
+            largest = max(largest, elements)
+            region, writes = _REGION_NAMES[int(tensor["region"])], position >= head["inputs"]
+            transfers.append(Transfer(region, int(tensor["base"]), 1, size, size, writes))
+        return Instruction(
+            index, "CPUCALL", "CPU", int(word["layer"]), _waits(word), int(self.macs[index]), (1, 1, 1, largest), 0,
+            False, {}, tuple(transfers), _KERNELS[int(head["kernel"])], largest,
+        )  # fmt: skip
+
+
+def _waits(word: np.void) -> tuple[int, int, int, int]:
+    ld, st, mac, vec = (int(k) for k in word["wait"])
+    return ld, st, mac, vec
+
+
+def _input_box(
+    op: str, name: str, surface: np.void, out: np.void, start: Box, box: Box, aux: Mapping[str, int]
+) -> tuple[Box, Box]:
+    """First element and extents of what the box of an instruction needs of an operand."""
+    whole = (int(surface["n"]), int(surface["h"]), int(surface["w"]), int(surface["c"]))
+    first, extents = list(start), list(box)
+    if name != "in0":  # broadcasts, indices, coordinates, right-hand matrices
+        if op == "MATMULD":
+            return (0, 0, 0, 0), whole
+        same = [e == o for e, o in zip(whole, (int(out[axis]) for axis in "nhwc"), strict=True)]
+        return _four([f if s else 0 for f, s in zip(first, same, strict=True)]), _four(
+            [b if s else e for b, s, e in zip(extents, same, whole, strict=True)]
+        )
+    if op in _WINDOWS or op == "TCONV2D":
+        reach = _transposed_rows if op == "TCONV2D" else _window_rows
+        for axis, letter, pad in ((1, "h", "pad_top"), (2, "w", "pad_left")):
+            kernel, stride, dilation = (aux[f"{key}_{letter}"] for key in ("kernel", "stride", "dilation"))
+            first[axis], extents[axis] = reach(
+                first[axis], extents[axis], whole[axis], kernel, stride, dilation, aux[pad]
+            )
+    elif op == "MATMULD":
+        first[3], extents[3] = 0, whole[3]
+    elif op not in _SAME_BOX and op not in _ALL_CHANNELS:
+        for axis, letter in enumerate("nhwc"):  # resizes and their like: in proportion
+            if whole[axis] != int(out[letter]):
+                first[axis] = first[axis] * whole[axis] // int(out[letter])
+                extents[axis] = -(-extents[axis] * whole[axis] // int(out[letter]))
+    if op in _ALL_CHANNELS:
+        first[3], extents[3] = 0, whole[3]
+    return _four(first), _four([min(e, w) for e, w in zip(extents, whole, strict=True)])
+
+
+def _window_rows(y: int, rows: int, height: int, kernel: int, stride: int, dilation: int, pad: int) -> tuple[int, int]:
+    """First input row and number of rows under `rows` output rows from `y` on."""
+    top = max(y * stride - pad, 0)
+    bottom = min((y + rows - 1) * stride - pad + (kernel - 1) * dilation, height - 1)
+    return min(top, height - 1), max(bottom - top + 1, 0)
+
+
+def _transposed_rows(
+    y: int, rows: int, height: int, kernel: int, stride: int, dilation: int, pad: int
+) -> tuple[int, int]:
+    """The same for a transposed convolution."""
+    top = max(-(-(y + pad - (kernel - 1) * dilation) // stride), 0)
+    bottom = min((y + rows - 1 + pad) // stride, height - 1)
+    return min(top, height - 1), max(bottom - top + 1, 0)
+
+
+def _four(values: list[int]) -> Box:
+    n, h, w, c = values
+    return n, h, w, c
