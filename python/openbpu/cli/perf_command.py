@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @click.option("--march", help="Target profile or .toml file; default: the executable's, else nash-e.")
 @click.option(
     "-o", "--output", "outputs", multiple=True, type=click.Path(path_type=Path),
-    help="Report as .json or .trace.json (Perfetto); repeatable.",
+    help="Report as .html, .json or .trace.json (Perfetto); repeatable.",
 )  # fmt: skip
 @click.option("--sort", type=click.Choice(["time", "order"]), default="time", show_default=True, help="Rows.")
 @click.option("--layers", type=click.IntRange(min=0), default=20, show_default=True, help="Rows to print; 0: all.")
@@ -52,7 +52,7 @@ def command(
 
     \b
     Example:
-      openbpu perf net.bpux -o perf.json -o net.trace.json
+      openbpu perf net.bpux -o perf.html -o perf.json
     """
     from openbpu import pipeline
 

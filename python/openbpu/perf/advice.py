@@ -11,6 +11,11 @@ from openbpu.ir.profile import TargetProfile
 if TYPE_CHECKING:
     from openbpu.perf.report import LayerCost, PerfReport
 
+_CPU_REMEDY = "`openbpu check` says why; another operator, or a cut of the model there, keeps it on the BPU"
+_CPU_REMEDIES = {
+    "quantize": "integer inputs: take the node off the boundary (--remove-node-type Quantize), or an image port",
+    "dequantize": "integer outputs: take the node off the boundary (--remove-node-type Dequantize)",
+}
 _PADDING = 0.25  # shares below are not worth a word
 
 
@@ -56,13 +61,11 @@ def _losses(layer: LayerCost, profile: TargetProfile) -> Iterator[tuple[str, tup
         "operands are not ready",
         (layer.mac_us - array, "this is the machine's share (mac_efficiency); larger layers do not change it"),
     )
-    reading = layer.load_us >= layer.store_us
-    direction = "loading" if reading else "storing"
-    help_ = "more SRAM, a higher optimisation level, or a smaller resolution keeps its tensors on the chip"
-    yield f"waits for DDR ({direction})", (layer.exposed_us, help_)
+    direction = "loading" if layer.load_us >= layer.store_us else "storing"
     yield (
-        "runs on the CPU",
-        (layer.cpu_us, "`openbpu check` says why; remove boundary nodes or replace the operator to keep it on the BPU"),
+        f"waits for DDR ({direction})",
+        (layer.exposed_us, "more SRAM, a higher optimisation level or a smaller resolution keeps tensors on the chip"),
     )
+    yield "runs on the CPU", (layer.cpu_us, _CPU_REMEDIES.get(layer.op, _CPU_REMEDY))
     issue = layer.time_us - layer.compute_us - layer.exposed_us
     yield "starting instructions", (issue, "the layer is small or cut into many stripes: fuse it, or use a lower level")

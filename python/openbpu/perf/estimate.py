@@ -141,9 +141,9 @@ def _layer(layer: Layer, parts: Sequence[tuple[Instruction, Cost, Slot, int]], m
     computing = us * _length(_union((s.start, s.compute[1]) for i, _, s, _ in parts if i.queue not in ("LD", "ST")))
     macs = sum(i.macs for i, _, _, _ in parts if i.queue == "MAC")
     slots = sum(c.slots for _, c, _, _ in parts)
-    moved = sum(i.read_bytes + i.write_bytes for i, _, _, _ in parts if i.queue != "CPU")
+    needed = sum(i.needed_bytes for i, _, _, _ in parts if i.queue != "CPU")
     rate = machine.ddr_bytes_per_second * machine.ddr_efficiency
-    theory = max(1e6 * macs / machine.macs_per_second, 1e6 * moved / rate, units["VEC"])
+    theory = max(1e6 * macs / machine.macs_per_second, 1e6 * needed / rate, units["VEC"])
     loads = {"compute": units["MAC"], "vector": units["VEC"], "memory": sum(ports.values())}
     loads |= {"cpu": units["CPU"], "overhead": issue}
     compute = sum(units.values())

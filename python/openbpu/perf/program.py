@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,9 @@ from openbpu.runtime import Executable
 from openbpu.target.records import CPU_KERNELS, DTYPES, INSTRUCTIONS, NO_AUX, NO_ID, RECORDS, REGIONS
 
 Box = tuple[int, int, int, int]  # n, h, w, c
+TABLE_BYTES = 1 << 16  # of tables that the units hold: each is fetched once until others push it out
+Part = tuple[float, float]  # of a constant: where it begins, how much of it
+_WHOLE = (0.0, 1.0)
 _OPS = {info["opcode"]: info for info in INSTRUCTIONS.values()}
 _KERNELS = {info["id"]: name for name, info in CPU_KERNELS.items()}
 _REGION_NAMES = {number: name for name, number in REGIONS.items()}
@@ -73,6 +77,11 @@ class Instruction:
     def read_bytes(self) -> int:
         """Read through the DDR port."""
         return sum(t.bytes for t in self.transfers if t.external and not t.writes)
+
+    @property
+    def needed_bytes(self) -> int:
+        """Constants and ports: what passes through DDR on any schedule."""
+        return sum(t.bytes for t in self.transfers if t.region in ("const", "in", "out"))
 
     @property
     def write_bytes(self) -> int:
@@ -165,6 +174,7 @@ class _Reader:
         self.consts = np.frombuffer(tables["consts"], RECORDS["Const"])
         self.aux, self.macs = tables["aux"], tables["macs"]
         self._resident: dict[int, tuple[int, int]] = {}  # constant id -> its bytes in SRAM
+        self._tables: OrderedDict[int, int] = OrderedDict()  # constant id -> size, least recently used first
         self._constants: dict[tuple[int, int], int] = {}  # pieces of CONST that are used
 
     @property
@@ -183,10 +193,10 @@ class _Reader:
                 continue
             found = self._call(index, word) if info["name"] == "CPUCALL" else self._instruction(index, word, info)
             for transfer in found.transfers:
-                self._note(found.op, transfer)
+                self._note(transfer)
             yield found
 
-    def _note(self, op: str, transfer: Transfer) -> None:
+    def _note(self, transfer: Transfer) -> None:
         """What a transfer does to the constants in SRAM."""
         span = (transfer.base, transfer.base + transfer.span)
         if transfer.region == "const":
@@ -195,7 +205,7 @@ class _Reader:
             gone = [k for k, (a, b) in self._resident.items() if a < span[1] and span[0] < b and k != transfer.const]
             for const in gone:
                 del self._resident[const]
-            if op == "LDW":
+            if transfer.const >= 0:
                 self._resident[transfer.const] = span
 
     def _instruction(self, index: int, word: np.void, info: Mapping[str, Any]) -> Instruction:
@@ -216,34 +226,56 @@ class _Reader:
                 transfers.append(self._surface(surface, *_input_box(op, name, surface, out, start, box, aux)))
         wide = any(s is not None and s["dtype"] == DTYPES["int16"] for s in (in0, out))
         if op == "LDW":
-            transfers[0] = self._ldw(int(word["weight"]), transfers[0])
-            transfers.append(self._constant(int(word["weight"]), 1.0))
+            transfers = list(self._ldw(word, transfers[0]))
         else:
-            share = -(-box[3] // 16) / max(-(-int(out["c"]) // 16), 1)
-            transfers += [self._held(int(word[key]), share) for key in ("weight", "table") if word[key] != NO_ID]
-        transfers += [
-            self._held(aux[key], 1.0) for key in ("rows", "columns") if op.startswith("RESIZE") and key in aux
-        ]
+            blocks = max(-(-int(out["c"]) // 16), 1)
+            part = (start[3] // 16 / blocks, -(-box[3] // 16) / blocks)
+            transfers += self._constants_of(word, operands, part)
+        if info["aux"] == "ResizeAux":
+            transfers += [t for key in ("rows", "columns") for t in self._table(aux[key], _WHOLE)]
         return Instruction(
             index, op, str(info["queue"]), int(word["layer"]), _waits(word), int(self.macs[index]), box,
             0 if in0 is None else int(in0["c"]), wide, aux, tuple(transfers),
         )  # fmt: skip
 
-    def _ldw(self, const: int, target: Transfer) -> Transfer:
-        return Transfer("sram", target.base, target.runs, target.run, target.span, True, const)
-
-    def _held(self, const: int, share: float) -> Transfer:
-        """A constant that an instruction uses: from SRAM if it lies there."""
-        if const in self._resident:
-            start, end = self._resident[const]
-            size = math.ceil((end - start) * share)
-            return Transfer("sram", start, 1, size, size)
-        return self._constant(const, share)
-
-    def _constant(self, const: int, share: float) -> Transfer:
+    def _ldw(self, word: np.void, target: Transfer) -> tuple[Transfer, Transfer]:
+        """A constant, or its bytes from C on, into SRAM."""
+        const, first = int(word["weight"]), int(word["C"])
         item = self.consts[const]
-        size = math.ceil(int(item["size"]) * share)
-        return Transfer("const", int(item["offset"]), 1, size, size, const=const)
+        whole = first == 0 and target.bytes == int(item["size"])
+        source = Transfer("const", int(item["offset"]) + first, 1, target.bytes, target.bytes)
+        return replace(target, const=const if whole else -1), source
+
+    def _constants_of(self, word: np.void, operands: str, part: Part) -> list[Transfer]:
+        """Weights and table of an instruction that computes this part of the output channels."""
+        found = []
+        if "W" in operands and word["in1"] != NO_ID:  # where LDW brought the weights of the box
+            loaded = self.surfaces[word["in1"]]
+            found.append(self._surface(loaded, (0, 0, 0, 0), _extents(loaded)))
+        elif word["weight"] != NO_ID:
+            found.append(self._held(int(word["weight"]), part))
+        return found if word["table"] == NO_ID else [*found, *self._table(int(word["table"]), part)]
+
+    def _table(self, const: int, part: Part) -> list[Transfer]:
+        """A table that an instruction uses; none if its unit still holds it from an earlier instruction."""
+        size = int(self.consts[const]["size"])
+        if const in self._tables:
+            self._tables.move_to_end(const)
+            return []
+        if size > TABLE_BYTES:
+            return [self._held(const, part)]
+        self._tables[const] = size
+        while sum(self._tables.values()) > TABLE_BYTES:
+            self._tables.popitem(last=False)
+        return [self._held(const, _WHOLE)]
+
+    def _held(self, const: int, part: Part) -> Transfer:
+        """A constant that an instruction uses: from SRAM if it lies there."""
+        item = self.consts[const]
+        first, size = (math.ceil(int(item["size"]) * share) for share in part)
+        if const in self._resident:
+            return Transfer("sram", self._resident[const][0] + first, 1, size, size)
+        return Transfer("const", int(item["offset"]) + first, 1, size, size)
 
     def _surface(self, surface: np.void, start: Box, box: Box, writes: bool = False) -> Transfer:
         """The bytes of a box of a surface; rows that are repeated (stride 0) count once."""
@@ -284,6 +316,10 @@ class _Reader:
         )  # fmt: skip
 
 
+def _extents(surface: np.void) -> Box:
+    return int(surface["n"]), int(surface["h"]), int(surface["w"]), int(surface["c"])
+
+
 def _waits(word: np.void) -> tuple[int, int, int, int]:
     ld, st, mac, vec = (int(k) for k in word["wait"])
     return ld, st, mac, vec
@@ -293,7 +329,7 @@ def _input_box(
     op: str, name: str, surface: np.void, out: np.void, start: Box, box: Box, aux: Mapping[str, int]
 ) -> tuple[Box, Box]:
     """First element and extents of what the box of an instruction needs of an operand."""
-    whole = (int(surface["n"]), int(surface["h"]), int(surface["w"]), int(surface["c"]))
+    whole = _extents(surface)
     first, extents = list(start), list(box)
     if name != "in0":  # broadcasts, indices, coordinates, right-hand matrices
         if op == "MATMULD":

@@ -51,9 +51,7 @@ class LayerCost:
     start_us: float
     end_us: float
     time_us: float
-    theory_us: (
-        float  # useful products at the array's peak, vector passes or DDR bytes at full rate, whichever is longest
-    )
+    theory_us: float  # products at the array's peak, vector passes, or weights and ports from DDR: the longest
     compute_us: float  # of all units, without DDR
     mac_us: float
     vector_us: float
@@ -164,6 +162,12 @@ class PerfReport:
     def to_json(self) -> str:
         return json.dumps(self.to_dict(), indent=2)
 
+    def to_html(self) -> str:
+        """The whole report as one page that needs no other file."""
+        from openbpu.perf.page import page
+
+        return page(self)
+
     def to_trace(self) -> str:
         """Chrome's Trace Event format as JSON, which Perfetto opens: a lane per engine, counters of the DDR port."""
         from openbpu.perf.trace import trace
@@ -171,15 +175,17 @@ class PerfReport:
         return json.dumps(trace(self))
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Writes the trace (.trace.json) or the report (.json).
+        """Writes the page (.html), the trace (.trace.json) or the report (.json).
 
         Raises ConfigError for another ending and OpenBpuError naming the path.
         """
         name = str(path)
-        if name.endswith((".trace.json", ".trace")):
+        if name.endswith((".html", ".htm")):
+            text = self.to_html()
+        elif name.endswith((".trace.json", ".trace")):
             text = self.to_trace()
         elif name.endswith(".json"):
             text = self.to_json()
         else:
-            raise ConfigError("a report ends in .json or .trace.json", where="report", seen=name)
+            raise ConfigError("a report ends in .html, .json or .trace.json", where="report", seen=name)
         write_file(path, text.encode())
