@@ -71,6 +71,8 @@ std::uint16_t minor_of(isa::Op op) {
     case isa::Op::GATHER:
     case isa::Op::GRIDSAMPLE:
       return 2;
+    case isa::Op::CSC:
+      return 3;
     case isa::Op::CPUCALL:
       return 1;
     default:

@@ -4,6 +4,7 @@
 #include "isa/visit.hpp"
 #include "isa/wide.hpp"
 #include "kernels/conv/conv.hpp"
+#include "kernels/csc/csc.hpp"
 #include "kernels/dwconv/dwconv.hpp"
 #include "kernels/eltwise/eltwise.hpp"
 #include "kernels/gather/gather.hpp"
@@ -28,6 +29,7 @@ using isa::Tag;
 static_assert(sizeof(kernels::PoolScale) == sizeof(isa::PoolEntry));
 static_assert(sizeof(kernels::ResizeTap) == sizeof(isa::ResizeEntry));
 static_assert(sizeof(kernels::Rq16Entry) == sizeof(isa::Rq16Entry));
+static_assert(sizeof(kernels::CscEntry) == sizeof(isa::CscEntry));
 
 // A program that stops itself; the engine reports it.
 class TrapStep final : public Step {
@@ -231,6 +233,26 @@ class Binder : private OperandViews {
     p.zero = surface(i_.in0).zero_point;
     p.flip = m_.flip;
     return choose(p, kernels::gridsample_rows());
+  }
+
+  StepResult operator()(Tag<Op::CSC>) {
+    const isa::Surface &luma = surface(i_.in0), &chroma = surface(i_.in1), &result = surface(i_.out);
+    kernels::CscParams p{};
+    p.luma = pixels(in0());
+    p.chroma = view(i_.in1);
+    p.out = out();
+    p.entries = item<kernels::CscEntry>(i_.table) + i_.box_c;
+    p.sh = i_.sh;
+    p.half = chroma.h < result.h || chroma.w < result.w ? 1 : 0;
+    p.y = i_.box_y;
+    p.x = i_.box_x;
+    p.packed = p.half == 0 && luma.region == chroma.region && luma.port == chroma.port &&
+               luma.base + 1 == chroma.base && luma.stride_n == chroma.stride_n && luma.stride_h == chroma.stride_h &&
+               luma.stride_w == chroma.stride_w && chroma.stride_c == 1;
+    p.luma_flip = storage(luma);
+    p.chroma_flip = storage(chroma);
+    p.stored = {result.dtype == static_cast<std::uint8_t>(isa::DType::I16), m_.flip};
+    return choose(p, kernels::csc_rows());
   }
 
   StepResult operator()(Tag<Op::MAXPOOL>) {

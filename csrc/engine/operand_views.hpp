@@ -7,6 +7,7 @@
 
 #include "engine/row_step.hpp"
 #include "isa/reflect.hpp"
+#include "kernels/csc/csc.hpp"
 #include "kernels/gather/gather.hpp"
 #include "kernels/gridsample/gridsample.hpp"
 #include "kernels/layout/layout.hpp"
@@ -189,6 +190,9 @@ class OperandViews {
     if constexpr (kMeetsCaller<Params>) {
       note_port(*made.value(), made.value()->params().in, i_.in0);
       note_port(*made.value(), made.value()->params().out, i_.out);
+    } else if constexpr (std::is_same_v<Params, kernels::CscParams>) {
+      note_port(*made.value(), made.value()->params().luma, i_.in0);
+      note_port(*made.value(), made.value()->params().chroma, i_.in1);
     } else if constexpr (std::is_same_v<Params, kernels::GatherParams>) {
       note_port(*made.value(), made.value()->params().index, i_.in1);
     } else if constexpr (std::is_same_v<Params, kernels::GridSampleParams>) {

@@ -43,6 +43,8 @@ u64 implied_size(const Const& item) {
       return 1024;
     case Format::RATIO:
       return 2048;
+    case Format::CSC:
+      return d0 * sizeof(CscEntry);
     case Format::LUT16:
     case Format::EXP16:
       return d0 * sizeof(i16);
@@ -79,6 +81,20 @@ Status check_norm(const Const& item, const Sections& sections, const std::string
     if (c >= item.dims[0] && (b[c] != 0 || g[c] != 0)) return illegal(at, "padding must be zero");
     if (g[c] == -32768) return illegal(at, "g must be within +-32767", g[c]);
     if (magnitude(b[c]) >= u64{1} << 30) return illegal(at, "b must be below 2^30", b[c]);
+  }
+  return {};
+}
+
+// With bytes for luma and chroma the sum fits int32.
+Status check_csc(const Const& item, const Sections& sections, const std::string& where) {
+  for (u32 c = 0; c < item.dims[0]; ++c) {
+    const CscEntry& e = items<CscEntry>(item, sections)[c];
+    const std::string at = where + ", channel " + std::to_string(c);
+    for (const i16 m : e.m)
+      if (m == -32768) return illegal(at, "m must be within +-32767", m);
+    if (magnitude(e.b) >= u64{1} << 30) return illegal(at, "b must be below 2^30", e.b);
+    if (e.lo > e.hi) return illegal(at, "lo must be at most hi", e.lo);
+    if (e.reserved0 != 0) return illegal(at, "reserved bytes must be zero", e.reserved0);
   }
   return {};
 }
@@ -184,6 +200,8 @@ Status check_values(const Const& item, const Sections& sections, const std::stri
         if (const i64 factor = items<i64>(item, sections)[i]; factor > i64{1} << 54 || factor < -(i64{1} << 54))
           return illegal(where, "a factor must be at most 2^54 in magnitude; one", factor);
       return {};
+    case Format::CSC:
+      return check_csc(item, sections, where);
     case Format::RAW:
     case Format::LUT8:
     case Format::RANKS:

@@ -220,6 +220,24 @@ class Rules : private WordRules {
     return aux.align_corners <= 1 ? Status{} : w_.field("align_corners", "must be 0 or 1", aux.align_corners);
   }
 
+  Status operator()(Tag<Op::CSC>) {
+    const Surface &luma = w_.in0(), &chroma = w_.in1(), &out = w_.out();
+    if (Status status = pixels("in0", luma, 1); !status.ok()) return status;
+    if (Status status = pixels("in1", chroma, 2); !status.ok()) return status;
+    if (Status status = integer_nhwc("out", out); !status.ok()) return status;
+    if (luma.h != out.h || luma.w != out.w) return w_.field("in0", "extents must be those of out, with 1 channel");
+    const bool whole = chroma.h == out.h && chroma.w == out.w, half = chroma.h * 2 == out.h && chroma.w * 2 == out.w;
+    if (!whole && !half) return w_.field("in1", "rows and columns must be those of out, or half of them", chroma.h);
+    if (!has_format(w_.table(), Format::CSC) || w_.table().dims[0] != out.c)
+      return w_.field("table", "must be of format CSC with one entry per channel");
+    if (w_.i.sh > 22) return w_.field("sh", "must be 0..22", w_.i.sh);
+    const auto* entries = items<CscEntry>(w_.table(), w_.sections);
+    for (u32 c = 0; dtype(out) == DType::I8 && c < out.c; ++c)
+      if (entries[c].lo < -128 || entries[c].hi > 127)
+        return w_.field("table", "clamps must be int8 values; channel", c);
+    return {};
+  }
+
   // ---- ports
 
   Status operator()(Tag<Op::QUANTIZE>) { return port_conversion(w_.in0(), w_.out(), "in0", "out"); }
@@ -227,6 +245,14 @@ class Rules : private WordRules {
   Status operator()(Tag<Op::DEQUANTIZE>) { return port_conversion(w_.out(), w_.in0(), "out", "in0"); }
 
  private:
+  // Bytes of a picture, at any strides.
+  Status pixels(const char* name, const Surface& s, u32 channels) const {
+    if (dtype(s) != DType::I8 && dtype(s) != DType::U8) return w_.field(name, "must be int8 or uint8", s.dtype);
+    if (region(s) == Region::Const) return w_.field(name, "must not lie in CONST");
+    return s.n == w_.out().n && s.c == channels ? Status{}
+                                                : w_.field(name, "must have n of out and channels", channels);
+  }
+
   Status add() const {
     if (Status status = binary(); !status.ok()) return status;
     if (wide_) return add16();

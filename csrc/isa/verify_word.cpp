@@ -7,13 +7,14 @@ namespace {
 
 bool reaches_caller_memory(Op op, bool input) {
   return op == Op::COPY || op == Op::LOAD || op == Op::STORE || op == Op::QUANTIZE || op == Op::DEQUANTIZE ||
-         ((op == Op::GATHER || op == Op::GRIDSAMPLE) && input) || (op == Op::ARGMAX && !input);
+         ((op == Op::GATHER || op == Op::GRIDSAMPLE || op == Op::CSC) && input) || (op == Op::ARGMAX && !input);
 }
 
 Status check_port_surface(const Word& w, const char* name, const Surface& surface) {
   const bool input = region(surface) == Region::In;
   if (!reaches_caller_memory(w.info.op, input))
-    return w.field(name, "only COPY, LOAD, STORE, QUANTIZE, DEQUANTIZE, indices and coordinates access IN and OUT");
+    return w.field(name,
+                   "only COPY, LOAD, STORE, QUANTIZE, DEQUANTIZE, CSC, indices and coordinates access IN and OUT");
   if (surface.port >= (input ? w.entry.inputs : w.entry.outputs)) return w.field(name, "no such port", surface.port);
   const Port& port = w.sections.ports[w.entry.first_port + (input ? 0 : w.entry.inputs) + surface.port];
   return surface.dtype == port.dtype ? Status{} : w.field(name, "must have the type of its port", surface.dtype);
@@ -77,9 +78,10 @@ Status check_fields(const Word& w) {
   const Op op = w.info.op;
   const bool rq8 = w.info.queue == Queue::Mac, sums = op == Op::ADD || op == Op::SUB;
   const bool norms = op == Op::LAYERNORM || op == Op::RMSNORM;
-  const bool scales = op == Op::MUL || op == Op::REDUCE, shifts = sums || scales || norms || op == Op::DIV;
-  const bool clamps =
-      rq8 || shifts || op == Op::RESCALE || op == Op::SOFTMAX || op == Op::AVGPOOL || op == Op::MAX || op == Op::MIN;
+  const bool scales = op == Op::MUL || op == Op::REDUCE,
+             shifts = sums || scales || norms || op == Op::DIV || op == Op::CSC;
+  const bool clamps = rq8 || (shifts && op != Op::CSC) || op == Op::RESCALE || op == Op::SOFTMAX || op == Op::AVGPOOL ||
+                      op == Op::MAX || op == Op::MIN;
   if (Status status = check_flags(w); !status.ok()) return status;
   const bool wide = w.wide(), wide_result = wide && dtype(w.out()) == DType::I16;  // scaled by a table
   if ((!rq8 || wide) && w.i.L != 0) return w.field("L", "must be zero", w.i.L);

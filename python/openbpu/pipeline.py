@@ -23,6 +23,7 @@ from openbpu.analyze.accuracy import measure
 from openbpu.errors import ConfigError, ModelWarning
 from openbpu.ir.profile import profile
 from openbpu.perf import PerfReport
+from openbpu.preprocess import InputSpec
 from openbpu.runtime import Executable
 
 if TYPE_CHECKING:
@@ -89,19 +90,26 @@ def compile(
     model: str | PathLike[str] | bytes | onnx.ModelProto,
     *,
     march: str = "nash-e",
+    inputs: Mapping[str, InputSpec] | None = None,
     input_shapes: Mapping[str, tuple[int, ...]] | None = None,
     run_on_cpu: Collection[str] = (),
     run_on_bpu: Collection[str] = (),
 ) -> Executable:
     """Compiles a QDQ model, of this or another tool, to an executable for the target profile `march`.
 
+    `inputs` says how images arrive at run time, by input name (docs/preprocessing.md): their conversion and
+    normalisation become part of the program, which has other ports then.
     What is not quantised, has no form on the BPU, or is named in `run_on_cpu` runs on the CPU in float; `check` says
     where each node goes and why. The same model and options give the same bytes. Raises ModelError for a damaged model,
     UnsupportedError naming a node that has no place, or none on the BPU though `run_on_bpu` names it, ConfigError for
     an unknown march or node; warns (ModelWarning) if no part of the model is quantised.
     """
     target = profile(march)
-    graph = _lowered(_ready(frontend.load(model), input_shapes), run_on_cpu, run_on_bpu)
+    ready = _ready(frontend.load(model), input_shapes)
+    frontend.insert_inputs(ready, inputs or {})
+    graph = _lowered(ready, run_on_cpu, run_on_bpu)
+    if inputs:
+        graph.notes["inputs"] = {name: spec.to_dict() for name, spec in inputs.items()}
     if graph.ops and not any(decision.where == "BPU" for decision in graph.decisions):
         warnings.warn(
             "nothing of this model runs on the BPU: all of it stays float. Quantise it first with "

@@ -202,6 +202,17 @@ def _grid_sample(a: Assembler, step: Step) -> Fields:
     return {"out": out, "in0": image, "in1": a.surface(step.inputs[1]), "aux": aux}
 
 
+def _csc(a: Assembler, step: Step) -> Fields:
+    p = step.params["p"]
+    m, b, lo, hi = (np.array(column) for column in (p.m, p.b, p.lo, p.hi))
+    return {
+        **_unary(a, step),
+        "in1": a.surface(step.inputs[1]),
+        "table": a.builder.const("CSC", packing.csc(m, b, lo, hi)),
+        "sh": p.sh,
+    }
+
+
 def _rescale(a: Assembler, step: Step) -> Fields:
     p = step.params["p"]
     return {**_unary(a, step), "table": a.builder.const("RQ16", packing.rq16(p.bias, p.m, p.sh)), **_clamp(p)}
@@ -352,6 +363,7 @@ FIELDS: dict[str, Callable[[Assembler, Step], Fields]] = {
     "ARGMAX": _unary,
     "GATHER": _gather,
     "GRIDSAMPLE": _grid_sample,
+    "CSC": _csc,
     "RESCALE": _rescale,
     "LUT8": _lut8,
     "SOFTMAX": _softmax,

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from oracle import int16, mac, ports, vec, window
+from oracle import camera, int16, mac, ports, vec, window
 
 
 def fill(shape: tuple[int, int, int, int], value: int) -> np.ndarray:
@@ -47,6 +47,7 @@ ORACLE: dict[str, Callable[..., np.ndarray]] = {
     "ARGMAX": vec.argmax,
     "GATHER": vec.gather,
     "GRIDSAMPLE": window.grid_sample,
+    "CSC": camera.csc,
     "MAXPOOL": window.maxpool,
     "AVGPOOL": window.avgpool,
     "RESIZE_NN": window.resize_nearest,

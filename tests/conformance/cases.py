@@ -10,7 +10,7 @@ import numpy as np
 
 from conformance.case import Case
 from conformance.draw import CHANNELS, ZEROS, activations, pick, requantisation, scale, weights
-from oracle import derive, tables
+from oracle import camera, derive, tables
 from oracle.mac import extent
 
 Draw = Callable[[np.random.Generator, str], Case]
@@ -264,6 +264,26 @@ def grid_sample(rng: np.random.Generator, name: str) -> Case:
     return Case(f"{name}-{'x'.join(map(str, x.shape))}-{label}", "GRIDSAMPLE", (x, grid), params)
 
 
+def csc(rng: np.random.Generator, name: str) -> Case:
+    half = bool(rng.integers(3))
+    n, h, w = pick(rng, (1, 1, 2)), int(rng.integers(1, 9)), int(rng.integers(1, 40))
+    h, w = (2 * h, 2 * w) if half else (h, w)
+    luma = activations(rng, (n, h, w, 1))
+    chroma = activations(rng, (n, h // 2, w // 2, 2) if half else (n, h, w, 2))
+    dtype, channels = ("int8", "int8", "int16")[rng.integers(3)], pick(rng, (3, 3, 3, 1, 5))
+    A, (o, g, h0) = rng.normal(0, 1, (channels, 3)), (rng.normal(0, 100, channels) for _ in range(3))
+    g = g / 5000
+    sy = float(np.float32(np.abs(g).max() * (1.5 if dtype == "int8" else 0.01)))
+    zp = pick(rng, ZEROS) if dtype == "int8" else 0
+    p = camera.derive(A.tolist(), o.tolist(), g.tolist(), (h0 / 100).tolist(), sy, zp, dtype)
+    return Case(
+        f"{name}-{n}x{h}x{w}-{'half' if half else 'whole'}-{dtype}-to{channels}",
+        "CSC",
+        (luma, chroma),
+        {"p": p, "dtype": dtype},
+    )
+
+
 def shape4(rng: np.random.Generator) -> tuple[int, int, int, int]:
     return pick(rng, (1, 1, 2)), int(rng.integers(1, 9)), int(rng.integers(1, 9)), pick(rng, CHANNELS)
 
@@ -428,6 +448,7 @@ DRAWS: dict[str, tuple[Draw, int]] = {
     "ARGMAX": (argmax, 16),
     "GATHER": (gather, 12),
     "GRIDSAMPLE": (grid_sample, 24),
+    "CSC": (csc, 32),
     "RESCALE": (rescale, 16),
     "LUT8": (lut8, 10),
     "SOFTMAX": (softmax, 16),

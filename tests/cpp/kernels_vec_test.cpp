@@ -1,6 +1,7 @@
 // Every row of the vector group against the scalar row of its table, as in kernels_mac_test.cpp; the scalar rows
 // themselves are held against the oracle by the conformance tests.
 #include "kernel_rows.hpp"
+#include "kernels/csc/csc.hpp"
 #include "kernels/eltwise/eltwise.hpp"
 #include "kernels/layout/layout.hpp"
 #include "kernels/lut/lut.hpp"
@@ -245,6 +246,71 @@ TEST_P(VecRows, Copy) {
   compare(copy_rows(), p, out.bytes * static_cast<std::size_t>(size), random);
 }
 
+struct Colours {
+  std::vector<CscEntry> entries;
+  explicit Colours(Random& random) : entries(3) {
+    for (CscEntry& e : entries) {
+      e.b = random.within(-(1 << 21), 1 << 21);
+      for (std::int16_t& m : e.m)
+        m = static_cast<std::int16_t>(random.pick({-32767, 32767, random.within(-32767, 32767)}));
+      e.lo = static_cast<std::int16_t>(random.pick({-128, random.within(-128, 0)}));
+      e.hi = static_cast<std::int16_t>(random.pick({127, random.within(0, 127)}));
+    }
+  }
+};
+
+// A picture in memory of exactly its size, as the caller has it: rows with gaps, pixels without.
+struct Picture {
+  View view;
+  Bytes memory;
+  Picture(Random& random, int n, int h, int w, int c)
+      : view{nullptr, n, h, w, c, 0, w * c + random.pick({0, 0, 5}), c, 1},
+        memory(static_cast<std::size_t>((n * h - 1) * view.sh + w * c)) {
+    view.sn = view.sh * h;
+    fill(random, memory, any_values(random), 0);
+    view.data = memory.data();
+  }
+};
+
+TEST_P(VecRows, CscOfSharedChroma) {
+  h = 2 * random.within(1, 4), w = 2 * random.within(1, 90);
+  const Picture luma(random, n, h, w, 1), chroma(random, n, h / 2, w / 2, 2);
+  Tensor out(random, n, h, w, 3);
+  const Colours colours(random);
+  CscParams p{luma.view, chroma.view, out.view, colours.entries.data(), random.within(0, 22), 1, 0, 0,
+              false,     0x80,        0x80,     {false, kFlip}};
+  if (h > 2 && random.one_in(2)) {  // rows and columns from a box on
+    p.y = random.within(1, h - 1), p.x = random.within(1, w - 1);
+    p.luma.data += p.y * p.luma.sh + p.x;
+    p.luma.h = p.out.h = h - p.y, p.luma.w = p.out.w = w - p.x;
+  }
+  compare(csc_rows(), p, out.bytes, random);
+}
+
+TEST_P(VecRows, CscOfPixels) {
+  w = random.within(1, 120);
+  const Picture pixels(random, n, h, w, 3);
+  const Tensor out(random, n, h, w, 3);
+  const Colours colours(random);
+  View first = pixels.view, rest = pixels.view;
+  first.c = 1, rest.c = 2, rest.data += 1;
+  const std::uint8_t flip = random.one_in(2) ? std::uint8_t{0x80} : std::uint8_t{0};
+  compare(csc_rows(),
+          CscParams{first,
+                    rest,
+                    out.view,
+                    colours.entries.data(),
+                    random.within(0, 22),
+                    0,
+                    0,
+                    0,
+                    true,
+                    flip,
+                    flip,
+                    {false, kFlip}},
+          out.bytes, random);
+}
+
 float any_float(Random& random, float scale) {
   const float extremes[] = {
       0.0f, -0.0f, 1e38f, -1e38f, 1e-40f, __builtin_inff(), -__builtin_inff(), __builtin_nanf("")};
@@ -307,6 +373,7 @@ TEST(VecRowTables, NameWhatWasNotRun) {
   name_rows_not_run("avgpool", avgpool_rows());
   name_rows_not_run("resize_nearest", resize_nearest_rows());
   name_rows_not_run("resize_bilinear", resize_bilinear_rows());
+  name_rows_not_run("csc", csc_rows());
   name_rows_not_run("softmax", softmax_rows());
   name_rows_not_run("norm", norm_rows());
   name_rows_not_run("copy", copy_rows());

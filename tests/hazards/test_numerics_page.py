@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from oracle import derive, int16, mac, ports, tables, vec, window
+from oracle import camera, derive, int16, mac, ports, tables, vec, window
 
 PAGE = Path(__file__).parents[2] / "docs" / "numerics.md"
 BLOCKS = dict(re.findall(r"^```python\n# example: (\w+)\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL))
@@ -161,6 +161,13 @@ def check_gridsample(n: dict[str, Any]) -> None:
     x = np.array(n["row"], np.int8).reshape(1, 1, 5, 1)
     grid = np.array([[[[n["g"], 0.0]]]], np.float32)
     assert window.grid_sample(x, grid, 0, False, False, False).item() == n["y"]
+
+
+def check_csc(n: dict[str, Any]) -> None:
+    p = camera.derive([n["A"]], [n["o"]], [n["g"]], [n["h"]], n["sy"], n["zp"])
+    assert (list(p.m[0]), p.b[0], p.sh, p.lo[0], p.hi[0]) == (n["m"], n["b"], n["sh"], n["lo"], n["hi"])
+    luma, chroma = int8(n["x"][:1]), int8(n["x"][1:])
+    assert camera.csc(luma, chroma, p).item() == n["y"]
 
 
 def check_resize(n: dict[str, Any]) -> None:

@@ -41,7 +41,7 @@ PYTHON_FLOORS = {
     "preprocess": {"errors"},
     "frontend": {*_STAGE, "preprocess"},
     "ptq": {*_STAGE, "__init__"},  # it writes the version into what it makes
-    "lower": {*_STAGE, "_native"},  # it asks the runtime which CPU operators there are
+    "lower": {*_STAGE, "preprocess", "_native"},  # it asks the runtime which CPU operators there are
     "schedule": {*_STAGE, "target"},  # it emits through target
     "target": {*_STAGE, "_native"},
     "runtime": {*_BASE, "preprocess", "_native", "__init__"},  # it tells the version

@@ -86,6 +86,9 @@ KINDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "gather": ((), ()),  # (n, h, w, c) by a CPU tensor of integers, int32 or int64, to (n, h, indices, c)
     # (n, h, w, c) by a CPU tensor [n, oh, ow, 2], float32
     "grid_sample": (("nearest", "border", "align_corners"), ()),
+    # image ports to (n, h, w, c), int8 or int16; form "nv12" (luma, chroma), "pixels" (n, h, w, 3) or "planes"
+    # (n, 3, h, w); int16 m [c, 3], int32 b, int16 lo, hi
+    "csc": (("form", "sh"), ("m", "b", "lo", "hi")),
     "rescale": (("lo", "hi"), ("bias", "m", "sh")),  # int64, int32, uint8; one entry or one per channel
     "lut8": ((), ("table",)),  # int8 [256], index = value + 128
     "lut16": ((), ("table",)),  # int16 [2^k + 1], knots of an interpolation
@@ -114,6 +117,7 @@ KINDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     # borders to the caller and to CPU tensors, which are dense in ONNX order, whatever their extents say
     "quantize": ((), ()),  # float32 -> int8 or int16
     "dequantize": ((), ()),  # int8 or int16 -> float32
+    "read_image": ((), ()),  # uint8 input of one channel -> int8, 128 less
     "read_port": ((), ()),  # int8 or uint8 input -> int8; int16 as it is
     "write_port": ((), ()),  # int8 -> int8 or uint8 output; int16 as it is
 }
@@ -124,7 +128,7 @@ REDUCTIONS = {"max": 0, "min": 1, "sum": 2, "l1": 3, "square": 4, "l2": 5}
 # Kinds that may have int16 values.
 INT16_KINDS = frozenset(
     {
-        "conv2d", "dwconv2d", "tconv2d", "matmul", "matmul_dynamic", "add", "mul", "rescale", "lut16", "softmax",
+        "csc", "conv2d", "dwconv2d", "tconv2d", "matmul", "matmul_dynamic", "add", "mul", "rescale", "lut16", "softmax",
         "maxpool", "avgpool", "resize_nearest", "resize_bilinear", "constant", "concat", "slice", "reshape",
         "transpose", "rearrange", "expand", "depth_to_space", "space_to_depth", "pad", "cpu", "alias", "quantize",
         "dequantize", "read_port", "write_port",
@@ -153,6 +157,7 @@ class Graph:
     outputs: list[Value]
     ops: list[Op]
     decisions: list[Decision] = field(default_factory=list)  # one per ONNX node, in the order of the model
+    notes: dict[str, Any] = field(default_factory=dict)  # JSON that the executable keeps in its META
 
     def __str__(self) -> str:
         """Readable text, one line per op: used by --dump and by golden tests."""

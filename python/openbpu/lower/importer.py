@@ -17,7 +17,7 @@ from openbpu.errors import ModelError, UnsupportedError
 from openbpu.ir.graph import Value
 from openbpu.ir.onnx_graph import STANDARD, UNFOLDED, opset_of
 from openbpu.ir.quant import QuantParams
-from openbpu.lower import constants, cpu, qoperator, rules
+from openbpu.lower import camera, constants, cpu, qoperator, rules
 from openbpu.lower.builder import GraphBuilder, Shape, memory_shape
 from openbpu.lower.cpu.kernels import PORT_TYPES
 from openbpu.lower.expressions import Codes, Constant, Expr, Plain, Unary
@@ -56,6 +56,7 @@ class Importer:
         self.builder = GraphBuilder(model.graph.name or "model")
         self.tensors: dict[str, Expr] = {}
         self.infos = infos_of(self.model.graph)
+        self.images = {name for node in self.model.graph.node if node.domain == camera.DOMAIN for name in node.input}
         self.forced = frozenset(run_on_cpu)
         self.nodes: list[Node] = []  # in the order of the model
 
@@ -80,7 +81,7 @@ class Importer:
                 "inputs are tensors", where=f"input '{info.name}'", seen=info.type.WhichOneof("value"), remedy=REPLACE
             )
         shape, kind = self._port_shape(info), info.type.tensor_type.elem_type
-        if kind in _INTEGERS:
+        if kind in _INTEGERS and info.name not in self.images:
             quant = self._input_parameters(info.name, _INTEGERS[kind])
             port = self._port(info.name, shape, _INTEGERS[kind], quant)
             held = self.builder.emit("read_port", [port], shape, quant, (), name=f"{info.name}.{quant.dtype}")
@@ -182,6 +183,8 @@ class Importer:
 
     def _on_bpu(self, proto: onnx.NodeProto, node: Node) -> list[Expr]:
         """The results by the rule of the operator; UnsupportedError if the BPU has no form for it."""
+        if (proto.domain, proto.op_type) == (camera.DOMAIN, camera.OPERATOR):
+            return [camera.picture(node)]
         if proto.domain not in STANDARD:
             raise node.refuse("operators of this domain have no form on the BPU", seen=proto.domain)
         if node.name in self.forced:

@@ -61,6 +61,10 @@ class Emitter:
             held = Placement.constant(value, self.builder.const_offset(item))
         return Operand(value, replace(held, strides=dense_strides(extents, value.item_size)), extents)
 
+    def pixels(self, value: Value, extents: Extents) -> Operand:
+        """An image under these extents: an input of the graph, dense, or what lies in memory as NHWC."""
+        return self.dense(value, extents) if value.on_cpu else self.operand(value)
+
     def cpu_operand(self, value: Value) -> Operand | np.ndarray:
         """A CPU tensor; the array itself if it is constant."""
         constant = self.placement.constants.get(value)
@@ -220,6 +224,28 @@ def _grid_sample(e: Emitter, op: Op) -> Iterator[Instruction]:
     aux = {"mode": int(op.attrs["nearest"]), "padding": int(op.attrs["border"])}
     aux["align_corners"] = int(op.attrs["align_corners"])
     yield Instruction("GRIDSAMPLE", e.layer, out, e.operand(op.inputs[0]), grid, aux=aux)
+
+
+@_emits("csc")
+def _csc(e: Emitter, op: Op) -> Iterator[Instruction]:
+    """Luma and chroma of a colour image; of whole pixels, their first channel and the two behind it."""
+    n, h, w, _ = op.outputs[0].shape
+    source, form = op.inputs[0], op.attrs["form"]
+    if form == "nv12":
+        luma, chroma = e.pixels(source, (n, h, w, 1)), e.pixels(op.inputs[1], (n, h // 2, w // 2, 2))
+    else:
+        whole = e.pixels(source, (n, h, w, 3)) if form == "pixels" else e.operand(source)
+        luma = Operand(source, whole.place.part(3, 0), (n, h, w, 1))
+        chroma = Operand(source, whole.place.part(3, 1), (n, h, w, 2))
+    table = e.builder.const("CSC", packing.csc(*(op.consts[name] for name in ("m", "b", "lo", "hi"))))
+    fields = {"sh": op.attrs["sh"]}
+    yield Instruction("CSC", e.layer, e.operand(op.outputs[0]), luma, chroma, table=table, fields=fields)
+
+
+@_emits("read_image")
+def _read_image(e: Emitter, op: Op) -> Iterator[Instruction]:
+    out = e.operand(op.outputs[0])
+    yield e.copy(out, e.pixels(op.inputs[0], out.extents))
 
 
 @_emits("rescale")

@@ -49,6 +49,7 @@ def schedule(graph: Graph, profile: TargetProfile) -> bytes:
         "options": {},
         "versions": VERSIONS,
         "split": _split(graph),
+        **graph.notes,
         "memory": {
             "ddr_bytes": memory.ddr_bytes,
             "lower_bound_bytes": memory.lower_bound,

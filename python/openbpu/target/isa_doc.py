@@ -37,7 +37,7 @@ on whole tensors in memory; there are no registers. A network takes some hundred
 | CONST | section CONST of the file: weights, tables, constant tensors | read |
 | DDR | activation arena of the entry, `ddr_bytes` long | read, write |
 | SRAM | on-chip arena of the entry, `sram_bytes` long | read, write |
-| IN k | the input k of the caller, dense row-major | read by COPY, LOAD, QUANTIZE, CPUCALL; in1 of GATHER, GRIDSAMPLE |
+| IN k | the caller's input k, dense row-major | read by COPY, LOAD, QUANTIZE, CPUCALL, CSC; in1 of GATHER, GRIDSAMPLE |
 | OUT k | the output k of the caller, dense row-major | written by COPY, STORE, DEQUANTIZE, CPUCALL, ARGMAX |
 
 An address is a region and a byte offset in it. Both arenas may be of size 0, and a program may use either as it
@@ -130,7 +130,7 @@ extents and strides of `out`.
 **Constants.** The size is what format and dims imply, at most 2^31 - 1 bytes. RQ8: m 16384..32767, s 0..31. RQ16: m >
 0, sh 1..62, |bias| < 2^62. POOL: m 16384..32767, sh 1..46. RESIZE: indices not negative, weights not negative with
 sum 2048; RESIZE16 2^20. EXP, EXP16: entry 0 is 65535. LUT16, EXP16: 2^k + 1 knots, k 9..16. RATIO: magnitudes of at
-most 2^54. Padding of weights is zero.
+most 2^54. CSC: multipliers within 32767, |b| < 2^30, lo <= hi. Padding of weights is zero.
 
 **Fields.** `L` is 0..15; `lo` and `hi` are int8 values with lo <= hi. Unknown flag bits are refused, and
 `DDR_OPERAND` is set exactly where it is true. The box holds something and lies in `out`; for the MAC queue `box_c` is
@@ -145,7 +145,7 @@ itself is not limited, except that a window of MAXPOOL, or of AVGPOOL without CO
 MATMULD, `K * max|a - za| * max|b - zb| * 2^L + |B| < 2^31`. For ADD and SUB, `128 * (|ma| + |mb|) + |C| < 2^31` with
 `sh` 0..22 and multipliers within 32767. MUL, and REDUCE with a sum: `C` 16384..32767, `sh` 1..46. DIV: `sh` 1..46.
 SOFTMAX: the constant C of its record is 1..2^62 - 1.
-LAYERNORM, RMSNORM: `sh` 1..30, eps 1..2^60 - 1, F 0..14.
+LAYERNORM, RMSNORM: `sh` 1..30, eps 1..2^60 - 1, F 0..14. CSC: `sh` 0..22.
 
 **16-bit forms.** An instruction of the queues MAC and VEC, QUANTIZE or DEQUANTIZE is of a 16-bit form if `in0` or `out`
 is int16. Then `in0` and `in1` are int16, `out` is int16 or int8 (RESCALE: `in0` too), and int16 has zero point 0. The
@@ -173,6 +173,7 @@ container 1.2.
 | ARGMAX | equal n, h, w; out.c 1; out int64 of any strides |
 | GRIDSAMPLE | equal n, c, scale and zero point of in0 and out; in1 float32 of the extents of out, with 2 channels |
 | GATHER | equal n, h, c, scale and zero point of in0 and out; in1 int32 or int64 of extents 1, 1, out.w, 1 |
+| CSC | bytes, not in CONST: in0 one channel, in1 two, of all or half the rows and columns; an entry per channel |
 | RESCALE, LUT8, LUT16, SOFTMAX | in0 as out; RESCALE with 1 or out.c entries; SOFTMAX with all channels in the box |
 | LAYERNORM, RMSNORM | in0 as out; one table entry per channel, all channels in the box |
 | MAXPOOL, RESIZE_NN, RESIZE_BILIN | equal n, c, scale and zero point; one table entry per output row and column |
@@ -180,7 +181,7 @@ container 1.2.
 | QUANTIZE, DEQUANTIZE | equal extents; the integer side has a positive normal float32 scale |
 | CPUCALL | operands inside their region; outputs share bytes with nothing else; what the operator's rule asks |
 
-Operands are int8, or int16 as above, and NHWC, except those of LOAD, STORE, COPY, LDW and CPUCALL, and the float32
+Operands are int8, or int16 as above, and NHWC, except those of LOAD, STORE, COPY, LDW, CSC and CPUCALL, and the float32
 side of QUANTIZE and DEQUANTIZE. Operands of CPUCALL have less than 2^31 elements, its parameters lie in CONST, and
 the rules of the operators are in `csrc/operators`. Indices that are data, those of GATHER too, are checked while
 they are used: a breach ends the run with an error.

@@ -97,9 +97,14 @@ def norm(b: np.ndarray, g: np.ndarray) -> tuple[bytes, tuple[int, ...]]:
     return b"".join(part.tobytes() for part in parts), (len(b),)
 
 
+def csc(m: np.ndarray, b: np.ndarray, lo: np.ndarray, hi: np.ndarray) -> tuple[bytes, tuple[int, ...]]:
+    """CSC and its dims from m (int16) [c, 3], b (int32), lo and hi (int16) per channel."""
+    return _records("CscEntry", m=m, b=b, lo=lo, hi=hi)
+
+
 def _records(name: str, **columns: np.ndarray) -> tuple[bytes, tuple[int, ...]]:
     count = len(next(iter(columns.values())))
     array = np.zeros(count, RECORDS[name])
     for field, values in columns.items():
-        array[field] = fitting(values, array.dtype[field], f"{name}.{field}")
+        array[field] = fitting(values, array.dtype[field].base, f"{name}.{field}")
     return array.tobytes(), (count,)
