@@ -44,6 +44,8 @@ def quantize(
     *,
     calibration: str = "auto",
     symmetric: bool = False,
+    percentile: float = ptq.PERCENTILE,
+    bins: int = ptq.BINS,
     refinement: Collection[str] = ptq.REFINEMENTS,
     input_shapes: Mapping[str, tuple[int, ...]] | None = None,
     run_on_cpu: Collection[str] = (),
@@ -55,9 +57,11 @@ def quantize(
     """Quantises a float model to int8 by post-training quantisation; returns a standard QDQ ONNX model.
 
     `samples` yields an array for a model with one input, or a dict {input name: array}; it is read as a stream.
-    `calibration` is "max", "percentile" or "auto" (chosen per tensor by measured error). `symmetric` forces all zero
-    points to 0. `refinement` names what is done layer by layer after that: "rounding" (second-order weight rounding)
-    and "bias" (correction of the mean error); () for neither, which is quicker. `input_shapes` fixes dynamic
+    `calibration` is "max", "percentile", "kl", "mse" or "auto": of all these per tensor what leaves the least error in
+    the outputs of the operators that read it. `percentile` is the share of the values, 0.5 to 1, that does not clip;
+    `bins` the number of bins of each histogram. `symmetric` forces all zero points to 0.
+    `refinement` names what is done layer by layer after that: "rounding" (second-order weight rounding) and "bias"
+    (correction of the mean error); () for neither, which is quicker. `input_shapes` fixes dynamic
     dimensions; a dynamic batch alone becomes 1. Nodes that have no form on the BPU stay float, so do those named in
     `run_on_cpu`; one named in `run_on_bpu` must get there. `node_types` gives a node, by its name, or all nodes of an
     operator type activations of type "int8", "int16" or "float" (which is the CPU); a name counts more than an operator
@@ -75,6 +79,8 @@ def quantize(
         samples,
         calibration=calibration,
         symmetric=symmetric,
+        percentile=percentile,
+        bins=bins,
         refinement=refinement,
         run_on_cpu=stay_float,
         run_on_bpu=run_on_bpu,
@@ -127,6 +133,8 @@ def build(
     march: str = "nash-e",
     calibration: str = "auto",
     symmetric: bool = False,
+    percentile: float = ptq.PERCENTILE,
+    bins: int = ptq.BINS,
     refinement: Collection[str] = ptq.REFINEMENTS,
     input_shapes: Mapping[str, tuple[int, ...]] | None = None,
     run_on_cpu: Collection[str] = (),
@@ -142,6 +150,8 @@ def build(
         samples,
         calibration=calibration,
         symmetric=symmetric,
+        percentile=percentile,
+        bins=bins,
         refinement=refinement,
         input_shapes=input_shapes,
         run_on_cpu=run_on_cpu,

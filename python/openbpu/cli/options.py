@@ -48,7 +48,7 @@ advice: Decorator = click.option(
 json_output: Decorator = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 calibration: Decorator = click.option(
     "--calibration",
-    type=click.Choice(["auto", "max", "percentile"]),
+    type=click.Choice(["auto", "max", "percentile", "kl", "mse"]),
     default="auto",
     show_default=True,
     help="How activation ranges are chosen.",

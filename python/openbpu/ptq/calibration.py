@@ -19,14 +19,15 @@ from openbpu.ptq.placement import Placement
 from openbpu.ptq.samples import Feed, SampleStream
 
 BINS = 4096
-_PORTION_BYTES = 256 << 20
+FEWEST_BINS, MOST_BINS = 256, 65536
+PORTION_BYTES = 256 << 20
 
 Progress = Callable[[str, int, int], None]
 
 
 @dataclass
 class Statistics:
-    """What was seen of a group: extremes (0 included) and the counts of BINS equal bins between them."""
+    """What was seen of a group: extremes (0 included) and the counts of equal bins between them."""
 
     low: float
     high: float
@@ -50,7 +51,7 @@ class Runner:
         present = {o.name for o in probe.graph.output}
         infos = {v.name: v for v in model.graph.value_info}
         probe.graph.output.extend(infos[n] for n in self._fetched if n not in present)
-        sizes = {o.name: _bytes(o) for o in probe.graph.output}
+        sizes = {o.name: tensor_bytes(o) for o in probe.graph.output}
         self._portions = _portions(self._fetched, sizes)
         options = ort.SessionOptions()
         options.log_severity_level = 3
@@ -71,7 +72,7 @@ class Runner:
 
 
 def calibrate(
-    model: onnx.ModelProto, samples: SampleStream, placement: Placement, progress: Progress
+    model: onnx.ModelProto, samples: SampleStream, placement: Placement, progress: Progress, bins: int = BINS
 ) -> dict[str, Statistics]:
     """Statistics of each group that has no fixed parameters."""
     wanted = [t for t, g in placement.groups.items() if g not in placement.fixed]
@@ -86,17 +87,18 @@ def calibrate(
             high[groups[name]] = max(high[groups[name]], float(array.max()))
         progress("calibrate: ranges", done, samples.count)
     low = raised_floors(model, placement, low, high)
-    statistics = {g: Statistics(low[g], high[g], np.zeros(BINS, np.int64)) for g in low}
+    statistics = {g: Statistics(low[g], high[g], np.zeros(bins, np.int64)) for g in low}
     for done, feed in enumerate(samples, 1):
         for name, array in runner.run(feed):
             s = statistics[groups[name]]
             if s.high > s.low:
-                s.counts += np.histogram(np.clip(array, s.low, s.high), BINS, (s.low, s.high))[0]
+                s.counts += np.histogram(np.clip(array, s.low, s.high), bins, (s.low, s.high))[0]
         progress("calibrate: histograms", done, samples.count)
     return statistics
 
 
-def _bytes(info: onnx.ValueInfoProto) -> int:
+def tensor_bytes(info: onnx.ValueInfoProto) -> int:
+    """Of a float32 tensor."""
     return 4 * int(np.prod([d.dim_value for d in info.type.tensor_type.shape.dim], dtype=np.int64))
 
 
@@ -106,7 +108,7 @@ def _portions(names: list[str], sizes: dict[str, int]) -> list[list[str]]:
     for name in names:
         if sizes[name] > room or not portions:
             portions.append([])
-            room = _PORTION_BYTES
+            room = PORTION_BYTES
         portions[-1].append(name)
         room -= sizes[name]
     return portions

@@ -11,15 +11,16 @@ import onnx
 from openbpu import __version__
 from openbpu.errors import ConfigError, ModelError
 from openbpu.ir.quant import QuantParams
-from openbpu.ptq.calibration import calibrate
+from openbpu.ptq import output_error
+from openbpu.ptq.calibration import BINS, FEWEST_BINS, MOST_BINS, Progress, Statistics, calibrate
 from openbpu.ptq.feasibility import feasible
 from openbpu.ptq.insertion import insert
 from openbpu.ptq.placement import SOFTMAX, Placement, place
-from openbpu.ptq.ranges import choose, choose16
+from openbpu.ptq.ranges import PERCENTILE, candidates, choose16, squared_error
 from openbpu.ptq.refinement import Refinements, refine
 from openbpu.ptq.samples import SampleStream
 
-CALIBRATIONS = ("auto", "max", "percentile")
+CALIBRATIONS = ("auto", "max", "percentile", "kl", "mse")
 REFINEMENTS = ("rounding", "bias")
 _DRAFT_SCALE = 1 / 16
 
@@ -30,6 +31,8 @@ def quantize(
     *,
     calibration: str = "auto",
     symmetric: bool = False,
+    percentile: float = PERCENTILE,
+    bins: int = BINS,
     refinement: Collection[str] = REFINEMENTS,
     run_on_cpu: Collection[str] = (),
     run_on_bpu: Collection[str] = (),
@@ -37,6 +40,9 @@ def quantize(
     progress: Callable[[str, int, int], None] | None = None,
 ) -> onnx.ModelProto:
     """The QDQ form of a clean float model (`frontend.prepare`).
+
+    `calibration` is one of CALIBRATIONS (`ranges.candidates`, `output_error`), `percentile` the share of the values
+    that does not clip, `bins` the number of bins of each histogram.
 
     int8 activations per tensor with a zero point (none if `symmetric`), symmetric int8 weights per channel, int32
     biases. Nodes named in `run_on_cpu`, and operators without an int8 form, stay float; `run_on_bpu` names nodes that
@@ -46,19 +52,17 @@ def quantize(
     `progress` is called with (stage, steps done, steps in all or 0). Deterministic: the same inputs give the same
     model. Raises ModelError, SampleError, ConfigError.
     """
-    if calibration not in CALIBRATIONS:
-        raise ConfigError(f"calibration is one of {', '.join(CALIBRATIONS)}", where="calibration", seen=calibration)
-    if unknown := set(refinement) - set(REFINEMENTS):
-        raise ConfigError(
-            f"refinement holds some of {', '.join(REFINEMENTS)}", where="refinement", seen=", ".join(sorted(unknown))
-        )
+    _check_options(calibration, percentile, bins, refinement)
     _check(model)
     report = progress or (lambda stage, done, total: None)
     stream = SampleStream(samples, model)
     placement = place(model, run_on_cpu, run_on_bpu, int16)
-    statistics = calibrate(model, stream, placement, report)
-    narrow = {g: choose(s, calibration, symmetric or g in placement.symmetric) for g, s in statistics.items()}
-    by_group = narrow | {g: choose16(s, calibration) for g, s in statistics.items() if g in placement.wide}
+    statistics = calibrate(model, stream, placement, report, bins)
+    proposed = {
+        g: candidates(s, calibration, symmetric or g in placement.symmetric, percentile) for g, s in statistics.items()
+    }
+    narrow = _best(model, stream, placement, proposed, statistics, report)
+    by_group = narrow | {g: choose16(s, calibration, percentile) for g, s in statistics.items() if g in placement.wide}
     always_zero = {g for g, s in statistics.items() if s.low == s.high}
     chosen = _chosen(model, placement, by_group, narrow, always_zero)
     qdq = _inserted(model, placement, chosen, narrow, Refinements())
@@ -74,6 +78,26 @@ def quantize(
     )
     onnx.checker.check_model(qdq, full_check=True)
     return qdq
+
+
+def _best(
+    model: onnx.ModelProto,
+    samples: SampleStream,
+    placement: Placement,
+    proposed: Mapping[str, list[QuantParams]],
+    statistics: Mapping[str, Statistics],
+    progress: Progress,
+) -> dict[str, QuantParams]:
+    """Of each group the candidate with the least error at its consumers; without one, with the least of its own."""
+    open_groups = {g: found for g, found in proposed.items() if len(found) > 1}
+    measured = output_error.errors(model, samples, placement, open_groups, progress) if open_groups else {}
+    best = {}
+    for group, found in proposed.items():
+        losses = measured.get(group)
+        if losses is None:
+            losses = np.array([squared_error(statistics[group], quant) for quant in found])
+        best[group] = found[int(np.argmin(losses))]
+    return best
 
 
 def _chosen(
@@ -118,6 +142,19 @@ def draft(
     wide = {group: QuantParams.per_tensor(_DRAFT_SCALE / 128, 0, "int16") for group in placement.wide}
     chosen = _chosen(model, placement, narrow | wide, narrow, narrow)
     return _inserted(model, placement, chosen, narrow, Refinements())
+
+
+def _check_options(calibration: str, percentile: float, bins: int, refinement: Collection[str]) -> None:
+    if calibration not in CALIBRATIONS:
+        raise ConfigError(f"calibration is one of {', '.join(CALIBRATIONS)}", where="calibration", seen=calibration)
+    if not 0.5 <= percentile <= 1:
+        raise ConfigError("a share of the values from 0.5 to 1", where="percentile", seen=percentile)
+    if not FEWEST_BINS <= bins <= MOST_BINS:
+        raise ConfigError(f"from {FEWEST_BINS} to {MOST_BINS} bins", where="bins", seen=bins)
+    if unknown := set(refinement) - set(REFINEMENTS):
+        raise ConfigError(
+            f"refinement holds some of {', '.join(REFINEMENTS)}", where="refinement", seen=", ".join(sorted(unknown))
+        )
 
 
 def _check(model: onnx.ModelProto) -> None:

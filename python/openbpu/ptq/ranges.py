@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+
 import numpy as np
 
 from openbpu.ir.quant import QuantParams
 from openbpu.ptq.calibration import Statistics
 
-_PERCENTILE = 99.999
+PERCENTILE = 0.99999  # share of the values that do not clip
 _SMALLEST_SCALE = 2.0**-64
 _SCALE_OF_ZERO = 2.0**-8  # of a tensor that was always zero
+_SHARES = tuple(1.03**-k for k in range(100))  # of the extremes: down to 5 %
 
 
 def parameters(low: float, high: float, symmetric: bool) -> QuantParams:
@@ -30,28 +33,53 @@ def parameters16(low: float, high: float) -> QuantParams:
     return QuantParams.per_tensor(largest if low < high else _SCALE_OF_ZERO, 0, "int16")
 
 
-def choose16(statistics: Statistics, calibration: str) -> QuantParams:
+def choose16(statistics: Statistics, calibration: str, percentile: float) -> QuantParams:
     """int16 parameters of one group: the extremes seen, because steps are so fine; "percentile" clips all the same."""
     low, high = statistics.low, statistics.high
     if calibration == "percentile" and high > low:
-        low, high = clipped(statistics, _PERCENTILE)
+        low, high = clipped(statistics, 100 * percentile)
     return parameters16(low, high)
 
 
-def choose(statistics: Statistics, calibration: str, symmetric: bool) -> QuantParams:
-    """The parameters for one group.
+def candidates(statistics: Statistics, calibration: str, symmetric: bool, percentile: float) -> list[QuantParams]:
+    """The parameters that a method proposes for one group: one, or several different ones for "auto".
 
-    "max": the extremes seen. "percentile": 0.001 % of the values may clip. "auto": of these two the one with the
-    smaller mean squared error over the histogram. Tighter percentiles have a smaller error still, and make the network
-    worse: what they clip is rare and large, and matters.
+    "max": the extremes seen. "percentile": the share 1 - `percentile` of the values may clip. "mse": least mean squared
+    error of the values. "kl": least divergence of the distribution after quantisation from the one before (Migacz,
+    8-bit inference with TensorRT, 2017; here both ends of the range move). "auto": all of these, and a tighter
+    percentile.
     """
     widest = parameters(statistics.low, statistics.high, symmetric)
-    if calibration == "max" or statistics.high <= statistics.low:
-        return widest
-    clipped_range = parameters(*clipped(statistics, _PERCENTILE), symmetric)
-    if calibration == "percentile":
-        return clipped_range
-    return min(widest, clipped_range, key=lambda quant: squared_error(statistics, quant))
+    if statistics.high <= statistics.low:
+        return [widest]
+    found: dict[str, Callable[[], QuantParams]] = {
+        "max": lambda: widest,
+        "percentile": lambda: parameters(*clipped(statistics, 100 * percentile), symmetric),
+        "tight": lambda: parameters(*clipped(statistics, 100 - 1000 * (1 - percentile)), symmetric),
+        "mse": lambda: searched(statistics, squared_error, symmetric),
+        "kl": lambda: searched(statistics, divergence, symmetric),
+    }
+    if calibration != "auto":
+        return [found[calibration]()]
+    return list(dict.fromkeys(propose() for propose in found.values()))
+
+
+def searched(statistics: Statistics, loss: Callable[[Statistics, QuantParams], float], symmetric: bool) -> QuantParams:
+    """The parameters of least loss: both ends of the range moved together first, then each alone."""
+    low, high = statistics.low, statistics.high
+
+    def at(shares: tuple[float, float]) -> QuantParams:
+        return parameters(low * shares[0], high * shares[1], symmetric)
+
+    def least(shares: Iterable[tuple[float, float]]) -> tuple[float, float]:
+        return min(shares, key=lambda pair: loss(statistics, at(pair)))
+
+    best = least((share, share) for share in _SHARES)
+    if low < 0 < high and not symmetric:
+        for _ in range(2):
+            best = least((share, best[1]) for share in _SHARES)
+            best = least((best[0], share) for share in _SHARES)
+    return at(best)
 
 
 def clipped(statistics: Statistics, percentile: float) -> tuple[float, float]:
@@ -72,3 +100,42 @@ def squared_error(statistics: Statistics, quant: QuantParams) -> float:
     # Bins are narrower than steps: rounding error is uniform inside, clamp error is measured.
     error = np.where(inside, quant.s**2 / 12, ((level - quant.z) * quant.s - x) ** 2)
     return float(error @ statistics.counts / max(statistics.counts.sum(), 1))
+
+
+def divergence(statistics: Statistics, quant: QuantParams) -> float:
+    """Kullback-Leibler divergence of the histogram after quantising from the one before, what clips included.
+
+    Values of one level count as spread over the bins that had any. Infinite if a level took values where none were.
+    """
+    counts = _without_zeros(statistics)
+    level = np.clip(np.rint(statistics.centres / quant.s) + quant.z, quant.qmin, quant.qmax).astype(np.int64)
+    level -= quant.qmin
+    # What clips lies on the outermost bins of the range; the quantised form knows nothing of it.
+    inside = np.abs((level + quant.qmin - quant.z) * quant.s - statistics.centres) <= quant.s
+    first, last = np.flatnonzero(inside)[[0, -1]]
+    before = counts[first : last + 1].copy()
+    before[0] += counts[:first].sum()
+    before[-1] += counts[last + 1 :].sum()
+    kept, level = counts[first : last + 1], level[first : last + 1]
+    mass = np.bincount(level, kept, 256)
+    filled = np.bincount(level, before > 0, 256)
+    after = np.where(before > 0, mass[level] / np.maximum(filled[level], 1), 0.0)
+    total = after.sum()
+    if total <= 0:
+        return float("inf")
+    seen = before > 0
+    p, q = before[seen] / before.sum(), np.maximum(after[seen] / total, 1e-12)
+    return float(p @ np.log(p / q))
+
+
+def _without_zeros(statistics: Statistics) -> np.ndarray:
+    """The counts, that of the bin around zero replaced by its neighbours' mean.
+
+    Exact zeros, half of all values behind a ReLU, are kept by any scale; spread over a level they would decide alone.
+    """
+    counts = statistics.counts.astype(np.float64)
+    width = (statistics.high - statistics.low) / len(counts)
+    zero = min(max(int(-statistics.low / width), 0), len(counts) - 1)
+    counts[zero] = counts[max(zero - 2, 0) : zero + 3].sum() - counts[zero]
+    counts[zero] /= max(min(zero, 2) + min(len(counts) - 1 - zero, 2), 1)
+    return counts

@@ -57,6 +57,11 @@ class SampleStream:
             warnings.warn(_all_equal(self._equal, count), stacklevel=2)
         self.count = count
 
+    def spread(self, most: int) -> Iterator[Feed]:
+        """At most so many samples, evenly spaced over a stream that was read whole before."""
+        wanted = {k * self.count // most for k in range(most)} if self.count > most else range(self.count)
+        yield from (feed for index, feed in enumerate(self) if index in wanted)
+
     def _spooled(self) -> Iterator[Feed]:
         assert self._spool is not None
         for path in sorted(Path(self._spool.name).iterdir()):

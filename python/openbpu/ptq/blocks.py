@@ -1,0 +1,100 @@
+"""Blocks of the float model: the nodes between quantised tensors, each of which can be run on its own."""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+from onnx import TensorProto, helper, numpy_helper
+
+from openbpu.ir.onnx_graph import reads
+from openbpu.ptq.view import ModelView
+
+
+@dataclass(frozen=True)
+class Block:
+    """Nodes that exchange tensors without a Q/DQ pair; what they read from outside and what leaves them."""
+
+    nodes: tuple[onnx.NodeProto, ...]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+def blocks(model: onnx.ModelProto, quantised: Container[str]) -> list[Block]:
+    """The blocks of a model whose tensors in `quantised` have pairs, in the order of their first nodes."""
+    view = ModelView(model)
+    nodes = list(model.graph.node)
+    parent = list(range(len(nodes)))
+    index = {name: i for i, node in enumerate(nodes) for name in node.output}
+
+    def root(i: int) -> int:
+        while parent[i] != i:
+            parent[i] = parent[parent[i]]
+            i = parent[i]
+        return i
+
+    for i, node in enumerate(nodes):
+        for name in reads(node):
+            if name in index and name not in quantised:
+                first, second = sorted((root(index[name]), root(i)))
+                parent[second] = first
+    members: dict[int, list[onnx.NodeProto]] = {}
+    for i, node in enumerate(nodes):
+        members.setdefault(root(i), []).append(node)
+    return [_block(view, found, quantised) for _, found in sorted(members.items())]
+
+
+def _block(view: ModelView, nodes: list[onnx.NodeProto], quantised: Container[str]) -> Block:
+    made = {name for node in nodes for name in node.output if name}
+    read = dict.fromkeys(name for node in nodes for name in reads(node))
+    inputs = [n for n in read if n not in view.constants and (n not in made or n in quantised)]
+    inside = {name for name in made if name not in quantised and name not in view.outputs}
+    return Block(tuple(nodes), tuple(inputs), tuple(n for node in nodes for n in node.output if n in made - inside))
+
+
+class BlockRunner:
+    """A block in ONNX Runtime, one of its inputs quantised with parameters that each run gives."""
+
+    def __init__(self, model: onnx.ModelProto, view: ModelView, block: Block, quantised: str) -> None:
+        self._quantised, self._outputs = quantised, list(block.outputs)
+        types = {i.name: i for i in (*model.graph.input, *model.graph.value_info, *model.graph.output)}
+        own = f"{quantised}/quantised"
+        nodes = [
+            helper.make_node("QuantizeLinear", [quantised, "/scale", "/zero"], ["/levels"]),
+            helper.make_node("DequantizeLinear", ["/levels", "/scale", "/zero"], [own]),
+        ]
+        for node in block.nodes:
+            copy = onnx.NodeProto.FromString(node.SerializeToString())
+            copy.input[:] = [own if name == quantised else name for name in node.input]
+            nodes.append(copy)
+        used = dict.fromkeys(name for node in block.nodes for name in reads(node))
+        inputs = [types[name] for name in block.inputs]
+        inputs.append(helper.make_tensor_value_info("/scale", TensorProto.FLOAT, []))
+        inputs.append(helper.make_tensor_value_info("/zero", TensorProto.INT8, []))
+        graph = helper.make_graph(
+            nodes,
+            "block",
+            inputs,
+            [types[name] for name in block.outputs],
+            [numpy_helper.from_array(view.constants[name], name) for name in used if name in view.constants],
+        )
+        single = helper.make_model(graph, opset_imports=list(model.opset_import), ir_version=model.ir_version)
+        self._session = session(single)
+
+    def run(self, arrays: dict[str, np.ndarray], scale: float, zero_point: int) -> list[np.ndarray]:
+        """The outputs of the block, in order."""
+        feed = arrays | {"/scale": np.array(scale, np.float32), "/zero": np.array(zero_point, np.int8)}
+        return list(self._session.run(self._outputs, feed))
+
+
+def session(model: onnx.ModelProto) -> ort.InferenceSession:
+    """A session that keeps no memory between runs and joins no quantised operators."""
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    options.enable_cpu_mem_arena = False
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])

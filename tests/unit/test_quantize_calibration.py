@@ -1,0 +1,160 @@
+"""How activation ranges are chosen: each method on known distributions, "auto" by the outputs of the consumers."""
+
+from __future__ import annotations
+
+import float_networks as nets
+import numpy as np
+import onnx
+import pytest
+
+from openbpu import frontend, ptq
+from openbpu.errors import ConfigError
+from openbpu.ir.quant import QuantParams
+from openbpu.ptq.calibration import Statistics
+from openbpu.ptq.output_error import errors
+from openbpu.ptq.placement import place
+from openbpu.ptq.ranges import PERCENTILE, candidates, clipped, divergence, parameters, searched, squared_error
+from openbpu.ptq.samples import SampleStream
+
+
+def statistics(values: np.ndarray, bins: int = 4096) -> Statistics:
+    low, high = min(float(values.min()), 0.0), max(float(values.max()), 0.0)
+    return Statistics(low, high, np.histogram(values, bins, (low, high))[0])
+
+
+def heavy_tailed(seed: int = 1) -> np.ndarray:
+    """Normal values and a few at 100 deviations."""
+    values = np.random.default_rng(seed).standard_normal(200_000)
+    values[:3] = 100.0
+    return values
+
+
+def top(quant: QuantParams) -> float:
+    return (quant.qmax - quant.z) * quant.s
+
+
+def test_methods_on_a_heavy_tail() -> None:
+    found = statistics(heavy_tailed())
+    (largest,), (percentile,), (mse,), (kl,) = (
+        candidates(found, method, False, PERCENTILE) for method in ("max", "percentile", "mse", "kl")
+    )
+    assert top(largest) == pytest.approx(100, rel=0.02)
+    assert top(percentile) == pytest.approx(100, rel=0.02)  # 3 of 200,000 values are more than half of 0.001 %
+    assert 3 < top(kl) < 12
+    assert squared_error(found, mse) < 0.95 * squared_error(found, largest)
+    (tighter,) = candidates(found, "percentile", False, 0.999)
+    assert 3 < top(tighter) < 5
+
+
+@pytest.mark.parametrize("symmetric", [False, True])
+def test_searches_find_what_an_exhaustive_one_finds(symmetric: bool) -> None:
+    """Within 5 % of the least squared error over 200 x 200 pairs of ends."""
+    random = np.random.default_rng(2)
+    found = statistics(np.concatenate([random.laplace(0.3, 1, 50_000), random.uniform(-9, 4, 50)]))
+    shares = np.linspace(0.05, 1, 60)
+    pairs = [(a, b) for a in shares for b in shares]
+    least = min(squared_error(found, parameters(found.low * a, found.high * b, symmetric)) for a, b in pairs)
+    assert squared_error(found, searched(found, squared_error, symmetric)) < 1.05 * least
+
+
+def test_divergence_of_what_is_kept_and_of_what_is_cut() -> None:
+    found = statistics(np.random.default_rng(3).uniform(0, 1, 400_000))
+    whole, half = parameters(0, 1, False), parameters(0, 0.5, False)
+    assert 0 <= divergence(found, whole) < 0.01
+    assert divergence(found, half) > 0.5
+
+
+def test_zeros_behind_a_clamp_do_not_decide() -> None:
+    values = np.random.default_rng(4).standard_normal(100_000)
+    (plain,), (clamped,) = (
+        candidates(statistics(v), "kl", False, PERCENTILE) for v in (np.abs(values), np.maximum(values, 0))
+    )
+    assert clamped.s == pytest.approx(plain.s, rel=0.15)
+
+
+def test_one_value_only() -> None:
+    for method in ptq.CALIBRATIONS:
+        for values in (np.zeros(10), np.full(10, 3.0), np.full(10, -2.0)):
+            for symmetric in (False, True):
+                for quant in candidates(statistics(values), method, symmetric, PERCENTILE):
+                    seen = (np.clip(np.rint(values / quant.s) + quant.z, -128, 127) - quant.z) * quant.s
+                    np.testing.assert_allclose(seen, values, atol=quant.s)
+
+
+def test_percentiles_of_one_sided_values_keep_zero() -> None:
+    low, high = clipped(statistics(np.random.default_rng(5).uniform(2, 3, 1000)), 90)
+    assert low == 0 and 2.8 < high < 3
+
+
+# ---- auto: what the consumers make of it
+
+
+def one_reader(op: str) -> onnx.ModelProto:
+    """A rare value at 60 in the first channel, read by a norm-like clamp ("Clip") or by a sum ("Conv")."""
+    net = nets.Net(6)
+    x = net.op("Mul", "x", net.constant(1.0))
+    if op == "Clip":
+        y = net.op("Clip", net.op("MaxPool", x, kernel_shape=[1, 1]), net.constant(-3.0), net.constant(3.0))
+        return frontend.prepare(net.model(net.op("Conv", y, net.normal(4, 3, 1, 1), out="y")))
+    return frontend.prepare(net.model(net.op("Conv", x, net.normal(4, 3, 1, 1), out="y")))
+
+
+def rare_and_large(count: int = 4) -> list[np.ndarray]:
+    found = nets.samples(count)
+    for sample in found:
+        sample[0, 0, 3, 3] = 60.0
+    return found
+
+
+def test_what_a_clamp_cuts_anyway_costs_no_range() -> None:
+    """Both see the same values; only behind the clamp do fine steps matter more than the large values."""
+    scales = {}
+    for op in ("Clip", "Conv"):
+        qdq = ptq.quantize(one_reader(op), rare_and_large(), refinement=())
+        constants = {t.name: onnx.numpy_helper.to_array(t) for t in qdq.graph.initializer}
+        scales[op] = float(constants["x/scale"])
+    assert scales["Conv"] > 60 / 256
+    assert scales["Clip"] < 0.9 * scales["Conv"]
+
+
+def test_errors_are_those_of_the_consumers() -> None:
+    net = nets.Net(7)
+    net.op("Conv", "x", net.constant(np.eye(3)[:, :, None, None]), out="y")
+    model = frontend.prepare(net.model("y"))
+    samples = SampleStream(nets.samples(3), model)
+    assert len(list(samples)) == 3
+    quants = [QuantParams.per_tensor(s) for s in (0.01, 0.1)]
+    found = errors(model, samples, place(model), {"x": quants}, lambda *_: None)["x"]
+    values = np.stack(nets.samples(3)).astype(np.float64)
+    for error, quant in zip(found, quants, strict=True):
+        seen = np.clip(np.rint(values / quant.s), -128, 127) * quant.s
+        assert error == pytest.approx(np.sum((seen - values) ** 2) / np.sum(values**2), rel=1e-4)
+
+
+def test_auto_is_at_least_as_good_as_the_worst_method() -> None:
+    model, samples = frontend.prepare(nets.attention()), nets.samples(6, (1, 20, 32))
+    want = nets.run(model, samples[0])[0]
+    found = {
+        method: nets.sqnr(
+            want, nets.run(ptq.quantize(model, samples, calibration=method, refinement=()), samples[0])[0]
+        )
+        for method in ptq.CALIBRATIONS
+    }
+    assert found["auto"] > min(found.values()) and found["auto"] > max(found.values()) - 3, found
+
+
+def test_spread_samples_come_from_everywhere() -> None:
+    net = nets.Net(8)
+    model = frontend.prepare(net.model(net.op("Relu", "x", out="y")))
+    stream = SampleStream((np.full((1, 3, 32, 32), i + 0.5) * np.arange(32) for i in range(10)), model)
+    assert len(list(stream)) == 10
+    assert [float(f["x"].flat[1]) for f in stream.spread(4)] == [0.5, 2.5, 5.5, 7.5]
+    assert len(list(stream.spread(64))) == 10
+
+
+@pytest.mark.parametrize(
+    "option,value", [("calibration", "entropy"), ("percentile", 0.4), ("percentile", 1.1), ("bins", 100)]
+)
+def test_wrong_options(option: str, value: object) -> None:
+    with pytest.raises(ConfigError, match=option):
+        ptq.quantize(frontend.prepare(nets.residual()), nets.samples(1), **{option: value})
