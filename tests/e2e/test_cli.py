@@ -126,10 +126,16 @@ def test_perf_takes_models_and_executables(workspace: Path) -> None:
     (workspace / "mine.toml").write_text('base = "nash-b"\nsram_bytes = 131072\n')
     arguments = ("--samples", workspace / "calibration", "-o", workspace / "perf.qdq.onnx")
     _ok("quantize", workspace / "net.onnx", *arguments)
-    _ok("compile", workspace / "perf.qdq.onnx", "-o", workspace / "perf.bpux", "--march", workspace / "mine.toml")
+    target = ("-o", workspace / "perf.bpux", "--march", workspace / "mine.toml", "--advice", 0)
+    assert "slower than in theory" in _ok("compile", workspace / "perf.qdq.onnx", *target)
+    (worst, *_) = json.loads(_ok("compile", workspace / "perf.qdq.onnx", *target, "--json"))["advice"]
+    assert worst["slower_us"] > 0 and worst["cause"] and worst["remedy"]
     (workspace / "mine.toml").unlink()
     kept = json.loads(_ok("perf", workspace / "perf.bpux", "--json"))["openbpu"]["profile"]
     assert (kept["name"], kept["sram_bytes"]) == ("mine", 131072)
+    listing = _ok("info", workspace / "perf.bpux", "--disassemble")
+    assert "; mine: " in listing and "; layer 2: " in listing
+    assert "; nash-m: " in _ok("info", workspace / "perf.bpux", "--disassemble", "--march", "nash-m")
     result = _openbpu("perf", workspace / "perf.bpux", "-o", workspace / "perf.pdf")
     assert result.returncode == 1 and "perf.pdf" in result.stderr
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from pathlib import Path
 
 import pytest
@@ -60,3 +60,26 @@ def test_an_unknown_march_names_the_known_ones() -> None:
         profile("nash-z")
     with pytest.raises(ConfigError, match="readable"):
         profile("nowhere/mine.toml")
+
+
+def test_the_page_has_every_parameter_and_preset() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "profiles.md").read_text()
+    for parameter in fields(TargetProfile)[1:]:
+        meta = parameter.metadata
+        default = "" if parameter.default is MISSING else f"{parameter.default:g}"
+        kind = "whole" if parameter.type == "int" else "number"
+        span = f"{meta['least']:g} to {meta['most']:g}"
+        row = f"| `{parameter.name}` | {kind} | {meta['unit']} | {span} | {default} | {meta['doc']} |"
+        assert row in page, f"docs/profiles.md lacks: {row}"
+    for p in PROFILES.values():
+        tops = 2 * p.macs_per_second / 1e12
+        array = f"{p.mac_rows} × {p.mac_columns} × {p.mac_pixels}"  # noqa: RUF001
+        row = f"| {p.name} | {array} | {p.clock_hz / 1e9:.2f} | {tops:.1f} | {p.cores} | {p.sram_bytes >> 20} "
+        assert f"{row}| {p.ddr_bytes_per_second / 1e9:.1f} |" in page, row
+
+
+def test_the_example_of_the_page_is_read(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "profiles.md").read_text()
+    path = tmp_path / "mine.toml"
+    path.write_text(page.split("```toml\n")[1].split("```")[0])
+    assert profile(str(path)).sram_bytes == 2 << 20

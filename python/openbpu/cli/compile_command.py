@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from openbpu.cli import options
 @options.run_on_cpu
 @options.run_on_bpu
 @options.boundary
+@options.advice
 @options.json_output
 def command(
     model: Path,
@@ -29,6 +31,7 @@ def command(
     output_nodes: tuple[str, ...],
     remove_node_type: tuple[str, ...],
     remove_node_name: tuple[str, ...],
+    advice: float | None,
     as_json: bool,
 ) -> None:
     """Compile the quantised (QDQ) ONNX file MODEL to a .bpux executable; what is not quantised runs on the CPU.
@@ -50,9 +53,12 @@ def command(
         )
     executable.save(output)
     summary = executable.summary()
+    report = None if advice is None else pipeline.estimate(executable)
     if as_json:
-        split = executable.meta.get("split", {})
-        click.echo(json.dumps({"output": str(output), "march": march, "split": split, **summary}, indent=2))
+        data = {"output": str(output), "march": march, "split": executable.meta.get("split", {}), **summary}
+        if report is not None and advice is not None:
+            data["advice"] = [dataclasses.asdict(item) for item in report.advice(advice)]
+        click.echo(json.dumps(data, indent=2))
         return
     entry = summary["entries"][0]
     options.console.print(
@@ -61,3 +67,5 @@ def command(
         highlight=False,
     )
     options.print_split(executable.meta)
+    if report is not None and advice is not None:
+        options.print_advice(report, advice)

@@ -13,9 +13,10 @@ from openbpu.cli import options
 
 @click.command("info")
 @click.argument("executable", type=click.Path(path_type=Path))
-@click.option("--disassemble", is_flag=True, help="Print the instructions.")
+@click.option("--disassemble", is_flag=True, help="Print the instructions by layer, with estimated cycles.")
+@click.option("--march", help="Profile of the estimate: a preset or a .toml file; default: the executable's.")
 @options.json_output
-def command(executable: Path, disassemble: bool, as_json: bool) -> None:
+def command(executable: Path, disassemble: bool, march: str | None, as_json: bool) -> None:
     """Show ports, sizes, layers and instructions of the .bpux file EXECUTABLE.
 
     \b
@@ -26,7 +27,9 @@ def command(executable: Path, disassemble: bool, as_json: bool) -> None:
 
     program = Executable.load(executable)
     if disassemble:
-        click.echo(program.disassemble(), nl=False)
+        from openbpu.perf import listing
+
+        click.echo(listing(program, march), nl=False)
         return
     summary = program.summary()
     ports = [dataclasses.asdict(port) for port in program.ports()]

@@ -1,0 +1,1 @@
+"""The estimate of `openbpu perf` against public figures."""
