@@ -7,12 +7,12 @@ Exit codes: 0 done, 1 the work failed (one error line on stderr), 2 the command 
 from __future__ import annotations
 
 import importlib
-import sys
+from typing import NoReturn
 
 import click
 
 from openbpu import __version__
-from openbpu.errors import OpenBpuError
+from openbpu.cli.running import run
 
 _VERBS = {
     "quantize": "Quantise a float ONNX model with calibration samples.",
@@ -46,7 +46,7 @@ class _Verbs(click.Group):
 
 @click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="openbpu")
-def _cli() -> None:
+def command() -> None:
     """An open int8 toolchain: quantise ONNX models, compile them for a virtual BPU, run them bit-exactly.
 
     \b
@@ -57,17 +57,6 @@ def _cli() -> None:
     """
 
 
-def main() -> None:
+def main() -> NoReturn:
     """Runs the command line and exits."""
-    try:
-        code = _cli.main(prog_name="openbpu", standalone_mode=False)
-        sys.exit(code if isinstance(code, int) else 0)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except OpenBpuError as error:
-        click.echo(f"openbpu: error: {error}", err=True)
-        sys.exit(1)
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("openbpu: interrupted; nothing was written.", err=True)
-        sys.exit(1)
+    run(command, "openbpu")

@@ -14,6 +14,7 @@ from rich.table import Table
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 console = Console()
+errors = Console(stderr=True)
 
 march: Decorator = click.option(
     "--march", default="nash-e", show_default=True, help="Target profile: a preset or a .toml file."
@@ -53,6 +54,17 @@ calibration: Decorator = click.option(
     show_default=True,
     help="How activation ranges are chosen.",
 )
+
+
+verbose: Decorator = click.option("-v", "--verbose", count=True, help="Say more on stderr; -vv: everything.")
+
+
+def named_shape(name: str, extents: str) -> tuple[str, tuple[int, ...]]:
+    """A name and the extents of "1x3x224x224". Raises BadParameter."""
+    parts = extents.split("x")
+    if not name or not all(part.isdecimal() and int(part) > 0 for part in parts):
+        raise click.BadParameter(f"{extents!r} is not of the form 1x3x224x224")
+    return name, tuple(map(int, parts))
 
 
 def _shapes(context: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, tuple[int, ...]]:

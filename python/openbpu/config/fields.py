@@ -27,12 +27,22 @@ def relative_to(folder: Path) -> Iterator[None]:
         _base.reset(token)
 
 
-def key(default: Any, meaning: str, *, remedy: str = "", recorded: str = "", deprecated: str = "", **rules: Any) -> Any:
+def key(
+    default: Any,
+    meaning: str,
+    *,
+    remedy: str = "",
+    recorded: str = "",
+    deprecated: str = "",
+    values: str = "",
+    **rules: Any,
+) -> Any:
     """A key of the file: default (... if required) and meaning.
 
-    `recorded` says why it has no effect on a virtual BPU, `deprecated` what replaces it. `rules` are pydantic's.
+    `values` are those that its type does not tell. `recorded` says why it has no effect on a virtual BPU, `deprecated`
+    what replaces it. `rules` are pydantic's.
     """
-    extra = {"remedy": remedy, "recorded": recorded, "deprecated_for": deprecated}
+    extra = {"remedy": remedy, "recorded": recorded, "deprecated_for": deprecated, "values": values}
     return Field(default, description=meaning, json_schema_extra={k: v for k, v in extra.items() if v}, **rules)
 
 
@@ -49,7 +59,8 @@ class Group(BaseModel):
         return {k: v for k, v in values.items() if v is not None and not (isinstance(v, str) and not v.strip())}
 
 
-def _path(value: Any) -> Path:
+def resolved(value: Any) -> Path:
+    """A path, relative to the folder of the configuration."""
     if not isinstance(value, str | Path):
         raise wrong("a path", "put the path in quotes")
     if "\0" in str(value):
@@ -122,7 +133,7 @@ def _channels(text: str) -> tuple[float, ...]:
 _TEXT_OR_LIST = {"anyOf": [{"type": "string"}, {"type": "array"}]}
 _NUMBERS = {"anyOf": [{"type": "number"}, {"type": "string"}, {"type": "array"}]}
 
-FilePath = Annotated[Path, BeforeValidator(_path), WithJsonSchema({"type": "string"})]
+FilePath = Annotated[Path, BeforeValidator(resolved), WithJsonSchema({"type": "string"})]
 Names = Annotated[tuple[str, ...], BeforeValidator(_names), WithJsonSchema(_TEXT_OR_LIST)]
 Shapes = Annotated[tuple[tuple[int, ...], ...], BeforeValidator(_shapes), WithJsonSchema(_TEXT_OR_LIST)]
 Numbers = Annotated[tuple[tuple[float, ...], ...], BeforeValidator(_numbers), WithJsonSchema(_NUMBERS)]

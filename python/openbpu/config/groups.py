@@ -14,6 +14,7 @@ from openbpu.config.fields import (
     Numbers,
     Shapes,
     key,
+    resolved,
     split_names,
     split_per_input,
     text_or_list,
@@ -25,7 +26,6 @@ from openbpu.ir.profile import PROFILES
 # Marches of older generations, and the profile of their class that stands in for them.
 OLDER_MARCHES = {"bernoulli2": "nash-b-lite", "bayes-e": "nash-b-lite", "bayes": "nash-m"}
 
-_MARCHES = (*PROFILES, *OLDER_MARCHES)
 Removable = Literal["Quantize", "Dequantize", "Transpose", "Reshape", "Cast", "Softmax", "FilterCopy", "RlePostProcess"]
 RunTimeType = Literal[
     "nv12", "yuv444", "rgb", "bgr", "gray", "featuremap",
@@ -69,14 +69,26 @@ def _node_info(value: Any) -> Any:
     return found
 
 
+def _march(value: Any) -> Any:
+    """A profile or an older name as it is, a file relative to the configuration."""
+    if isinstance(value, str) and value.endswith(".toml"):
+        return str(resolved(value))
+    if value not in PROFILES and value not in OLDER_MARCHES:
+        raise wrong("not an allowed value", choose(str(value), [*PROFILES, *OLDER_MARCHES]))
+    return value
+
+
 class ModelParameters(Group):
     """The model, where its files go, and which nodes are taken off or placed by hand."""
 
     onnx_model: FilePath | None = key(None, "float ONNX file, or a QDQ model with calibration_type load")
     caffe_model: FilePath | None = key(None, "Caffe weights: not read here")
     prototxt: FilePath | None = key(None, "Caffe network: not read here")
-    march: Literal[_MARCHES] = key(  # type: ignore[valid-type]
-        ..., "target profile", remedy=f"choose a target: {', '.join(PROFILES)}"
+    march: Annotated[str, BeforeValidator(_march)] = key(
+        ...,
+        "target profile, or the path of a .toml file with one of your own",
+        values=f"{', '.join(PROFILES)}, *.toml",
+        remedy=f"choose a target: {', '.join(PROFILES)}",
     )
     working_dir: FilePath = key(
         "./model_output", "folder of all files that are written; made if missing", validate_default=True
@@ -109,7 +121,7 @@ class ModelParameters(Group):
     @property
     def target(self) -> str:
         """The profile: that of an older march is the one of its class."""
-        return OLDER_MARCHES.get(str(self.march), str(self.march))
+        return OLDER_MARCHES.get(self.march, self.march)
 
 
 class InputParameters(Group):
@@ -181,6 +193,11 @@ class CalibrationParameters(Group, extra="allow"):
             if item not in _OPTIMIZATIONS and not SET_NODE.match(item):
                 raise wrong(f"'{item}' is no optimization", choose(item, [*_OPTIMIZATIONS, "set_NAME_input_int16"]))
         return value
+
+    @property
+    def quant(self) -> QuantConfig:
+        """quant_config, or what it defaults to."""
+        return self.quant_config or QuantConfig.model_validate({})
 
     @property
     def unknown(self) -> tuple[str, ...]:

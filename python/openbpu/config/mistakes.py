@@ -62,7 +62,8 @@ def nearest(word: str, known: Iterable[str]) -> str:
     by_lower = {k.lower(): k for k in known}
     lower = str(word).lower()
     found = difflib.get_close_matches(lower, by_lower, 1, 0.6)
-    found = found or [k for k in by_lower if len(lower) > 2 and k.startswith(lower)]
+    found = found or [k for k in by_lower if len(lower) > 3 and k.startswith(lower)]
+    found = found or [k for k in by_lower if len(k) > 3 and lower.startswith(k)]
     return by_lower[found[0]] if found else ""
 
 

@@ -64,6 +64,8 @@ def _text(value: Any) -> str:
 
 
 def _values(field: Any) -> str:
+    if stated := (field.json_schema_extra or {}).get("values"):
+        return str(stated)
     if choices := _choices(field.annotation):
         return ", ".join(choices)
     limits = {type(m).__name__: m for m in field.metadata}

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from openbpu.config.fields import Group, Names, _path, key
+from openbpu.config.fields import Group, Names, key, resolved
 from openbpu.config.mistakes import wrong
 from openbpu.config.reading import parse_json, read_text
 from openbpu.errors import ConfigError
@@ -140,7 +140,7 @@ class QuantConfig(Group):
         if not isinstance(value, str | Path):
             return value
         try:
-            path = _path(value)
+            path = resolved(value)
             loaded = parse_json(read_text(path, "quant_config file"), str(path))
         except ConfigError as error:
             raise wrong(

@@ -1,0 +1,244 @@
+"""A build after a configuration: the stages in order, each with its artefact."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import islice
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+
+from openbpu import frontend, pipeline
+from openbpu.analyze import AccuracyReport, PlacementReport
+from openbpu.config import Config, ConfigMistakes, Mistake
+from openbpu.errors import ConfigError, ModelError
+from openbpu.runtime import Executable
+from openbpu.workflow import inputs, search
+from openbpu.workflow.artefacts import Folder, calibrated, stage_of
+from openbpu.workflow.node_choices import choices
+from openbpu.workflow.samples import CalibrationFiles, Feed, MadeUp, samples_of
+from openbpu.workflow.stages import SKIPPABLE, log, stage
+from openbpu.workflow.tables import NodeRow, node_rows, output_rows, text_table
+
+NODE_HEAD = ("node", "ON", "subgraph", "type", "cosine similarity", "threshold", "data type")
+OUTPUT_TITLE = "The quantized model output"
+OUTPUT_HEAD = ("output", "cosine similarity", "L1 distance", "L2 distance", "Chebyshev distance")
+CONFIG_RECORD = "openbpu.config"  # metadata of a QDQ model: what the configuration said, without folders
+_INTEGER_ENDS = ("Quantize", "Dequantize")
+_VENDOR_ONLY = ("FilterCopy", "RlePostProcess")  # nodes that our models never have
+
+
+@dataclass
+class Result:
+    """What a build made."""
+
+    folder: Folder
+    accuracy: AccuracyReport | None = None
+    placement: PlacementReport | None = None
+    nodes: list[NodeRow] = field(default_factory=list)
+    executable: Executable | None = None
+
+    @property
+    def outputs(self) -> list[tuple[str, str, str, str, str]]:
+        """Rows of the table of outputs."""
+        return output_rows(self.accuracy) if self.accuracy else []
+
+
+def build(
+    config: Config,
+    *,
+    staged: str | PathLike[str] | None = None,
+    skip: str = "",
+    measure: bool = True,
+    progress: pipeline.Progress | None = None,
+) -> Result:
+    """Takes the model of a configuration down the road and writes every artefact into its working_dir.
+
+    `staged` is the artefact of an earlier build to go on from; `skip` ("export", "convert", "compile") stops before
+    that stage; without `measure` the accuracy is not measured. Raises StageError; what was written before stays.
+    """
+    if skip and skip not in SKIPPABLE:
+        raise ConfigError(
+            "a stage to stop before", where="skip", seen=skip, remedy=f"use one of {', '.join(SKIPPABLE)}"
+        )
+    group = config.model_parameters
+    result = Result(Folder(group.working_dir, group.output_model_file_prefix))
+    for key, why in config.recorded.items():
+        log.info("recorded, no effect: %s (%s)", key, why)
+    with stage("load"):
+        model = _loaded(config, staged)
+        arriving = inputs.arriving(inputs.specs(config, model))
+    qdq = model if frontend.is_quantised(model) else _quantised(config, model, result, measure, progress)
+    if skip == "export":
+        return result
+    if not frontend.is_quantised(model) or not staged:
+        with stage("export"):
+            _record(qdq, config)
+            result.folder.model("ptq", qdq)
+    if skip == "convert":
+        return result
+    with stage("convert"):
+        quantised = _without_ends(config, qdq)
+        result.placement = pipeline.check(quantised, march=group.target)
+        result.nodes = node_rows(result.placement, result.accuracy, qdq)
+        log.debug(text_table("nodes", NODE_HEAD, (vars(row).values() for row in result.nodes)))
+        result.folder.model("quantized", quantised)
+    if skip == "compile":
+        return result
+    with stage("compile"):
+        result.executable = pipeline.compile(quantised, march=group.target)
+        if arriving:
+            log.warning("inputs arrive as the model has them: %s", ", ".join(arriving))
+    with stage("save"):
+        result.folder.write(result.folder.file(".bpux"), result.executable.to_bytes())
+    return result
+
+
+def _loaded(config: Config, staged: str | PathLike[str] | None) -> onnx.ModelProto:
+    path = staged or config.model_parameters.onnx_model
+    assert path is not None  # the configuration has been checked
+    model = frontend.load(path)
+    if stage_of(model) == "calibrated":
+        raise ModelError(
+            "its activations are quantised, its weights are not",
+            where=str(path),
+            remedy="go on from the ptq or quantized model, or from a float one",
+        )
+    if frontend.is_quantised(model) and not staged and config.calibration_parameters.calibration_type != "load":
+        raise ConfigMistakes(
+            [
+                Mistake(
+                    "model_parameters.onnx_model",
+                    "the model is quantised already",
+                    Path(path).name,
+                    "write load as calibration_type, or name the float model",
+                )
+            ]
+        )
+    return model
+
+
+def _quantised(
+    config: Config, model: onnx.ModelProto, result: Result, measure: bool, progress: pipeline.Progress | None
+) -> onnx.ModelProto:
+    """From the float model to the QDQ model, with the artefacts of every stage between."""
+    group = config.model_parameters
+    with stage("load"):
+        shapes = inputs.input_shapes(config, model)
+        specs = inputs.specs(config, model)
+        if group.output_nodes:
+            model = frontend.cut(model, group.output_nodes)
+        result.folder.model("original_float", model)
+    with stage("optimize"):
+        whole = frontend.prepare(model, shapes)
+        clean = _without_nodes(config, whole)
+        typed = inputs.typed_shapes(whole)
+        for name, spec in inputs.arriving(specs).items():
+            if name not in inputs.dimensions(clean):
+                raise ConfigMistakes([_lost(name)])
+            spec.checked(name, typed[name][0])
+        chosen = choices(config, clean)
+        result.folder.model("optimized_float", clean)
+    with stage("calibrate"):
+        given = samples_of(config, typed, specs)
+        if "dump_calibration_data" in group.debug_mode:
+            _dump(result.folder, given)
+        samples = given if clean is whole else _Led(given, whole, clean)
+        names = {node.name for node in clean.graph.node}
+
+        def quantize(**arguments: Any) -> onnx.ModelProto:
+            return pipeline.quantize(
+                clean,
+                samples,
+                run_on_cpu=sorted(chosen.run_on_cpu & names),
+                run_on_bpu=sorted(chosen.run_on_bpu & names),
+                node_types=chosen.node_types,
+                all_nodes_type=chosen.all_nodes_type,
+                progress=progress,
+                **arguments,
+            )
+
+        combinations = search.combinations(config)
+        if len(combinations) > 1:
+            qdq, result.accuracy = search.best(combinations, clean, samples, config, quantize)
+        else:
+            qdq = quantize(**combinations[0])
+            if measure:
+                measured = islice(iter(samples), search.MEASURED)
+                result.accuracy = pipeline.accuracy(clean, qdq, measured, progress=progress)
+        log.debug(text_table(OUTPUT_TITLE, OUTPUT_HEAD, result.outputs))
+        result.folder.model("calibrated", calibrated(clean, qdq))
+    return qdq
+
+
+def _without_nodes(config: Config, model: onnx.ModelProto) -> onnx.ModelProto:
+    """The clean model without the boundary nodes that are float operators; the same object if it stays whole."""
+    group = config.model_parameters
+    types = [t for t in group.remove_node_type if t not in (*_INTEGER_ENDS, *_VENDOR_ONLY)]
+    if not types and not group.remove_node_name:
+        return model
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    return frontend.prepare(frontend.remove_boundary(copy, types, group.remove_node_name))
+
+
+def _without_ends(config: Config, qdq: onnx.ModelProto) -> onnx.ModelProto:
+    """The QDQ model without Quantize at its inputs, Dequantize at its outputs, as far as they are to go."""
+    types = [t for t in config.model_parameters.remove_node_type if t in _INTEGER_ENDS]
+    return pipeline.remove_boundary_nodes(qdq, types=types) if types else qdq
+
+
+def _lost(name: str) -> Mistake:
+    return Mistake(
+        "model_parameters.remove_node_type",
+        f"input {name} arrives as an image, so its first node stays",
+        name,
+        "use featuremap for this input, or name the nodes at the outputs in remove_node_name",
+    )
+
+
+class _Led:
+    """Samples of the whole model, led through the nodes that were taken off its inputs."""
+
+    def __init__(self, samples: Iterable[Feed], whole: onnx.ModelProto, clean: onnx.ModelProto) -> None:
+        self._samples = samples
+        self._names = list(inputs.dimensions(clean))
+        self._kept = [n for n in self._names if n in inputs.dimensions(whole)]
+        self._made = [n for n in self._names if n not in self._kept]
+        self._session: ort.InferenceSession | None = None
+        if self._made:
+            copy = onnx.ModelProto()
+            copy.CopyFrom(whole)
+            head = frontend.cut(copy, self._made)
+            self._session = ort.InferenceSession(head.SerializeToString(), providers=["CPUExecutionProvider"])
+
+    def __iter__(self) -> Iterator[Feed]:
+        for feed in self._samples:
+            led = {name: feed[name] for name in self._kept}
+            if self._session is not None:
+                needed = {i.name: feed[i.name] for i in self._session.get_inputs()}
+                led |= dict(zip(self._made, self._session.run(self._made, needed), strict=True))
+            yield led
+
+
+def _dump(folder: Folder, samples: CalibrationFiles | MadeUp) -> None:
+    collected: dict[str, list[np.ndarray]] = {}
+    for feed in samples:
+        for name, array in feed.items():
+            collected.setdefault(name, []).append(array)
+    for name, arrays in collected.items():
+        folder.samples(name, arrays)
+
+
+def _record(qdq: onnx.ModelProto, config: Config) -> None:
+    """The configuration goes along in the model, without folders of this machine."""
+    record: Mapping[str, Any] = config.recordable()
+    entry = next((p for p in qdq.metadata_props if p.key == CONFIG_RECORD), None)
+    entry = entry or qdq.metadata_props.add(key=CONFIG_RECORD)
+    entry.value = json.dumps(record, sort_keys=True, default=str)

@@ -1,0 +1,103 @@
+"""How activations are calibrated: the values of quant_config, and the search over those that are lists."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import onnx
+
+from openbpu import pipeline
+from openbpu.analyze import AccuracyReport
+from openbpu.config import Config
+from openbpu.config.quant_config import Activation, QuantConfig
+from openbpu.workflow.stages import log
+
+MEASURED = 16  # samples on which outputs are compared
+_OURS = {"default": "auto", "mix": "auto", "min-max": "max", "load": "auto", "skip": "max"}
+_FIRST = ("max", "kl", "percentile")  # what modelwise_search alone tries
+
+
+@dataclass(frozen=True)
+class Tried:
+    """One combination: the arguments of quantising, and how near its outputs are."""
+
+    arguments: Mapping[str, Any]
+    report: AccuracyReport
+
+
+def combinations(config: Config) -> list[dict[str, Any]]:
+    """The arguments of `pipeline.quantize` to try; one if nothing is searched."""
+    group = config.calibration_parameters
+    quant = group.quant
+    activation = quant.model.activation
+    types = activation.calibration_type or _first_types(config, quant)
+    percentiles = activation.max_percentile or ((group.max_percentile,) if group.max_percentile else (None,))
+    symmetric: list[bool | None] = [not a for a in activation.asymmetric]
+    symmetric = symmetric or [False if "asymmetric" in group.optimization else None]
+    found = []
+    for kind, percentile, plain in itertools.product(types, percentiles, symmetric):
+        choice: dict[str, Any] = {"calibration": _calibration(kind, percentile)}
+        if plain is not None:
+            choice["symmetric"] = plain
+        if "run_fast" in group.optimization:
+            choice |= {"refinement": (), "calibration": "max"}
+        if choice not in found:
+            found.append(choice)
+    return found
+
+
+def _first_types(config: Config, quant: QuantConfig) -> tuple[str, ...]:
+    if quant.model.modelwise_search and quant.model.activation == Activation():
+        return _FIRST
+    if quant.model.layerwise_search:
+        return ("default",)
+    return (config.calibration_parameters.calibration_type,)
+
+
+def _calibration(kind: str, percentile: float | None) -> str:
+    if kind == "max" and percentile is not None and percentile < 1:
+        return "percentile"
+    return _OURS.get(kind, kind)
+
+
+def best(
+    choices: list[dict[str, Any]],
+    model: onnx.ModelProto,
+    samples: Iterable[Mapping[str, Any]],
+    config: Config,
+    quantize: Callable[..., onnx.ModelProto],
+) -> tuple[onnx.ModelProto, AccuracyReport]:
+    """The quantised model whose worst output is nearest to the float one, and its report.
+
+    Stops early at the similarity that modelwise_search asks for.
+    """
+    quant = config.calibration_parameters.quant
+    search = quant.model.modelwise_search
+    metric = search.metric if search else "cosine-similarity"
+    found: tuple[float, onnx.ModelProto, AccuracyReport] | None = None
+    for number, choice in enumerate(choices, 1):
+        qdq = quantize(**choice)
+        report = pipeline.accuracy(model, qdq, islice(iter(samples), MEASURED))
+        score = _score(report, str(metric))
+        log.info("combination %d of %d, %s: %s %.6g", number, len(choices), choice, metric, abs(score))
+        if found is None or score > found[0]:
+            found = (score, qdq, report)
+        if search and search.similarity is not None and report.cosine >= search.similarity:
+            break
+    assert found is not None
+    return found[1], found[2]
+
+
+def _score(report: AccuracyReport, metric: str) -> float:
+    """Of the worst output; larger is nearer."""
+    if metric == "cosine-similarity":
+        return report.cosine
+    if metric == "sqnr":
+        return report.sqnr_db if math.isfinite(report.sqnr_db) else math.inf
+    field = {"mse": "l2", "chebyshev": "max"}.get(metric, "l1")
+    return -max(float(getattr(output, field)) for output in report.outputs)
