@@ -18,6 +18,7 @@ from openbpu import frontend, pipeline
 from openbpu.analyze import AccuracyReport, PlacementReport
 from openbpu.config import Config, ConfigMistakes, Mistake
 from openbpu.errors import ConfigError, ModelError
+from openbpu.preprocess import InputSpec
 from openbpu.runtime import Executable
 from openbpu.workflow import inputs, search
 from openbpu.workflow.artefacts import Folder, calibrated, stage_of
@@ -84,7 +85,7 @@ def build(
     if skip == "convert":
         return result
     with stage("convert"):
-        quantised = _without_ends(config, qdq)
+        quantised = _without_ends(config, qdq, arriving)
         result.placement = pipeline.check(quantised, march=group.target)
         result.nodes = node_rows(result.placement, result.accuracy, qdq)
         log.debug(text_table("nodes", NODE_HEAD, (vars(row).values() for row in result.nodes)))
@@ -92,9 +93,7 @@ def build(
     if skip == "compile":
         return result
     with stage("compile"):
-        result.executable = pipeline.compile(quantised, march=group.target)
-        if arriving:
-            log.warning("inputs arrive as the model has them: %s", ", ".join(arriving))
+        result.executable = pipeline.compile(quantised, march=group.target, inputs=arriving)
     with stage("save"):
         result.folder.write(result.folder.file(".bpux"), result.executable.to_bytes())
     return result
@@ -188,10 +187,29 @@ def _without_nodes(config: Config, model: onnx.ModelProto) -> onnx.ModelProto:
     return frontend.prepare(frontend.remove_boundary(copy, types, group.remove_node_name))
 
 
-def _without_ends(config: Config, qdq: onnx.ModelProto) -> onnx.ModelProto:
-    """The QDQ model without Quantize at its inputs, Dequantize at its outputs, as far as they are to go."""
-    types = [t for t in config.model_parameters.remove_node_type if t in _INTEGER_ENDS]
-    return pipeline.remove_boundary_nodes(qdq, types=types) if types else qdq
+def _without_ends(config: Config, qdq: onnx.ModelProto, arriving: Mapping[str, InputSpec]) -> onnx.ModelProto:
+    """The QDQ model without Quantize at its inputs, Dequantize at its outputs, as far as they are to go.
+
+    Inputs that arrive as images keep their Quantize nodes: the program converts integers to integers there.
+    """
+    types = config.model_parameters.remove_node_type
+    names = [
+        node.name
+        for node in qdq.graph.node
+        if "Quantize" in types and node.op_type == "QuantizeLinear" and _removable(node, qdq, arriving)
+    ]
+    ends = [t for t in types if t == "Dequantize"]
+    return pipeline.remove_boundary_nodes(qdq, types=ends, names=names) if ends or names else qdq
+
+
+def _removable(node: onnx.NodeProto, qdq: onnx.ModelProto, arriving: Mapping[str, InputSpec]) -> bool:
+    """It alone reads an input that does not arrive as an image."""
+    source = node.input[0]
+    return (
+        source in inputs.dimensions(qdq)
+        and source not in arriving
+        and sum(source in other.input for other in qdq.graph.node) == 1
+    )
 
 
 def _lost(name: str) -> Mistake:
