@@ -62,10 +62,9 @@ def _losses(layer: LayerCost, profile: TargetProfile) -> Iterator[tuple[str, tup
         (layer.mac_us - array, "this is the machine's share (mac_efficiency); larger layers do not change it"),
     )
     direction = "loading" if layer.load_us >= layer.store_us else "storing"
-    yield (
-        f"waits for DDR ({direction})",
-        (layer.exposed_us, "more SRAM, a higher optimisation level or a smaller resolution keeps tensors on the chip"),
-    )
+    moved = f"{(layer.read_bytes + layer.write_bytes) / 1e3:,.0f} KB pass through DDR"
+    remedy = f"{moved}: more SRAM, a higher optimisation level or a smaller resolution keeps tensors on the chip"
+    yield f"waits for DDR ({direction})", (layer.exposed_us, remedy)
     yield "runs on the CPU", (layer.cpu_us, _CPU_REMEDIES.get(layer.op, _CPU_REMEDY))
     issue = layer.time_us - layer.compute_us - layer.exposed_us
     yield "starting instructions", (issue, "the layer is small or cut into many stripes: fuse it, or use a lower level")

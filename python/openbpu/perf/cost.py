@@ -12,7 +12,7 @@ from openbpu.perf.program import Instruction
 _VECTOR_PASSES = {
     "COPY": 1, "FILL": 1, "ADD": 2, "SUB": 2, "MUL": 2, "MAX": 2, "MIN": 2, "CMP": 2, "SELECT": 3, "DIV": 4,
     "RESCALE": 2, "LUT8": 1, "LUT16": 2, "REDUCE": 1, "ARGMAX": 2, "SOFTMAX": 6, "LAYERNORM": 8, "RMSNORM": 6,
-    "RESIZE_NN": 1, "RESIZE_BILIN": 4, "GATHER": 2, "GRIDSAMPLE": 8,
+    "RESIZE_NN": 1, "RESIZE_BILIN": 4, "GATHER": 2, "GRIDSAMPLE": 8, "CSC": 4,
 }  # fmt: skip
 _OTHER_PASSES = 4
 # Over what lies in front of the reduction instead of what comes out.

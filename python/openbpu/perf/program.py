@@ -334,10 +334,13 @@ def _input_box(
     if name != "in0":  # broadcasts, indices, coordinates, right-hand matrices
         if op == "MATMULD":
             return (0, 0, 0, 0), whole
-        same = [e == o for e, o in zip(whole, (int(out[axis]) for axis in "nhwc"), strict=True)]
-        return _four([f if s else 0 for f, s in zip(first, same, strict=True)]), _four(
-            [b if s else e for b, s, e in zip(extents, same, whole, strict=True)]
-        )
+        for axis, letter in enumerate("nhwc"):
+            full = int(out[letter])
+            if op == "CSC" and axis in (1, 2):  # chroma of half size
+                first[axis], extents[axis] = _in_proportion(first[axis], extents[axis], whole[axis], full)
+            elif whole[axis] != full:
+                first[axis], extents[axis] = 0, whole[axis]
+        return _four(first), _four(extents)
     if op in _WINDOWS or op == "TCONV2D":
         reach = _transposed_rows if op == "TCONV2D" else _window_rows
         for axis, letter, pad in ((1, "h", "pad_top"), (2, "w", "pad_left")):
@@ -349,12 +352,16 @@ def _input_box(
         first[3], extents[3] = 0, whole[3]
     elif op not in _SAME_BOX and op not in _ALL_CHANNELS:
         for axis, letter in enumerate("nhwc"):  # resizes and their like: in proportion
-            if whole[axis] != int(out[letter]):
-                first[axis] = first[axis] * whole[axis] // int(out[letter])
-                extents[axis] = -(-extents[axis] * whole[axis] // int(out[letter]))
+            first[axis], extents[axis] = _in_proportion(first[axis], extents[axis], whole[axis], int(out[letter]))
     if op in _ALL_CHANNELS:
         first[3], extents[3] = 0, whole[3]
     return _four(first), _four([min(e, w) for e, w in zip(extents, whole, strict=True)])
+
+
+def _in_proportion(y: int, rows: int, height: int, full: int) -> tuple[int, int]:
+    """First row and number of rows of `height` under `rows` of `full` from `y` on."""
+    first = y * height // full
+    return first, -(-(y + rows) * height // full) - first
 
 
 def _window_rows(y: int, rows: int, height: int, kernel: int, stride: int, dilation: int, pad: int) -> tuple[int, int]:

@@ -40,11 +40,13 @@ class Timeline:
     makespan: int
 
 
-def replay(instructions: Sequence[Instruction], profile: TargetProfile) -> Timeline:
-    """The timeline of a program on a machine."""
+def replay(
+    instructions: Sequence[Instruction], profile: TargetProfile, orders: Sequence[Sequence[int]] | None = None
+) -> Timeline:
+    """The timeline of a program on a machine; `orders` are those of `port_orders`, for many machines in a row."""
     costs = tuple(cost(i, profile) for i in instructions)
     best: list[Slot] = []
-    for order in _orders(instructions):
+    for order in port_orders(instructions) if orders is None else orders:
         slots = _run(instructions, costs, order)
         if not best or _makespan(slots) < _makespan(best):
             best = slots
@@ -55,7 +57,7 @@ def _makespan(slots: Sequence[Slot]) -> int:
     return max((slot.end for slot in slots), default=0)
 
 
-def _orders(instructions: Sequence[Instruction]) -> list[list[int]]:
+def port_orders(instructions: Sequence[Instruction]) -> list[list[int]]:
     """Orders of the port: that of the program, and those in which machines of some fixed rates would be served."""
     program = [k for k, i in enumerate(instructions) if any(t.external for t in i.transfers) and i.queue != "CPU"]
     orders = [program]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from os import PathLike
 from typing import Any
 
@@ -158,6 +158,21 @@ class PerfReport:
         data |= {name: getattr(self, name) for name in ("latency_us", "fps", "utilisation", "traffic_ratio")}
         data["advice"] = [asdict(item) for item in self.advice()]
         return data
+
+    @staticmethod
+    def from_json(text: str | bytes, where: str = "report") -> PerfReport:
+        """The report that `to_json` wrote. Raises ConfigError for other text."""
+        names = {parameter.name for parameter in fields(PerfReport)}
+        try:
+            data = json.loads(text)["openbpu"]
+            found = {name: value for name, value in data.items() if name in names}
+            found["profile"] = TargetProfile.from_dict(found["profile"], f"{where}, profile")
+            found["layers"] = tuple(LayerCost(**{**x, "nodes": tuple(x["nodes"])}) for x in found["layers"])
+            found["events"] = tuple(Event(**x) for x in found["events"])
+            return PerfReport(**found)
+        except (KeyError, TypeError, ValueError) as error:
+            remedy = "write one with `openbpu perf net.bpux -o perf.json`"
+            raise ConfigError("not a report of openbpu perf", where=where, seen=error, remedy=remedy) from error
 
     def to_json(self) -> str:
         return json.dumps(self.to_dict(), indent=2)

@@ -1,0 +1,130 @@
+"""The estimate against public latencies of YOLOv8: `python -m bench.performance.calibrate`; --fit finds the parameters.
+
+Figures are times per inference of a BPU that is kept busy, int8, 640 x 640, from public benchmarks of two boards whose
+chips are of the classes of nash-e and nash-m. One half of them fits three parameters that both profiles share; the
+other half checks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from bench.performance.yolov8 import SIZES, yolov8
+from openbpu import frontend, pipeline, ptq
+from openbpu.ir.profile import PROFILES
+from openbpu.perf import estimate
+from openbpu.perf.program import Program, read
+from openbpu.perf.replay import port_orders, replay
+from openbpu.runtime import Executable
+
+PUBLIC_MS = {
+    "nash-e": {"n": 1.151, "s": 2.240, "m": 4.766, "l": 9.556, "x": 15.337},
+    "nash-m": {"n": 0.795, "s": 1.514, "m": 3.116, "l": 6.394, "x": 10.120},
+}
+FIT = {("nash-e", "n"), ("nash-e", "m"), ("nash-e", "x"), ("nash-m", "s"), ("nash-m", "l")}
+LIMIT = 0.25
+_PARAMETERS = ("mac_efficiency", "ddr_efficiency", "launch_seconds")
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A network on a profile: what is public and what is estimated, in milliseconds."""
+
+    march: str
+    size: str
+    public_ms: float
+    estimate_ms: float
+
+    @property
+    def fitted(self) -> bool:
+        return (self.march, self.size) in FIT
+
+    @property
+    def error(self) -> float:
+        return self.estimate_ms / self.public_ms - 1
+
+
+def compiled(size: str, march: str, folder: Path | None = None) -> Executable:
+    """The network quantised with made-up ranges, integers at its ends; kept in `folder` if one is given."""
+    path = folder / f"yolov8{size}-{march}.bpux" if folder else None
+    if path is not None and path.exists():
+        return Executable.load(path)
+    clean = frontend.prepare(frontend.load(yolov8(size)))
+    qdq = frontend.remove_boundary(ptq.draft(clean, set()), ("Quantize", "Dequantize"), ())
+    executable = pipeline.compile(qdq, march=march)
+    if path is not None:
+        executable.save(path)
+    return executable
+
+
+def figures(sizes: str, folder: Path | None = None) -> Iterator[Figure]:
+    """Estimates of these sizes beside the public figures."""
+    for march, public in PUBLIC_MS.items():
+        for size in sizes:
+            report = estimate(compiled(size, march, folder), march)
+            yield Figure(march, size, public[size], report.latency_us / 1e3)
+
+
+def fit(programs: dict[tuple[str, str], Program]) -> dict[str, float]:
+    """Parameters with the least squared logarithm of the ratio to the public figures, by a search that narrows."""
+    orders = {key: port_orders(program.instructions) for key, program in programs.items()}
+
+    def makespans(mac: float, ddr: float) -> dict[tuple[str, str], float]:
+        found = {}
+        for (march, size), program in programs.items():
+            machine = replace(PROFILES[march], mac_efficiency=mac, ddr_efficiency=ddr)
+            timeline = replay(program.instructions, machine, orders[march, size])
+            found[march, size] = timeline.makespan / machine.clock_hz
+        return found
+
+    def loss(times: dict[tuple[str, str], float], launch: float) -> float:
+        return sum(math.log((t + launch) * 1e3 / PUBLIC_MS[m][s]) ** 2 for (m, s), t in times.items())
+
+    best = (math.inf, 0.6, 0.7, 100e-6)
+    for reach in (0.3, 0.12, 0.04, 0.015):
+        _, mac, ddr, _ = best
+        steps = [k * reach / 2 for k in (-2, -1, 0, 1, 2)]
+        for a, b in itertools.product(steps, steps):
+            point = (min(max(mac + a, 0.2), 1.0), min(max(ddr + b, 0.4), 0.95))
+            times = makespans(*point)
+            launches = [k * 1e-5 for k in range(61)]
+            best = min([best, *((loss(times, launch), *point, launch) for launch in launches)])
+    return dict(zip(_PARAMETERS, best[1:], strict=True))
+
+
+def _table(rows: list[Figure]) -> str:
+    lines = ["| profile | network | public, ms | estimate, ms | error | used |", "|---|---|---|---|---|---|"]
+    for row in rows:
+        times = f"{row.public_ms:.3f} | {row.estimate_ms:.3f} | {row.error:+.1%}"
+        lines.append(f"| {row.march} | YOLOv8{row.size} | {times} | {'fit' if row.fitted else 'check'} |")
+    for name, chosen in (("fit", [r for r in rows if r.fitted]), ("check", [r for r in rows if not r.fitted])):
+        if chosen:
+            mean = sum(abs(row.error) for row in chosen) / len(chosen)
+            worst = max(abs(row.error) for row in chosen)
+            lines.append(f"| | {name} | | | mean {mean:.1%}, worst {worst:.1%} | |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--sizes", default="".join(SIZES), help="any of n, s, m, l, x")
+    parser.add_argument("--fit", action="store_true", help="search the parameters and print them")
+    parser.add_argument("--folder", type=Path, help="keep compiled networks here")
+    arguments = parser.parse_args()
+    if arguments.fit:
+        programs = {(m, s): read(compiled(s, m, arguments.folder)) for m, s in sorted(FIT) if s in arguments.sizes}
+        print(fit(programs))
+        return
+    rows = list(figures(arguments.sizes, arguments.folder))
+    print(_table(rows))
+    if max(abs(row.error) for row in rows) > LIMIT:
+        raise SystemExit(f"an error is above {LIMIT:.0%}")
+
+
+if __name__ == "__main__":
+    main()
