@@ -13,14 +13,14 @@ import json
 import warnings
 from collections.abc import Callable, Collection, Iterable, Mapping
 from os import PathLike
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from openbpu import frontend, lower, perf, ptq, schedule
 from openbpu.analyze import AccuracyReport, PlacementReport
 from openbpu.analyze.accuracy import measure
-from openbpu.errors import ConfigError, ModelWarning
+from openbpu.errors import ConfigError, ModelError, ModelWarning
 from openbpu.ir.profile import profile
 from openbpu.perf import PerfReport
 from openbpu.preprocess import InputSpec
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 Sample = np.ndarray | Mapping[str, np.ndarray]
 Progress = Callable[[str, int, int], None]  # stage, steps done, steps in all (0: unknown)
 _CPU_RECORD = "openbpu.run_on_cpu"  # metadata of a QDQ model: nodes that its maker wants on the CPU
+CONFIG_RECORD = "openbpu.config"  # what a configuration said; the executable keeps it
 NODE_TYPES = ("int8", "int16", "float")
 _MOST_DRAFTS = 4  # rounds in which a node that moves to the CPU may take others with it
 
@@ -114,6 +115,8 @@ def compile(
     ready = _ready(frontend.load(model), input_shapes)
     frontend.insert_inputs(ready, inputs or {})
     graph = _lowered(ready, run_on_cpu, run_on_bpu)
+    if configuration := _recorded(ready, CONFIG_RECORD):
+        graph.notes["configuration"] = configuration
     if inputs:
         graph.notes["inputs"] = {name: spec.to_dict() for name, spec in inputs.items()}
     if graph.ops and not any(decision.where == "BPU" for decision in graph.decisions):
@@ -265,9 +268,17 @@ def _ready(model: onnx.ModelProto, input_shapes: Mapping[str, tuple[int, ...]] |
 
 
 def _lowered(model: onnx.ModelProto, run_on_cpu: Collection[str], run_on_bpu: Collection[str]) -> Graph:
-    recorded = next((p.value for p in model.metadata_props if p.key == _CPU_RECORD), "[]")
-    asked = {str(name) for name in json.loads(recorded)} - set(run_on_bpu)
+    asked = {str(name) for name in _recorded(model, _CPU_RECORD) or ()} - set(run_on_bpu)
     return lower.lower(model, asked | _named(run_on_cpu, run_on_bpu, model), run_on_bpu)
+
+
+def _recorded(model: onnx.ModelProto, key: str) -> Any:
+    """What a maker of the model left in its metadata as JSON; None if nothing, ModelError if it is none."""
+    text = next((p.value for p in model.metadata_props if p.key == key), "null")
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise ModelError("must hold JSON", where=f"metadata {key} of the model", seen=error) from error
 
 
 def _named(run_on_cpu: Collection[str], run_on_bpu: Collection[str], model: onnx.ModelProto) -> set[str]:

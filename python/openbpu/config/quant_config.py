@@ -48,7 +48,13 @@ class Activation(Group):
         (), "max, kl, mse, percentile; a list is searched"
     )
     num_bin: Annotated[tuple[Bins, ...], Axis] = key((), "bins of histograms, at least 129", remedy="write 1024")
-    max_num_bin: int | None = key(None, "most bins that a growing histogram gets", ge=258, le=1 << 20)
+    max_num_bin: int | None = key(
+        None,
+        "most bins that a growing histogram gets",
+        ge=258,
+        le=1 << 20,
+        recorded="histograms do not grow: a first pass finds the range",
+    )
     max_percentile: Annotated[tuple[Fraction, ...], Axis] = key(
         (), "share of values that max keeps, 0.5 to 1.0", remedy="write a number from 0.5 to 1.0"
     )

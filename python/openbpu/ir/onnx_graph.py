@@ -19,6 +19,7 @@ _LIKE = {"GroupNormalization": "InstanceNormalization", "MeanVarianceNormalizati
 UNFOLDED = ("DynamicQuantizeLinear", "GlobalMaxPool", "LRN", "MaxPool")
 
 _WRONG = ("STFT",)  # ONNX infers wrong shapes
+_MICROSOFT, _PAIR = "com.microsoft", ("QuantizeLinear", "DequantizeLinear")
 _UNKNOWN = "openbpu.unknown"  # a domain of which ONNX knows nothing
 _LARGE = 1024  # elements: shapes, axes and indices are smaller, and inference reads their values
 
@@ -87,6 +88,8 @@ def infer_shapes(model: onnx.ModelProto, *, strict: bool = False) -> onnx.ModelP
             node.op_type = _LIKE[node.op_type]
         elif node.op_type in _WRONG:
             node.domain = _UNKNOWN
+        elif not strict and node.domain == _MICROSOFT and node.op_type in _PAIR:  # of int16, before opset 21
+            node.domain = ""
     found = onnx.shape_inference.infer_shapes(skeleton, check_type=strict, strict_mode=strict, data_prop=True)
     for node, original in zip(found.graph.node, model.graph.node, strict=True):
         node.op_type, node.domain = original.op_type, original.domain

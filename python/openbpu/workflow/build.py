@@ -30,7 +30,6 @@ from openbpu.workflow.tables import NodeRow, node_rows, output_rows, text_table
 NODE_HEAD = ("node", "ON", "subgraph", "type", "cosine similarity", "threshold", "data type")
 OUTPUT_TITLE = "The quantized model output"
 OUTPUT_HEAD = ("output", "cosine similarity", "L1 distance", "L2 distance", "Chebyshev distance")
-CONFIG_RECORD = "openbpu.config"  # metadata of a QDQ model: what the configuration said, without folders
 _INTEGER_ENDS = ("Quantize", "Dequantize")
 _VENDOR_ONLY = ("FilterCopy", "RlePostProcess")  # nodes that our models never have
 
@@ -257,6 +256,6 @@ def _dump(folder: Folder, samples: CalibrationFiles | MadeUp) -> None:
 def _record(qdq: onnx.ModelProto, config: Config) -> None:
     """The configuration goes along in the model, without folders of this machine."""
     record: Mapping[str, Any] = config.recordable()
-    entry = next((p for p in qdq.metadata_props if p.key == CONFIG_RECORD), None)
-    entry = entry or qdq.metadata_props.add(key=CONFIG_RECORD)
+    entry = next((p for p in qdq.metadata_props if p.key == pipeline.CONFIG_RECORD), None)
+    entry = entry or qdq.metadata_props.add(key=pipeline.CONFIG_RECORD)
     entry.value = json.dumps(record, sort_keys=True, default=str)

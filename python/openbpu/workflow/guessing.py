@@ -58,6 +58,26 @@ def guessed(
     )
 
 
+def template_values(model_path: Path | None, march: str) -> dict[str, Any]:
+    """What a template says about a model: its file, inputs, shapes; without one, an example of a camera."""
+    if model_path is None:
+        camera = ("nv12", "rgb", "NCHW", "1x3x224x224")
+        return {"onnx_model": "model.onnx", "march": march, **dict(zip((*_KEYS, "input_shape"), camera, strict=True))}
+    model = frontend.load(model_path)
+    found = dimensions(model)
+    fixed = {name: _fixed(name, dims) for name, dims in found.items()}
+    kinds = [_kind(model, name, shape) for name, shape in fixed.items()]
+    return {
+        "onnx_model": model_path,
+        "march": march,
+        "output_model_file_prefix": model_path.stem,
+        "input_name": list(found),
+        "input_shape": [_text(shape) for shape in fixed.values()] if all(fixed.values()) else "",
+        **{key: [kind[key] for kind in kinds] for key in _KEYS},
+        **({"calibration_type": "load"} if frontend.is_quantised(model) else {}),
+    }
+
+
 _KEYS = ("input_type_rt", "input_type_train", "input_layout_train")
 
 

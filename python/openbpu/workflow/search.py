@@ -36,14 +36,15 @@ def combinations(config: Config) -> list[dict[str, Any]]:
     quant = group.quant
     activation = quant.model.activation
     types = activation.calibration_type or _first_types(config, quant)
-    percentiles = activation.max_percentile or ((group.max_percentile,) if group.max_percentile else (None,))
+    percentiles = activation.max_percentile or (group.max_percentile,)
     symmetric: list[bool | None] = [not a for a in activation.asymmetric]
     symmetric = symmetric or [False if "asymmetric" in group.optimization else None]
-    found = []
-    for kind, percentile, plain in itertools.product(types, percentiles, symmetric):
-        choice: dict[str, Any] = {"calibration": _calibration(kind, percentile)}
-        if plain is not None:
-            choice["symmetric"] = plain
+    bins = activation.num_bin or (None,)
+    found: list[dict[str, Any]] = []
+    for kind, percentile, plain, count in itertools.product(types, percentiles, symmetric, bins):
+        choice = _calibration(kind, percentile)
+        choice |= {"symmetric": plain} if plain is not None else {}
+        choice |= {"bins": count} if count is not None else {}
         if "run_fast" in group.optimization:
             choice |= {"refinement": (), "calibration": "max"}
         if choice not in found:
@@ -59,10 +60,10 @@ def _first_types(config: Config, quant: QuantConfig) -> tuple[str, ...]:
     return (config.calibration_parameters.calibration_type,)
 
 
-def _calibration(kind: str, percentile: float | None) -> str:
-    if kind == "max" and percentile is not None and percentile < 1:
-        return "percentile"
-    return _OURS.get(kind, kind)
+def _calibration(kind: str, percentile: float | None) -> dict[str, Any]:
+    if percentile is not None and kind in ("max", "percentile"):
+        return {"calibration": "percentile", "percentile": percentile} if percentile < 1 else {"calibration": "max"}
+    return {"calibration": _OURS.get(kind, kind)}
 
 
 def best(

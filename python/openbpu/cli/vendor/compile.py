@@ -144,7 +144,8 @@ def _say_config(config: Config, deprecated: list[str]) -> None:
     for sentence in deprecated:
         log.warning("%s", sentence)
     if config.recorded:
-        log.warning("recorded, no effect: %s", ", ".join(key.rpartition(".")[2] for key in config.recorded))
+        names = ", ".join(key.rpartition(".")[2] for key in config.recorded)
+        options.errors.print(f"recorded, no effect: {names}", highlight=False, markup=False, soft_wrap=True)
     log.info("configuration: %s", json.dumps(config.recordable(), default=str))
 
 
