@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from openbpu import qat
-from openbpu.errors import ConfigError, UnsupportedError
+from openbpu.errors import ConfigError, SampleError, UnsupportedError
 from openbpu.qat.switching import quantisers, sites
 from qat import nets
 
@@ -255,7 +255,7 @@ def test_states_are_checked() -> None:
         qat.set_state(model, "training")
     with pytest.raises(ConfigError, match="float, calibration, training, validation"):
         qat.set_state(model, "trained")
-    with pytest.raises(ConfigError, match="sample"):
+    with pytest.raises(SampleError, match="at least one sample"):
         qat.calibrate(model, [])
     qat.calibrate(model, [x], "training")
     assert model.training and qat.state_of(model) is qat.State.TRAINING

@@ -269,7 +269,7 @@ def test_the_report_is_one_page(tmp_path: Path) -> None:
     assert "The executable equals the trained model" in page and page.count("<svg") == 2
     for name in sites(model):
         assert name in page
-    with pytest.raises(ConfigError, match="sample"):
+    with pytest.raises(SampleError, match="sample"):
         qat.report(model, [], tmp_path / "none.html")
 
 

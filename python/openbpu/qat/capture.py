@@ -23,7 +23,8 @@ from openbpu.qat.expanding import DECOMPOSED
 
 _LIBRARIES = (str(Path(torch.__file__).parent), str(Path(__file__).parent))
 _OWN_MODEL = "it cannot be captured"
-_READS = ("item", "tolist", "numpy", "__bool__", "__int__", "__float__", "__index__", "nonzero")
+_READS = ("item", "tolist", "numpy", "__bool__", "__int__", "__float__", "__index__")
+_OF_UNKNOWN_SIZE = ("argwhere", "masked_select", "nonzero", "unique", "unique_consecutive")
 _PLAIN = (int, float, bool, type(None), str, torch.dtype, torch.device, torch.layout, torch.memory_format)
 _NO_BATCH = "the batch would be fixed"
 
@@ -75,6 +76,8 @@ class _Value(fx.Proxy):
     def __getattr__(self, name: str) -> Any:
         if name == "values":
             raise AttributeError(name)
+        if name == "__array__":
+            raise _data_dependent(self.tracer.place(), "a tensor as an array of numpy")
         found = getattr(self.values[0], name)
         if isinstance(found, Tensor | torch.Size):
             return self.tracer.create_proxy("call_function", getattr, (self, name), {})
@@ -106,6 +109,12 @@ class _Value(fx.Proxy):
     def __itruediv__(self, other: Any) -> Any:
         return self.tracer.create_proxy("call_function", operator.itruediv, (self, other), {})
 
+    def __setitem__(self, key: Any, value: Any) -> None:
+        raise UnsupportedError(
+            "tensors are not written in parts", where=str(self.tracer.place()), seen="an assignment to elements",
+            remedy="use torch.where with a mask, or torch.cat of the parts",
+        )  # fmt: skip
+
     def __contains__(self, item: Any) -> bool:
         return item in self.tracer.known(self, "__contains__")
 
@@ -123,7 +132,7 @@ class _Tracer(fx.Tracer):
 
     def create_args_for_root(self, root_fn: Any, is_module: bool, concrete_args: Any = None) -> Any:
         """One placeholder per example; arguments without example keep their defaults."""
-        names = [name for name in inspect.signature(root_fn).parameters if name != "self"]
+        names = list(inspect.signature(root_fn).parameters)[1:]
         self.waiting = list(self.examples)
         proxies = [
             self.create_proxy("placeholder", name, (), {}) for name, _ in zip(names, self.examples, strict=False)
@@ -159,11 +168,16 @@ class _Tracer(fx.Tracer):
         return _Value(node, self)
 
     def create_proxy(self, kind: str, target: Any, args: Any, kwargs: Any, *rest: Any, **more: Any) -> Any:
+        place = self.place()
         if kind == "call_function" and target in DECOMPOSED:
-            return DECOMPOSED[target](*args, **kwargs)
-        place = self._place()
+            try:
+                return DECOMPOSED[target](*args, **kwargs)
+            except UnsupportedError as error:
+                raise UnsupportedError(error.rule, where=str(place), seen=error.seen, remedy=error.remedy) from None
         if kind == "call_method" and target in _READS:
             raise _data_dependent(place, f"Tensor.{target}()")
+        if kind.startswith("call_") and _has_unknown_size(target, args):
+            raise _data_dependent(place, "a result whose size follows from values")
         try:
             values = self._values(kind, target, args, kwargs)
             if kind.startswith("call") and all(isinstance(v, _PLAIN) and v == values[0] for v in values):
@@ -205,11 +219,11 @@ class _Tracer(fx.Tracer):
         """The value of a proxy as Python needs it; refused for tensors, and for numbers that follow the batch."""
         value = proxy.values[0]
         if isinstance(value, Tensor):
-            raise _data_dependent(self._place(), f"the value of a tensor ({proxy.node.name})")
+            raise _data_dependent(self.place(), f"the value of a tensor ({proxy.node.name})")
         if question == "__index__" and any(other != value for other in proxy.values[1:]):
             raise UnsupportedError(
                 "the graph must not depend on the batch size",
-                where=str(self._place()),
+                where=str(self.place()),
                 seen=f"{_NO_BATCH} at {value} ({proxy.node.name})",
                 remedy="use the number as an argument of view, reshape or expand, new_zeros, or zeros_like; or prepare "
                 "with the batch size of training and keep it (example_inputs of batch 1 fix it at 1)",
@@ -223,13 +237,28 @@ class _Tracer(fx.Tracer):
         value = obj.values[0]
         return iter([obj[index] for index in range(len(value))])
 
-    def _place(self) -> Place:
+    def place(self) -> Place:
+        """Where in the user's code the tracer is."""
         frame: Any = sys._getframe(1)
         while frame is not None and frame.f_code.co_filename.startswith(_LIBRARIES):
             frame = frame.f_back
         module, kind = self.path[-1] if self.path else ("", type(self.root).__name__)
         line = f"{frame.f_code.co_filename}:{frame.f_lineno}" if frame is not None else ""
         return Place(module, kind, line)
+
+
+def _has_unknown_size(target: Any, args: Any) -> bool:
+    """True for an operator that keeps as many elements as the values say."""
+    name = target if isinstance(target, str) else getattr(target, "__name__", "")
+    if name in _OF_UNKNOWN_SIZE:
+        return True
+    if name == "where":
+        return len(args) == 1
+    if name != "getitem" or not isinstance(args[0], _Value):
+        return False
+    index = args[1] if isinstance(args[1], tuple) else (args[1],)
+    parts = (part.values[0] for part in index if isinstance(part, _Value))
+    return any(isinstance(part, Tensor) and part.dtype in (torch.bool, torch.uint8) for part in parts)
 
 
 def _data_dependent(place: Place, what: str) -> UnsupportedError:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import difflib
+import math
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -33,13 +35,22 @@ class Settings:
     weight_scale: str = "max"
 
     def new_observer(self) -> Observer:
-        """An observer of the kind that is set, or the fixed range."""
+        """An observer of the kind that is set, or the fixed range. Raises ConfigError."""
         if self.threshold is None:
             return observer(self.observer)
-        if isinstance(self.threshold, int | float):
-            return Fixed(-abs(float(self.threshold)), abs(float(self.threshold)))
-        low, high = self.threshold
-        return Fixed(float(low), float(high))
+        try:
+            pair = self.threshold if isinstance(self.threshold, tuple | list) else (0, self.threshold)
+            low, high = (float(edge) for edge in pair)
+        except (TypeError, ValueError):
+            low = high = math.nan
+        if not (math.isfinite(low) and math.isfinite(high) and low < high):
+            raise ConfigError(
+                "a threshold is a positive number, or a pair (low, high)", where="threshold", seen=self.threshold
+            )
+        if pair is self.threshold:
+            return Fixed(low, high)
+        levels = 32768 if self.output == "int16" else 128  # of which the highest is levels - 1
+        return Fixed(-high, high * (levels - 1) / levels)
 
 
 @dataclass(frozen=True)
@@ -131,6 +142,18 @@ class Config:
                 found = replace(found, **_parts(given))
         self._check(found, f"templates for '{path}'")
         return found
+
+    def check_paths(self, known: Collection[str]) -> None:
+        """Raises ConfigError if a path of ModuleName is none of the `known` modules and operators, nor above one."""
+        above = {path.rsplit(".", n)[0] for path in known for n in range(path.count(".") + 1)}
+        for template in self.templates:
+            for path in template.settings if isinstance(template, ModuleName) else ():
+                if path and path not in above:
+                    close = difflib.get_close_matches(path, above, 3)
+                    raise ConfigError(
+                        "ModuleName names modules and operators of the model", where="config.templates", seen=path,
+                        remedy=f"did you mean {' or '.join(close)}" if close else "see the table of preparation(model)",
+                    )  # fmt: skip
 
     def _defaults(self) -> Settings:
         return Settings(

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from openbpu.analyze.difference import Difference
-from openbpu.errors import ConfigError
+from openbpu.errors import ConfigError, SampleError
 from openbpu.qat.preparing import preparation
 from openbpu.qat.quantisers import Quantiser
 from openbpu.qat.states import State
-from openbpu.qat.switching import call, parts, quantisers, sites, state_of, watched
+from openbpu.qat.switching import call, each, parts, quantisers, sites, state_of, watched
 from openbpu.qat.weighted import Weighted
 
 
@@ -109,9 +109,9 @@ def _needs_calibration(model: nn.Module, samples: Iterable[Any]) -> list[Any]:
     preparation(model)
     if not all(bool(q.calibrated) for q in quantisers(model)):
         raise ConfigError("the model must be calibrated", where="model", seen=state_of(model).value)
-    found = list(samples)
+    found = list(each(samples))
     if not found:
-        raise ConfigError("at least one sample", where="samples", seen="none")
+        raise SampleError("at least one sample", where="samples", seen="none")
     return found
 
 
@@ -119,7 +119,7 @@ def similarity(model: nn.Module, samples: Iterable[Any]) -> list[Similarity]:
     """Every quantised tensor, and at the end every output, of the float model and of the quantised one.
 
     Errors add up along the network: where a value falls, something is wrong there. Raises ConfigError if the model was
-    not calibrated, or there is no sample.
+    not calibrated, SampleError if there is no sample.
     """
     found = _needs_calibration(model, samples)
     sums: dict[str, _Pairs] = {}
@@ -159,7 +159,7 @@ def _layers(model: nn.Module) -> list[Weighted]:
 def sensitivity(model: nn.Module, samples: Iterable[Any]) -> list[Loss]:
     """What quantising each tensor alone costs the outputs, the most sensitive first; for the template Sensitivity.
 
-    Raises ConfigError if the model was not calibrated, or there is no sample.
+    Raises ConfigError if the model was not calibrated, SampleError if there is no sample.
     """
     found = _needs_calibration(model, samples)
     with in_state(model, State.FLOAT):

@@ -7,6 +7,7 @@ the example; their weights are the same in every step, and the results of one st
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -41,6 +42,8 @@ def _replacement(name: str, module: nn.Module) -> nn.Module | None:
         return EncoderLayer(module)
     if type(module) is nn.TransformerEncoder:
         return Encoder(module)
+    if type(module) is nn.GLU:
+        return Gated(module.dim)
     if isinstance(module, nn.RNNBase | nn.Transformer | nn.TransformerDecoder | nn.TransformerDecoderLayer):
         raise UnsupportedError(
             "it is not known to quantisation", where=where, seen=type(module).__name__,
@@ -72,13 +75,30 @@ def scaled_dot_product(
     """F.scaled_dot_product_attention as its operators. Raises UnsupportedError for masks."""
     if attn_mask is not None or is_causal or enable_gqa:
         raise UnsupportedError(
-            "attention must not be masked", where="scaled_dot_product_attention",
+            "attention must not be masked", seen="F.scaled_dot_product_attention with a mask",
             remedy="add the mask to the scores with torch operators",
         )  # fmt: skip
     return attention(query, key, value, scale)
 
 
-DECOMPOSED = {F.scaled_dot_product_attention: scaled_dot_product}
+def gated(input: Tensor, dim: int = -1) -> Tensor:
+    """F.glu as its operators."""
+    value, gate = input.chunk(2, dim)
+    return value * torch.sigmoid(gate)
+
+
+DECOMPOSED: dict[Any, Callable[..., Tensor]] = {F.scaled_dot_product_attention: scaled_dot_product, F.glu: gated}
+
+
+class Gated(nn.Module):
+    """nn.GLU."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.dim = dim
+
+    def forward(self, x: Tensor) -> Tensor:
+        return gated(x, self.dim)
 
 
 class Attention(nn.Module):

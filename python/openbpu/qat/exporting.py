@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import copy
 import io
 import logging
+import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from os import PathLike
 from typing import Any
 
+import numpy as np
 import onnx
 import torch
 from onnx import version_converter
@@ -50,8 +53,10 @@ def export(
             remedy="call set_state(model, 'validation')",
         )  # fmt: skip
     examples = preparation(model).examples if example_inputs is None else _tuple(example_inputs)
-    exported = _export(frozen(model, examples), examples, input_names, output_names)
-    proto = _cleaned(exported)
+    alone = frozen(model, examples)
+    proto = _export(alone, examples, input_names, output_names)
+    _name_nodes(proto, {path: module.name for path, module in alone.named_modules() if isinstance(module, FrozenSite)})
+    proto = _cleaned(proto)
     onnx.checker.check_model(proto, full_check=True)
     if path is not None:
         write_file(path, proto.SerializeToString())
@@ -93,7 +98,17 @@ def frozen(model: nn.Module, examples: Sequence[Tensor]) -> fx.GraphModule:
         owner, _, last = name.rpartition(".")
         setattr(copied.get_submodule(owner), last, replacement)
     copied.eval()
+    _only_tensors(copied)
     return copied
+
+
+def _only_tensors(model: fx.GraphModule) -> None:
+    """Makes the outputs a tuple of tensors, each by itself: ONNX knows nothing else."""
+    (output,) = (node for node in model.graph.nodes if node.op == "output")
+    tensors = [leaf for leaf in torch.utils._pytree.tree_leaves(output.args[0]) if isinstance(leaf, fx.Node)]
+    output.args = (tuple(tensors),)
+    model.graph.set_codegen(fx.graph.CodeGen())
+    model.recompile()
 
 
 class _FrozenConstant(nn.Module):
@@ -134,9 +149,17 @@ def _export(
         raise ModelError(
             "PyTorch must be able to export the model",
             where="openbpu.qat.export",
-            seen=str(error).strip().splitlines()[0],
+            seen=_first_cause(error),
             remedy="see the cause above; what torch.onnx does not know can be computed outside the model",
         ) from error
+
+
+def _first_cause(error: BaseException) -> str:
+    """The first line of the innermost error, without colours."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
 
 
 @contextlib.contextmanager
@@ -147,12 +170,31 @@ def _quiet() -> Iterator[None]:
     for logger in loggers:
         logger.setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        text = io.StringIO()
+        with contextlib.redirect_stdout(text), contextlib.redirect_stderr(text), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
+
+
+def _name_nodes(proto: onnx.ModelProto, sites_by_path: Mapping[str, str]) -> None:
+    """Names nodes by module and operator; those of a site by the site: `tensors_of_sites` finds them so."""
+    taken: set[str] = set()
+    for node in proto.graph.node:
+        scopes = next((p.value for p in node.metadata_props if p.key == "pkg.torch.onnx.name_scopes"), "[]")
+        path = next((scope for scope in reversed(ast.literal_eval(scopes)[:-1]) if scope), "")
+        label = sites_by_path.get(path)
+        if label is None:
+            label = path or node.name.removeprefix("node_")
+            label += "/constant" if node.op_type == "DequantizeLinear" else ""
+        name = f"{label}/{node.op_type}"
+        node.name, count = name, 1
+        while node.name in taken:
+            count += 1
+            node.name = f"{name}_{count}"
+        taken.add(node.name)
 
 
 def _cleaned(proto: onnx.ModelProto) -> onnx.ModelProto:
@@ -176,16 +218,16 @@ def _cleaned(proto: onnx.ModelProto) -> onnx.ModelProto:
 def tensors_of_sites(proto: onnx.ModelProto, model: nn.Module) -> dict[str, str]:
     """Name of site -> tensor of the exported model that holds what the site gives.
 
-    Both stand in the order in which they are computed. Raises ModelError if the two do not fit together.
+    Of sites that compute the same the exporter keeps one. Raises ModelError if the two do not fit together.
     """
     scales = {t.name: onnx.numpy_helper.to_array(t) for t in proto.graph.initializer}
-    quantised = {node.output[0] for node in proto.graph.node if node.op_type == "QuantizeLinear"}
-    pairs = [n for n in proto.graph.node if n.op_type == "DequantizeLinear" and n.input[0] in quantised]
-    found = sites(model)
+    nodes = {node.name.removesuffix("/DequantizeLinear"): node for node in proto.graph.node}
+    found = {name: nodes[name] for name in sites(model) if name in nodes}
     fitting = [
-        float(scales[node.input[1]]) == float(site.quantiser.positive_scale().detach())
-        for node, site in zip(pairs, found.values(), strict=False)
+        scales[node.input[1]] == np.float32(sites(model)[name].quantiser.positive_scale().detach())
+        for name, node in found.items()
     ]
-    if len(pairs) != len(found) or not all(fitting):
-        raise ModelError("the exported model must be that of the trained one", where="qdq", seen="other pairs")
-    return {name: node.output[0] for name, node in zip(found, pairs, strict=True)}
+    if (sites(model) and not found) or not all(fitting):
+        seen = "other scales" if found else "other layers"
+        raise ModelError("the exported model must be that of the trained one", where="qdq", seen=seen)
+    return {name: node.output[0] for name, node in found.items()}

@@ -28,6 +28,7 @@ class Kind(Enum):
     MOVE = "no number changes"
     JOIN = "tensors side by side, which share parameters"
     RESIZE = "interpolation, on the parameters of its input"
+    TEST = "integers or truth values of reals"
     FLOAT = "computed in float on the CPU"
     SHAPE = "no tensor of reals"
 
@@ -42,11 +43,13 @@ _MODULES: dict[Kind, tuple[type[nn.Module], ...]] = {
     Kind.CLAMP: (nn.ReLU, nn.ReLU6, nn.Hardtanh),
     Kind.FUNCTION: (
         nn.CELU, nn.ELU, nn.GELU, nn.Hardsigmoid, nn.Hardswish, nn.LeakyReLU, nn.LogSigmoid, nn.Mish, nn.PReLU,
-        nn.SELU, nn.SiLU, nn.Sigmoid, nn.Softplus, nn.Softsign, nn.Tanh, nn.Threshold, nn.Hardshrink, nn.Softshrink,
+        nn.SELU, nn.SiLU, nn.Sigmoid, nn.Softplus, nn.Softsign, nn.Tanh, nn.Tanhshrink, nn.Threshold, nn.Hardshrink,
+        nn.Softshrink,
     ),
     Kind.MOVE: (
         nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.AlphaDropout, nn.ChannelShuffle, nn.ConstantPad1d,
-        nn.ConstantPad2d, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Flatten, nn.Identity, nn.MaxPool1d, nn.MaxPool2d,
+        nn.ConstantPad2d, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.FeatureAlphaDropout, nn.Flatten,
+        nn.Identity, nn.MaxPool1d, nn.MaxPool2d,
         nn.PixelShuffle, nn.PixelUnshuffle, nn.ReflectionPad1d, nn.ReflectionPad2d, nn.ReplicationPad1d,
         nn.ReplicationPad2d, nn.Unflatten, nn.ZeroPad1d, nn.ZeroPad2d,
     ),
@@ -68,8 +71,8 @@ _NAMES: dict[Kind, str] = {
         maximum minimum""",
     Kind.CLAMP: "relu relu6 hardtanh clamp clip clamp_min clamp_max",
     Kind.FUNCTION: """abs absolute acos asin atan ceil celu cos elu erf exp floor gelu hardsigmoid hardswish leaky_relu
-        log logsigmoid mish neg negative prelu reciprocal round rsqrt selu sigmoid sign silu sin softplus softsign sqrt
-        square tanh threshold hardshrink softshrink expm1 log1p""",
+        log log2 log10 logsigmoid mish neg negative prelu reciprocal round rsqrt selu sigmoid sign silu sin sinh cosh
+        softplus softsign sqrt square tan tanh tanhshrink threshold hardshrink softshrink expm1 log1p""",
     Kind.MOVE: """adaptive_max_pool1d adaptive_max_pool2d alias amax chunk clone contiguous detach dropout expand
         expand_as flatten getitem max_pool1d max_pool2d movedim moveaxis narrow pad permute pixel_shuffle
         pixel_unshuffle reshape reshape_as select split squeeze swapaxes swapdims t tensor_split to transpose type
@@ -81,8 +84,8 @@ _NAMES: dict[Kind, str] = {
         logical_not logical_or long logsumexp lt masked_fill max min ne norm normalize prod remainder repeat
         repeat_interleave roll scatter sort std take_along_dim tile topk tril triu var where xor affine_grid
         outer index_put""",
-    Kind.SHAPE: """getattr size dim numel is_floating_point ones zeros full arange ones_like zeros_like full_like
-        new_zeros new_ones new_full empty linspace""",
+    Kind.SHAPE: """getattr size dim ndimension numel nelement stride is_floating_point ones zeros full arange ones_like
+        zeros_like full_like empty_like new_zeros new_ones new_full new_empty new_tensor empty linspace""",
 }  # fmt: skip
 
 _BY_NAME = {name: kind for kind, names in _NAMES.items() for name in names.split()}
@@ -105,7 +108,8 @@ def name_of(node: fx.Node, root: nn.Module) -> str:
 def kind_of(node: fx.Node, root: nn.Module) -> Kind | None:
     """The kind of an operator node; None if the table does not know it."""
     if not _real(node.meta.get("value")):
-        return Kind.SHAPE
+        reads = any(_real(operand.meta.get("value")) for operand in node.all_input_nodes)
+        return Kind.TEST if reads and _BY_NAME.get(name_of(node, root)) is not Kind.SHAPE else Kind.SHAPE
     if node.op == "call_module":
         module = root.get_submodule(str(node.target))
         return next((kind for base, kind in _BY_TYPE.items() if type(module) is base), None)

@@ -31,10 +31,14 @@ _Compute = Callable[[list[Tensor], list[Any], Params], Tensor]
 
 @dataclass(frozen=True)
 class Forms:
-    """An operator on int8 tensors, and with int16 ones if its 16-bit form is known here."""
+    """An operator on int8 tensors, and with int16 ones if its 16-bit form is known here.
 
-    narrow: _Compute
-    wide: _Compute | None = None
+    With a `module`, whose parameters it needs, both take that first.
+    """
+
+    narrow: Callable[..., Tensor]
+    wide: Callable[..., Tensor] | None = None
+    module: nn.Module | None = None
 
 
 class Law(nn.Module):
@@ -42,8 +46,9 @@ class Law(nn.Module):
 
     def __init__(self, name: str, forms: Forms, sources: Sequence[Source], result: Quantiser) -> None:
         super().__init__()
-        self.name, self.forms = name, forms
-        self._sources, self._result = list(sources), [result]  # lists: they are parts of the model elsewhere
+        self.name, self.narrow, self.wide = name, forms.narrow, forms.wide
+        # Lists: they are parts of the model elsewhere, and copies of it must refer to its copies.
+        self._sources, self._result, self._module = list(sources), [result], [forms.module]
         self.state = State.FLOAT
 
     def forward(self, result: Tensor, *operands: Tensor) -> Tensor:
@@ -51,9 +56,11 @@ class Law(nn.Module):
             return result
         params, out = [s and params_of(s) for s in self._sources], params_of(self._result[0])
         wide = out.wide or any(p is not None and p.wide for p in params)
-        compute = self.forms.wide if wide else self.forms.narrow
+        compute = self.wide if wide else self.narrow
         if compute is None:
             return result
+        if self._module[0] is not None:
+            compute = partial(compute, self._module[0])
         steps = [x if p is None else to_integers(x, p) for x, p in zip(operands, params, strict=True)]
         try:
             return to_reals(compute(steps, params, out), out).reshape(result.shape)
@@ -128,14 +135,14 @@ def _batch_norm(node: fx.Node, root: nn.Module, data: list[fx.Node]) -> Forms | 
     if norm is None or norm.running_mean is None:
         return None
 
-    def compute(x: list[Tensor], p: list[Any], out: Params) -> Tensor:
+    def compute(norm: Any, x: list[Tensor], p: list[Any], out: Params) -> Tensor:
         mean, variance = (t.detach().cpu().double().numpy() for t in (norm.running_mean, norm.running_var))
         gamma = np.ones(len(mean)) if norm.weight is None else norm.weight.detach().cpu().double().numpy()
         beta = np.zeros(len(mean)) if norm.bias is None else norm.bias.detach().cpu().double().numpy()
         gain = gamma / np.sqrt(variance + float(np.float32(norm.eps)))
         return integers.affine(x[0], p[0], gain, beta - mean * gain, 1, out)
 
-    return Forms(compute)
+    return Forms(compute, None, norm)
 
 
 def _mean(node: fx.Node, root: nn.Module, data: list[fx.Node]) -> Forms | None:
@@ -215,14 +222,14 @@ def _layer_norm(node: fx.Node, root: nn.Module, data: list[fx.Node]) -> Forms | 
         return None
     count = prod(module.normalized_shape)
 
-    def compute(x: list[Tensor], p: list[Any], out: Params) -> Tensor:
+    def compute(module: Any, x: list[Tensor], p: list[Any], out: Params) -> Tensor:
         gamma, beta = (
             np.full(count, default) if t is None else t.detach().cpu().double().numpy().ravel()
             for t, default in ((module.weight, 1.0), (module.bias, 0.0))
         )
         return integers.layer_norm(x[0].reshape(-1, count), p[0], float(np.float32(module.eps)), gamma, beta, out)
 
-    return Forms(compute)
+    return Forms(compute, None, module)
 
 
 def _resize(node: fx.Node, root: nn.Module, data: list[fx.Node]) -> Forms | None:

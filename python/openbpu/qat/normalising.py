@@ -28,6 +28,15 @@ _MODULES: dict[type[nn.Module], str] = {
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 _ARGUMENTS = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
 _TRANSPOSED = ("input", "weight", "bias", "stride", "padding", "output_padding", "groups", "dilation")
+_DROPOUTS: dict[str, type[nn.Module]] = {
+    "dropout": nn.Dropout,
+    "dropout1d": nn.Dropout1d,
+    "dropout2d": nn.Dropout2d,
+    "dropout3d": nn.Dropout3d,
+    "alpha_dropout": nn.AlphaDropout,
+    "feature_dropout": nn.Dropout2d,
+    "feature_alpha_dropout": nn.FeatureAlphaDropout,
+}
 _NORM_ARGUMENTS = ("input", "running_mean", "running_var", "weight", "bias", "training", "momentum", "eps")
 
 
@@ -83,9 +92,10 @@ def _as_module(root: nn.Module, graph: fx.Graph, node: fx.Node) -> None:
         _functional_product(root, node, name)
     elif name == "batch_norm":
         _functional_norm(root, node)
-    elif name == "dropout":
+    elif name in _DROPOUTS:
         given = _bound(node, ("input", "p", "training", "inplace"))
-        _replace(root, graph, node, f"dropout_{node.name}", nn.Dropout(float(given.get("p", 0.5))), given["input"])
+        module = _DROPOUTS[name](float(given.get("p", 0.5)))
+        _replace(root, graph, node, f"dropout_{node.name}", module, given["input"])
 
 
 def _bound(node: fx.Node, names: tuple[str, ...]) -> dict[str, Any]:
@@ -164,6 +174,12 @@ def _layer(root: nn.Module, path: str, kind: str, weight: Any, bias: Any, option
     return layer
 
 
+def _without_statistics(node: fx.Node) -> UnsupportedError:
+    return UnsupportedError(
+        "batch normalisation needs running statistics", where=place_of(node), remedy="set track_running_stats=True"
+    )
+
+
 def _functional_norm(root: nn.Module, node: fx.Node) -> None:
     given = _bound(node, _NORM_ARGUMENTS)
     tensors = {}
@@ -172,9 +188,7 @@ def _functional_norm(root: nn.Module, node: fx.Node) -> None:
         if path:
             owner = path.rpartition(".")[0]
     if tensors["running_mean"] is None:
-        raise UnsupportedError(
-            "batch normalisation needs running statistics", where=place_of(node), remedy="set track_running_stats=True"
-        )
+        raise _without_statistics(node)
     channels = len(tensors["running_mean"])
     kind = nn.BatchNorm2d if node.meta["value"].dim() == 4 else nn.BatchNorm1d
     norm = kind(channels, float(given.get("eps", 1e-5)), given.get("momentum", 0.1), tensors["weight"] is not None)
@@ -197,8 +211,16 @@ def _weighted_modules(root: nn.Module, graph: fx.Graph) -> None:
         kind = _MODULES.get(type(module))
         if hasattr(module, "parametrizations"):
             raise _computed("weight", node)
+        if isinstance(module, _NORMS) and module.running_mean is None:
+            raise _without_statistics(node)
         if kind is None:
             continue
+        if module._forward_pre_hooks or module._forward_hooks:
+            raise UnsupportedError(
+                "a layer with weights has no hooks: it is replaced by a quantised one", where=place_of(node),
+                seen=f"{len(module._forward_pre_hooks) + len(module._forward_hooks)} hooks",
+                remedy="remove them (handle.remove(), torch.nn.utils.remove_spectral_norm) before prepare",
+            )  # fmt: skip
         options = {} if kind == "linear" else _options(module, kind)
         if kind != "linear" and module.padding_mode != "zeros":
             _explicit_padding(root, graph, node, module)

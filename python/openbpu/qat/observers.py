@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from openbpu.errors import ConfigError
+from openbpu.errors import ConfigError, SampleError
 from openbpu.ir.quant import QuantParams
 from openbpu.ptq.calibration import Statistics
 from openbpu.ptq.ranges import clipped, squared_error
@@ -36,9 +36,16 @@ class Observer(nn.Module):
         self.register_buffer("count", torch.zeros((), dtype=torch.int64))
 
     @torch.no_grad()
-    def observe(self, x: Tensor) -> None:
-        """Takes one more tensor into account."""
+    def observe(self, x: Tensor, name: str = "tensor") -> None:
+        """Takes one more tensor into account. Raises SampleError if it is not finite."""
+        if not x.numel():
+            return
         low, high = (e.float() for e in torch.aminmax(x.detach()))
+        if not bool(torch.isfinite(low) & torch.isfinite(high)):
+            raise SampleError(
+                "values are finite", where=f"'{name}'", seen=f"{float(low):g} .. {float(high):g}",
+                remedy="look for NaN or infinity in the samples and in the float model",
+            )  # fmt: skip
         self._update(x, low, high)
         self.count += 1
 
@@ -108,7 +115,7 @@ class Histogram(Observer):
     def _update(self, x: Tensor, low: Tensor, high: Tensor) -> None:
         super()._update(x, low, high)
         reach = float(torch.maximum(-self.low, self.high))
-        if reach == 0 or not np.isfinite(reach):
+        if reach == 0:
             return
         half = _BINS // 2
         if float(self.width) == 0:

@@ -37,6 +37,7 @@ class Plan:
     floats: set[fx.Node] = field(default_factory=set)  # operators that stay float
     sites: dict[fx.Node, fx.Node] = field(default_factory=dict)  # node -> the one whose quantiser it uses
     constants: set[fx.Node] = field(default_factory=set)  # tensors that follow from parameters alone
+    roots: dict[fx.Node, fx.Node] = field(default_factory=dict)  # where the chain of functions begins; else itself
     absorbed: set[fx.Node] = field(default_factory=set)  # results that only the clamp behind them reads
     gains: set[fx.Node] = field(default_factory=set)  # factors that join the matrix product before them
     symmetric: set[fx.Node] = field(default_factory=set)  # sites whose zero point is 0
@@ -54,7 +55,7 @@ class _Placer:
     def __init__(self, root: nn.Module, graph: fx.Graph, config: Config) -> None:
         self.root, self.graph, self.config = root, graph, config
         self.plan = Plan()
-        self.roots: dict[fx.Node, fx.Node] = {}
+        self.roots = self.plan.roots
         self.constants = self.plan.constants
 
     def run(self) -> Plan:
@@ -136,7 +137,8 @@ class _Placer:
         return [n for n in self._reals(node) if n not in self.constants]
 
     def _users(self, node: fx.Node) -> list[fx.Node]:
-        return [u for u in node.users if u.op == "output" or _is_real(u) or self.plan.kinds.get(u) is Kind.FLOAT]
+        reading = (Kind.FLOAT, Kind.TEST)
+        return [u for u in node.users if u.op == "output" or _is_real(u) or self.plan.kinds.get(u) in reading]
 
     # ---- chains
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import inspect
+import io
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from openbpu.errors import ConfigError
+from openbpu.errors import ConfigError, UnsupportedError
 from openbpu.qat.capture import capture, place_of
 from openbpu.qat.config import Config, Settings
 from openbpu.qat.expanding import expand_modules
@@ -85,37 +88,72 @@ def prepare(
     Raises UnsupportedError naming module and line, ConfigError for a setting that does not exist.
     """
     config = config or Config()
-    device = next((t.device for t in (*model.parameters(), *model.buffers())), torch.device("cpu"))
-    root = copy.deepcopy(model).eval()
+    root = _copied(model)
+    device = next((t.device for t in (*root.parameters(), *root.buffers())), torch.device("cpu"))
+    known = {name for name, _ in root.named_modules()}
     expand_modules(root)
     examples = _ordered(model, example_inputs)
     graph = capture(root, examples, config.leaves)
     normalise(root, graph)
     plan = place(root, graph, config)
+    config.check_paths(known | {label.partition("#")[0] for label in plan.labels.values()})
     notes = _notes(root, graph, plan)
     inserter = _Inserter(root, graph, plan, config)
     inserter.run()
     for calls in plan.shared:
         for node in calls:
             root.get_submodule(inserter.names[node]).watched = True
-    prepared = fx.GraphModule(root, graph, f"Prepared{type(model).__name__}")
+    prepared = fx.GraphModule(root, graph, f"Prepared{type(model).__name__}").to(device).eval()
+    if not any(hasattr(module, "state") for module in prepared.modules()):
+        raise UnsupportedError(
+            "a model has something to quantise", where=f"the model ({type(model).__name__})", seen="no such operator",
+            remedy="compile its ONNX export as it is",
+        )  # fmt: skip
     prepared.meta[_META] = Preparation(
         tuple(_rows(root, plan, notes, config)),
-        tuple(_first(e) for e in examples),
+        _of_one_batch(prepared, examples),
         config,
         tuple(tuple(inserter.names[n] for n in calls) for calls in plan.shared),
     )
     for node in graph.nodes:
         node.meta = {key: node.meta[key] for key in ("place",) if key in node.meta}
-    return prepared.to(device)
+    return prepared
 
 
-def _ordered(model: nn.Module, inputs: Tensor | Sequence[Any] | Mapping[str, Any]) -> list[Any]:
+def _copied(model: nn.Module) -> nn.Module:
+    """A copy of the model in eval mode, if it is one that can be traced."""
+    where = f"the model ({type(model).__name__})"
+    if not isinstance(model, nn.Module):
+        raise ConfigError("a module of torch.nn", where="model", seen=type(model).__name__)
+    if isinstance(model, fx.GraphModule) and _META in model.meta:
+        raise ConfigError("a float model", where="model", seen="one that was prepared already")
+    if isinstance(model, torch.jit.ScriptModule | torch._dynamo.eval_frame.OptimizedModule):
+        raise UnsupportedError("plain modules of Python", where=where, remedy="prepare first, then script or compile")
+    if any(isinstance(t, nn.parameter.UninitializedTensorMixin) for t in (*model.parameters(), *model.buffers())):
+        raise UnsupportedError("parameters with shapes", where=where, remedy="run a lazy module once, then prepare it")
+    try:
+        return copy.deepcopy(model).eval()
+    except RuntimeError as error:  # of tensors that were computed
+        raise UnsupportedError(
+            "a model can be copied: its tensors are parameters and buffers", where=where, seen=str(error)[:90],
+            remedy="remove computed weights (torch.nn.utils.remove_weight_norm), detach tensors that the model holds",
+        ) from error  # fmt: skip
+
+
+def _ordered(model: nn.Module, inputs: Tensor | Sequence[Any] | Mapping[str, Any]) -> list[Tensor]:
+    found = _listed(model, inputs)
+    if not found or not all(isinstance(x, Tensor) for x in found):
+        raise ConfigError(
+            "inputs are tensors", where="example_inputs", seen=", ".join(type(x).__name__ for x in found) or "none",
+            remedy="bind other arguments in a module around the model",
+        )  # fmt: skip
+    return found
+
+
+def _listed(model: nn.Module, inputs: Tensor | Sequence[Any] | Mapping[str, Any]) -> list[Any]:
     if isinstance(inputs, Tensor):
         return [inputs]
     if isinstance(inputs, Mapping):
-        import inspect
-
         names = list(inspect.signature(model.forward).parameters)
         given = names[: len(inputs)]
         if set(given) != set(inputs):
@@ -126,10 +164,15 @@ def _ordered(model: nn.Module, inputs: Tensor | Sequence[Any] | Mapping[str, Any
     return list(inputs)
 
 
-def _first(example: Any) -> Any:
-    if isinstance(example, Tensor) and example.dim() > 1:
-        return example[:1].detach().clone()
-    return example
+def _of_one_batch(prepared: nn.Module, examples: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """The examples with batch 1; as they are if the first axis turns out to be no batch."""
+    shortened = tuple(e[:1].detach().clone() if e.dim() > 1 else e for e in examples)
+    try:
+        with torch.no_grad(), contextlib.redirect_stderr(io.StringIO()):  # fx prints where it failed
+            prepared(*shortened)
+    except Exception:  # of any operator
+        return tuple(e.detach().clone() for e in examples)
+    return shortened
 
 
 class _Inserter:
@@ -218,6 +261,8 @@ class _Inserter:
             site = result_site(self.plan, node)
             if kind not in _WITH_LAW or site is None or node in self.plan.floats:
                 continue
+            if self.plan.roots[node] is not node:
+                continue  # inside a chain that becomes one table
             if node in self.plan.absorbed and self.plan.gains.intersection(node.users):
                 continue  # the law stands behind the factor
             product = node.all_input_nodes[0] if node in self.plan.gains else node

@@ -53,9 +53,6 @@ class Quantiser(nn.Module):
             raise ConfigError(
                 "tensors are float32", where=f"'{self.name}'", seen=x.dtype, remedy="leave mixed precision off"
             )
-        if self.state is State.CALIBRATION:
-            self.observer.observe(x)
-            return x
         if self.training != (self.state is State.TRAINING):
             mode = "train()" if self.training else "eval()"
             raise ConfigError(
@@ -64,12 +61,30 @@ class Quantiser(nn.Module):
                 seen=f"model.{mode} in state {self.state.value}",
                 remedy="call openbpu.qat.set_state(model, state), which sets both",
             )
+        if self.state is State.CALIBRATION:
+            self.observer.observe(x, self.name)
+            return x
         if self.state is State.TRAINING and self.ranges == "moving":
             self._follow(x)
         scale, zero = self.positive_scale(), self.zero_point
         if self.state is State.TRAINING and self.ranges == "moving":
             scale, zero = scale.clone(), zero.clone()  # the next tensor moves them before the gradient needs them
         return fake_quantize(x, scale, zero, -1, self.grid.low, self.grid.high)
+
+    def check(self) -> None:
+        """Raises ConfigError if there is no range yet, or one that no calibration gives."""
+        if not bool(self.calibrated):
+            raise ConfigError(
+                "a model must be calibrated before it is quantised", where=f"'{self.name}'", seen="no range",
+                remedy="run some samples with openbpu.qat.calibrate, or load a state_dict of a calibrated model",
+            )  # fmt: skip
+        scale, zero = float(self.positive_scale().detach()), int(self.zero_point)
+        if not (0 < scale < float("inf") and self.grid.low <= zero <= self.grid.high):
+            raise ConfigError(
+                f"a scale is positive and finite, a zero point in {self.grid.low} .. {self.grid.high}",
+                where=f"'{self.name}'", seen=f"scale {scale:g}, zero point {zero}",
+                remedy="load another checkpoint, or calibrate anew",
+            )  # fmt: skip
 
     def positive_scale(self) -> Tensor:
         """The scale, with its gradient if it is learned."""
@@ -98,8 +113,9 @@ class Quantiser(nn.Module):
     @torch.no_grad()
     def _follow(self, x: Tensor) -> None:
         low, high = ((edge - self.zero_point) * self.positive_scale() for edge in (self.grid.low, self.grid.high))
-        least, most = torch.aminmax(x.detach())
-        self._cover(low.lerp(least.float(), _AVERAGING), high.lerp(most.float(), _AVERAGING))
+        extremes = zip((low, high), torch.aminmax(x.detach()), strict=True)
+        # A batch that is not finite spoils its loss, but not the range for good.
+        self._cover(*(old.lerp(torch.where(new.isfinite(), new, old), _AVERAGING) for old, new in extremes))
 
     def _cover(self, low: Tensor, high: Tensor) -> None:
         scale, zero = parameters(low, high, self.grid, self.symmetric)

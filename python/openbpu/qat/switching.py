@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from openbpu.errors import ConfigError, UnsupportedError
+from openbpu.errors import ConfigError, SampleError, UnsupportedError
 from openbpu.qat.laws import Law
 from openbpu.qat.observers import Histogram
 from openbpu.qat.preparing import preparation
@@ -54,26 +54,48 @@ def set_state(model: nn.Module, state: State | str) -> None:
 def calibrate(model: nn.Module, samples: Iterable[Any], state: State | str = State.VALIDATION) -> None:
     """Runs the samples (tensors, tuples of arguments, or {argument: tensor}) in state calibration, then switches.
 
-    Raises ConfigError if there is no sample.
+    Raises SampleError if there is no sample, or one that does not fit the model.
     """
     set_state(model, State.CALIBRATION)
     count = 0
     with torch.no_grad():
-        for sample in samples:
+        for sample in each(samples):
             call(model, sample)
             count += 1
     if not count:
-        raise ConfigError("at least one sample", where="calibrate", seen="none")
+        raise SampleError("at least one sample", where="calibrate", seen="none")
     set_state(model, state)
 
 
+def each(samples: Iterable[Any]) -> Iterator[Any]:
+    """The samples. Raises SampleError if it is one tensor or mapping in place of several."""
+    if isinstance(samples, Tensor | Mapping):
+        raise SampleError(
+            "samples are a list of batches", where="samples", seen=type(samples).__name__, remedy="give [batch]"
+        )
+    yield from samples
+
+
+def arguments(model: nn.Module, sample: Any) -> tuple[Any, ...]:
+    """The positional arguments in a sample: a tensor, a sequence of them, or {argument: tensor}. Raises SampleError."""
+    names = [str(node.target) for node in model.graph.nodes if node.op == "placeholder"]
+    if isinstance(sample, Mapping) and set(sample) == set(names):
+        return tuple(sample[name] for name in names)
+    found = (sample,) if isinstance(sample, Tensor) else sample
+    if not isinstance(found, tuple | list) or len(found) != len(names):
+        seen = type(sample).__name__ if isinstance(sample, Tensor) or not hasattr(sample, "__len__") else (
+            f"{type(sample).__name__} of {len(sample)}"
+        )  # fmt: skip
+        raise SampleError(
+            f"a sample is the tensors of {', '.join(names)}", where="samples", seen=seen,
+            remedy="leave labels out: (x for x, y in loader)" if len(names) == 1 else "give a tuple or a mapping",
+        )  # fmt: skip
+    return tuple(found)
+
+
 def call(model: nn.Module, sample: Any) -> Any:
-    """The model on a sample: a tensor, a sequence of arguments, or {argument: tensor}."""
-    if isinstance(sample, Tensor):
-        return model(sample)
-    if isinstance(sample, Mapping):
-        return model(**sample)
-    return model(*sample)
+    """The model on a sample: a tensor, a sequence of arguments, or {argument: tensor}. Raises SampleError."""
+    return model(*arguments(model, sample))
 
 
 def reset_ranges(model: nn.Module, method: str, prefix: str = "") -> None:
@@ -137,13 +159,7 @@ def _choose(model: nn.Module) -> None:
     for quantiser in quantisers(model):
         if quantiser.state is State.CALIBRATION and int(quantiser.observer.count):
             quantiser.choose()
-        if not bool(quantiser.calibrated):
-            raise ConfigError(
-                "a model must be calibrated before it is quantised",
-                where=f"'{quantiser.name}'",
-                seen="no range",
-                remedy="run some samples with openbpu.qat.calibrate, or load a state_dict of a calibrated model",
-            )
+        quantiser.check()
     _check_shared(model)
 
 

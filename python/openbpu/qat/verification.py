@@ -15,9 +15,8 @@ from torch import Tensor, nn
 from openbpu import pipeline
 from openbpu.errors import ConfigError, SampleError
 from openbpu.qat.exporting import export, tensors_of_sites
-from openbpu.qat.preparing import preparation
 from openbpu.qat.states import State
-from openbpu.qat.switching import sites, state_of, watched
+from openbpu.qat.switching import arguments, each, sites, state_of, watched
 from openbpu.runtime import Executable, Session
 
 _LEAST_WITHIN, _MOST, _LEAST_AGREEMENT = 0.999, 2.0, 0.999
@@ -109,10 +108,11 @@ def verify(
     """
     if state_of(model) is not State.VALIDATION:
         raise ConfigError("verify the state validation", where="model", seen=state_of(model).value)
-    rows = [row for sample in samples for row in _rows(sample, preparation(model).examples)]
+    qdq = export(model) if qdq is None else qdq
+    shapes = [tuple(d.dim_value for d in i.type.tensor_type.shape.dim) for i in qdq.graph.input]
+    rows = [row for sample in each(samples) for row in _rows(arguments(model, sample), shapes)]
     if not rows:
         raise SampleError("at least one sample", where="verify", seen="none")
-    qdq = export(model) if qdq is None else qdq
     outputs = [o.name for o in qdq.graph.output]
     steps = {name: float(site.quantiser.positive_scale().detach()) for name, site in sites(model).items()}
     tensors = tensors_of_sites(qdq, model)
@@ -125,7 +125,7 @@ def verify(
     by_output = {name: Comparison(name, Difference(), Difference(), Difference()) for name in outputs}
     by_layer = {name: Comparison(name, Difference(), Difference(), Difference()) for name in tensors}
     for row in rows:
-        feeds = {name: np.ascontiguousarray(x.detach().cpu().numpy()) for name, x in zip(inputs, row, strict=True)}
+        feeds = {name: np.asarray(x.detach().cpu(), order="C") for name, x in zip(inputs, row, strict=True)}
         results, layers = want(row)
         ran = session.run(feeds)
         onnx_results = runner(feeds)
@@ -144,15 +144,22 @@ def _compare(row: Comparison, want: np.ndarray, ran: np.ndarray, onnx_result: np
     row.between.add(onnx_result, ran, step)
 
 
-def _rows(sample: Any, examples: Sequence[Any]) -> Iterator[tuple[Tensor, ...]]:
-    """A sample as samples of the batch that the model was exported for."""
-    arguments = (sample,) if isinstance(sample, Tensor) else sample.values() if isinstance(sample, dict) else sample
-    tensors = tuple(arguments)
-    if all(t.shape == e.shape for t, e in zip(tensors, examples, strict=True)):
-        yield tensors
-        return
-    for index in range(len(tensors[0])):
-        yield tuple(t[index : index + 1] if t.shape != e.shape else t for t, e in zip(tensors, examples, strict=True))
+def _rows(tensors: Sequence[Tensor], shapes: Sequence[tuple[int, ...]]) -> Iterator[tuple[Tensor, ...]]:
+    """A sample as samples of the shapes that the model was exported for."""
+    parts = [_split(t, shape) for t, shape in zip(tensors, shapes, strict=True)]
+    count = max((len(part) for part in parts), default=0)
+    if any(len(part) not in (1, count) for part in parts):
+        raise SampleError("inputs of one batch", where="verify", seen=[tuple(t.shape) for t in tensors])
+    for index in range(count):
+        yield tuple(part[index % len(part)] for part in parts)
+
+
+def _split(tensor: Tensor, shape: tuple[int, ...]) -> Sequence[Tensor]:
+    if tensor.shape == shape:
+        return (tensor,)
+    if tensor.dim() != len(shape) or tensor.shape[1:] != shape[1:] or tensor.shape[0] % shape[0]:
+        raise SampleError(f"batches of shape {shape}", where="verify", seen=tuple(tensor.shape))
+    return tensor.split(shape[0])
 
 
 def _step_of(output: str, qdq: onnx.ModelProto, result: np.ndarray) -> float:

@@ -143,7 +143,8 @@ class Weighted(nn.Module):
         self.state = State.FLOAT
         self.calls: list[tuple[Quantiser, Quantiser | None]] = []
         self.fused: list[str] = []
-        self._held: tuple[Any, Instruction | WideInstruction] | None = None
+        self._made_of: list[Tensor] = []  # copies of what the instructions that are held were made of
+        self._held: dict[Any, Instruction | WideInstruction] = {}
 
     def quantise(self, grid: Grid, scale_mode: str, norm_mode: str) -> None:
         """Decides how weights are quantised. Raises ConfigError."""
@@ -228,19 +229,26 @@ class Weighted(nn.Module):
         if result is None:
             return self._plain(x, call)
         params, out = params_of(source), params_of(result)
-        key = (call, params, out, tuple((id(t), t._version) for t in (*self.parameters(), *self.buffers())))
-        if self._held is None or self._held[0] != key:
-            steps, scale, bias = self.integer_weights()
-            grid = self.bias_grid(scale, call)
-            reals = None if bias is None else self.bias_integers(bias, grid).double() * grid.double()
-            repeats = self.product.channels(steps) // len(scale)
-            kind = WideInstruction if params.wide or out.wide else Instruction
+        tensors = [*self.parameters(), *self.buffers()]
+        if not _equal(tensors, self._made_of):
+            self._made_of, self._held = [t.detach().clone() for t in tensors], {}
+        ends = dict.fromkeys(end for ends in self.calls for end in ends if end is not None)
+        key = (call, params, out, tuple(params_of(end) for end in ends))  # the scales of weights follow all of them
+        if key not in self._held:
             try:
-                made = kind(self.product, steps, scale.repeat(repeats), reals, params, out)
+                made = self._made(params, out, call)
             except requant.Infeasible:  # the compiler leaves such a layer to the CPU
                 return self._plain(x, call)
-            self._held = (key, made)
-        return to_reals(self._held[1](to_integers(x, params)), out)
+            self._held = {other: i for other, i in self._held.items() if other[0] != call} | {key: made}
+        return to_reals(self._held[key](to_integers(x, params)), out)
+
+    def _made(self, params: Params, out: Params, call: int) -> Instruction | WideInstruction:
+        steps, scale, bias = self.integer_weights()
+        grid = self.bias_grid(scale, call)
+        reals = None if bias is None else self.bias_integers(bias, grid).double() * grid.double()
+        repeats = self.product.channels(steps) // len(scale)
+        kind = WideInstruction if params.wide or out.wide else Instruction
+        return kind(self.product, steps, scale.repeat(repeats), reals, params, out)
 
     # ---- quantisation
 
@@ -306,6 +314,12 @@ class Weighted(nn.Module):
     def bias_integers(bias: Tensor, grid: Tensor) -> Tensor:
         """int32 floor(bias / grid + 1/2)."""
         return torch.floor(bias.double() / grid.double() + 0.5).to(torch.int32)
+
+
+def _equal(some: list[Tensor], others: list[Tensor]) -> bool:
+    return len(some) == len(others) and all(
+        a.device == b.device and a.dtype == b.dtype and torch.equal(a, b) for a, b in zip(some, others, strict=True)
+    )
 
 
 class FrozenWeighted(nn.Module):
