@@ -45,3 +45,7 @@ class ConfigError(OpenBpuError):
 
 class ModelWarning(UserWarning):
     """A model is compiled, but not exactly as it stands: which node, what was changed and why."""
+
+
+class SampleWarning(UserWarning):
+    """Samples are used, but do not look like what was declared: which input, the numbers seen and those expected."""

@@ -23,7 +23,10 @@ from openbpu.analyze.accuracy import measure
 from openbpu.errors import ConfigError, ModelError, ModelWarning
 from openbpu.ir.profile import profile
 from openbpu.perf import PerfReport
-from openbpu.preprocess import InputSpec
+from openbpu.preprocess import InputSpec, Recipe
+from openbpu.preprocess.attach import recipes_of, specs_of, stream
+from openbpu.preprocess.recipe import KEY as RECIPE_RECORD
+from openbpu.preprocess.recipe import record, recorded
 from openbpu.runtime import Executable
 
 if TYPE_CHECKING:
@@ -53,6 +56,7 @@ def quantize(
     run_on_bpu: Collection[str] = (),
     node_types: Mapping[str, str] | None = None,
     all_nodes_type: str = "int8",
+    preprocess: Recipe | str | Mapping[str, Recipe | str] | None = None,
     progress: Progress | None = None,
 ) -> onnx.ModelProto:
     """Quantises a float model to int8 by post-training quantisation; returns a standard QDQ ONNX model.
@@ -66,10 +70,13 @@ def quantize(
     dimensions; a dynamic batch alone becomes 1. Nodes that have no form on the BPU stay float, so do those named in
     `run_on_cpu`; one named in `run_on_bpu` must get there. `node_types` gives a node, by its name, or all nodes of an
     operator type activations of type "int8", "int16" or "float" (which is the CPU); a name counts more than an operator
-    type, and that more than `all_nodes_type`. Raises ModelError, SampleError, ConfigError, or UnsupportedError for a
-    node that has no place at all.
+    type, and that more than `all_nodes_type`. `preprocess` is the recipe of the image input, or of each by name
+    (docs/preprocessing.md): `samples` may then be a folder of photographs, or yield them; what does not look like the
+    recipe is said (SampleWarning), and the recipe is recorded in the model. Raises ModelError, SampleError,
+    ConfigError, or UnsupportedError for a node that has no place at all.
     """
     clean = frontend.prepare(frontend.load(model), input_shapes)
+    recipes = recipes_of(preprocess, {name: tuple(shape) for name, shape in _input_shapes(clean).items()})
     types = _types(clean, node_types or {}, all_nodes_type)
     floats = {name for name, kind in types.items() if kind == "float"} - set(run_on_bpu)
     forced = _named(floats | set(_listed("run_on_cpu", run_on_cpu)), run_on_bpu, clean)
@@ -77,7 +84,7 @@ def quantize(
     stay_float, _ = _drafted(clean, forced, run_on_bpu, int16)
     qdq = ptq.quantize(
         clean,
-        samples,
+        stream(samples, recipes),
         calibration=calibration,
         symmetric=symmetric,
         percentile=percentile,
@@ -90,6 +97,8 @@ def quantize(
     )
     if forced:
         qdq.metadata_props.add(key=_CPU_RECORD, value=json.dumps(sorted(forced)))
+    if recipes:
+        qdq.metadata_props.add(key=RECIPE_RECORD, value=record(recipes))
     return qdq
 
 
@@ -97,7 +106,7 @@ def compile(
     model: str | PathLike[str] | bytes | onnx.ModelProto,
     *,
     march: str = "nash-e",
-    inputs: Mapping[str, InputSpec] | None = None,
+    inputs: Mapping[str, InputSpec | str] | None = None,
     input_shapes: Mapping[str, tuple[int, ...]] | None = None,
     run_on_cpu: Collection[str] = (),
     run_on_bpu: Collection[str] = (),
@@ -105,20 +114,27 @@ def compile(
     """Compiles a QDQ model, of this or another tool, to an executable for the target profile `march`.
 
     `inputs` says how images arrive at run time, by input name (docs/preprocessing.md): their conversion and
-    normalisation become part of the program, which has other ports then.
-    What is not quantised, has no form on the BPU, or is named in `run_on_cpu` runs on the CPU in float; `check` says
-    where each node goes and why. The same model and options give the same bytes. Raises ModelError for a damaged model,
-    UnsupportedError naming a node that has no place, or none on the BPU though `run_on_bpu` names it, ConfigError for
-    an unknown march or node; warns (ModelWarning) if no part of the model is quantised.
+    normalisation become part of the program, which has other ports then; the name of a type, such as "nv12", is enough
+    if the model records its recipe. What is not quantised, has no form on the BPU, or is named in `run_on_cpu` runs on
+    the CPU in float; `check` says where each node goes and why. The same model and options give the same bytes. Raises
+    ModelError for a damaged model, UnsupportedError naming a node that has no place, or none on the BPU though
+    `run_on_bpu` names it, ConfigError for an unknown march or node; warns (ModelWarning) if no part of the model is
+    quantised, or if `inputs` contradict the recipe.
     """
     target = profile(march)
     ready = _ready(frontend.load(model), input_shapes)
-    frontend.insert_inputs(ready, inputs or {})
+    recipes = _recipes(ready)
+    specs, differences = specs_of(inputs, recipes)
+    for difference in differences:
+        warnings.warn(difference, ModelWarning, stacklevel=2)
+    frontend.insert_inputs(ready, specs)
     graph = _lowered(ready, run_on_cpu, run_on_bpu)
     if configuration := _recorded(ready, CONFIG_RECORD):
         graph.notes["configuration"] = configuration
-    if inputs:
-        graph.notes["inputs"] = {name: spec.to_dict() for name, spec in inputs.items()}
+    if specs:
+        graph.notes["inputs"] = {name: spec.to_dict() for name, spec in specs.items()}
+    if recipes:
+        graph.notes["preprocess"] = json.loads(record(recipes))
     if graph.ops and not any(decision.where == "BPU" for decision in graph.decisions):
         warnings.warn(
             "nothing of this model runs on the BPU: all of it stays float. Quantise it first with "
@@ -144,9 +160,11 @@ def build(
     run_on_bpu: Collection[str] = (),
     node_types: Mapping[str, str] | None = None,
     all_nodes_type: str = "int8",
+    preprocess: Recipe | str | Mapping[str, Recipe | str] | None = None,
+    inputs: Mapping[str, InputSpec | str] | None = None,
     progress: Progress | None = None,
 ) -> Executable:
-    """Quantises and compiles: `compile(quantize(model, samples, ...), march=march)`."""
+    """Quantises and compiles: `compile(quantize(model, samples, ...), march=march, inputs=inputs)`."""
     profile(march)  # a wrong march is said before the long work
     qdq = quantize(
         model,
@@ -161,11 +179,12 @@ def build(
         run_on_bpu=run_on_bpu,
         node_types=node_types,
         all_nodes_type=all_nodes_type,
+        preprocess=preprocess,
         progress=progress,
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ModelWarning)  # quantising has said it
-        return compile(qdq, march=march)
+        return compile(qdq, march=march, inputs=inputs)
 
 
 def check(
@@ -239,8 +258,8 @@ def accuracy(
     `samples` is read once, as a stream; other samples than those of the calibration tell more. Both models run in ONNX
     Runtime, whose operators the executable follows within one step. Raises ModelError, SampleError.
     """
-    clean = frontend.prepare(frontend.load(model), input_shapes)
-    return measure(clean, frontend.load(qdq), samples, progress)
+    clean, quantised = frontend.prepare(frontend.load(model), input_shapes), frontend.load(qdq)
+    return measure(clean, quantised, stream(samples, _recipes(quantised)), progress)
 
 
 def remove_boundary_nodes(
@@ -260,6 +279,15 @@ def remove_boundary_nodes(
     if output_nodes:
         loaded = frontend.cut(loaded, output_nodes)
     return frontend.remove_boundary(loaded, types, names)
+
+
+def _input_shapes(model: onnx.ModelProto) -> dict[str, list[int]]:
+    return {i.name: [d.dim_value for d in i.type.tensor_type.shape.dim] for i in model.graph.input}
+
+
+def _recipes(model: onnx.ModelProto) -> dict[str, Recipe]:
+    values = _recorded(model, RECIPE_RECORD)
+    return recorded(values) if values else {}
 
 
 def _ready(model: onnx.ModelProto, input_shapes: Mapping[str, tuple[int, ...]] | None) -> onnx.ModelProto:

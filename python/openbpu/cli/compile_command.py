@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -15,6 +16,7 @@ from openbpu.cli import options
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Executable; default: MODEL with .bpux.")
 @options.march
+@options.camera_inputs
 @options.input_shape
 @options.run_on_cpu
 @options.run_on_bpu
@@ -25,6 +27,7 @@ def command(
     model: Path,
     output: Path | None,
     march: str,
+    inputs: dict[str, Any],
     input_shapes: dict[str, tuple[int, ...]],
     run_on_cpu: tuple[str, ...],
     run_on_bpu: tuple[str, ...],
@@ -47,6 +50,7 @@ def command(
         executable = pipeline.compile(
             options.changed(model, output_nodes, remove_node_type, remove_node_name),
             march=march,
+            inputs=inputs,
             input_shapes=input_shapes,
             run_on_cpu=run_on_cpu,
             run_on_bpu=run_on_bpu,

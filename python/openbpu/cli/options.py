@@ -88,6 +88,71 @@ input_shape: Decorator = click.option(
 )
 
 
+def _recipe(context: click.Context, param: click.Parameter, value: str | None) -> Any:
+    """A family's name, or the recipe in a JSON file."""
+    if value is None or not value.endswith(".json"):
+        return value
+    from openbpu.preprocess import Recipe
+
+    try:
+        return Recipe.from_json(Path(value).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise click.BadParameter(f"{value}: {error}", context, param) from error
+
+
+preprocess: Decorator = click.option(
+    "--preprocess",
+    metavar="FAMILY|FILE.json",
+    callback=_recipe,
+    help="Recipe of the images, recorded in the model; --samples may then be a folder of photographs.",
+)
+
+
+def photographs(sources: tuple[str, ...], recipe: Any) -> list[Path] | None:
+    """The files of a folder of photographs; None if the sources hold arrays."""
+    from openbpu.preprocess.images import holds_images, photographs_of
+
+    if recipe is None or len(sources) != 1 or not holds_images(sources[0]):
+        return None
+    return photographs_of(sources[0])
+
+
+_INPUT_KEYS = {"train": "type_train", "layout": "layout_train", "layout_rt": "layout_rt", "range": "space_and_range"}
+_PER_CHANNEL = ("mean", "scale", "std")
+
+
+def _camera_inputs(context: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, Any]:
+    """NAME=TYPE, or NAME=TYPE,key=value,... with the fields of InputSpec; numbers per channel are joined by ':'."""
+    from openbpu.preprocess import InputSpec
+
+    specs: dict[str, Any] = {}
+    for value in values:
+        name, equals, rest = value.partition("=")
+        kind, *pairs = rest.split(",")
+        if not equals or not name or not kind:
+            raise click.BadParameter(f"{value!r} is not of the form NAME=nv12", context, param)
+        fields: dict[str, Any] = {}
+        for key, _, text in (pair.partition("=") for pair in pairs):
+            if key not in (*_INPUT_KEYS, *_PER_CHANNEL, "source", "source_size"):
+                raise click.BadParameter(f"{value!r}: no such key as {key!r}", context, param)
+            try:
+                numbers = tuple(map(float, text.split(":"))) if key in _PER_CHANNEL else ()
+                size = tuple(map(int, text.split("x"))) if key == "source_size" else ()
+            except ValueError:
+                raise click.BadParameter(f"{value!r}: {key} takes numbers", context, param) from None
+            fields[_INPUT_KEYS.get(key, key)] = numbers or size or text
+        specs[name] = InputSpec(type_rt=kind, **fields) if fields else kind
+    return specs
+
+
+camera_inputs: Decorator = click.option(
+    "--input",
+    "inputs",
+    metavar="NAME=TYPE[,KEY=VALUE...]",
+    multiple=True,
+    callback=_camera_inputs,
+    help="How an image arrives: nv12, yuv444, rgb, bgr, gray; keys train, layout, mean, scale, ...; repeatable.",
+)
 run_on_cpu: Decorator = click.option(
     "--run-on-cpu", metavar="NODE", multiple=True, help="Keep this node in float, on the CPU; repeatable."
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -17,6 +18,7 @@ _MEASURED = 32  # samples on which the accuracy is measured
 @click.argument("model", type=click.Path(path_type=Path))
 @options.samples
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="QDQ model; default: MODEL with .qdq.onnx.")
+@options.preprocess
 @options.calibration
 @click.option("--symmetric", is_flag=True, help="Make every zero point 0.")
 @options.input_shape
@@ -30,6 +32,7 @@ def command(
     model: Path,
     sources: tuple[str, ...],
     output: Path | None,
+    preprocess: Any,
     calibration: str,
     symmetric: bool,
     input_shapes: dict[str, tuple[int, ...]],
@@ -54,7 +57,7 @@ def command(
 
     output = output or model.with_suffix(".qdq.onnx")
     changed = options.changed(model, output_nodes, remove_node_type, remove_node_name)
-    samples = SampleFiles(sources)
+    samples: Any = options.photographs(sources, preprocess) or SampleFiles(sources)
     with options.progress() as progress:
         qdq = pipeline.quantize(
             changed,
@@ -62,6 +65,7 @@ def command(
             calibration=calibration,
             symmetric=symmetric,
             input_shapes=input_shapes,
+            preprocess=preprocess,
             run_on_cpu=run_on_cpu,
             run_on_bpu=run_on_bpu,
             node_types=node_types,

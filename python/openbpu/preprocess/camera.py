@@ -9,7 +9,16 @@ from typing import Any
 import numpy as np
 
 from openbpu.errors import ConfigError
-from openbpu.preprocess.colour import from_yuv, plain_yuv, upsampled
+from openbpu.preprocess.colour import (
+    from_yuv,
+    grey,
+    plain_yuv,
+    rgb_to_nv12,
+    rgb_to_yuv444,
+    swapped,
+    to_chw,
+    upsampled,
+)
 
 Numbers = tuple[float, ...]
 
@@ -85,7 +94,7 @@ class InputSpec:
                 remedy="change type_rt or type_train",
             )
         for key in ("mean", "scale", "std"):
-            object.__setattr__(self, key, _numbers(key, getattr(self, key), self.channels))
+            object.__setattr__(self, key, numbers_of(key, getattr(self, key), self.channels))
         self._check_normalisation()
         self._check_range()
         self._check_source()
@@ -263,6 +272,33 @@ class InputSpec:
         pixels = np.asarray(arrays[name], np.float64) + (128.0 if arrays[name].dtype == np.int8 else 0.0)
         return pixels.transpose(0, 2, 3, 1) if self.runtime_layout == "NCHW" else pixels
 
+    def frame(self, name: str, rgb: np.ndarray) -> dict[str, np.ndarray]:
+        """What a camera of this kind would deliver for uint8 RGB [h, w, 3] or [n, h, w, 3], by port name.
+
+        Of a resizer without the region of interest. Raises ConfigError for a feature map.
+        """
+        if self.type_rt == "featuremap":
+            raise ConfigError("a feature map is no picture", where="type_rt", seen="featuremap")
+        batch = rgb if rgb.ndim == 4 else rgb[None]
+        if self.separate_batch:
+            frames = [self._frame(f"{name}_{i}", batch[i : i + 1]) for i in range(len(batch))]
+            return {port: array for frame in frames for port, array in frame.items()}
+        return self._frame(name, batch)
+
+    def _frame(self, name: str, rgb: np.ndarray) -> dict[str, np.ndarray]:
+        if self.type_rt == "nv12":
+            luma, chroma = rgb_to_nv12(rgb, self.space_and_range)
+            return {f"{name}_y": luma[..., None], f"{name}_uv": chroma}
+        if self.type_rt == "gray":
+            pixels = grey(rgb)
+        elif self.type_rt in ("yuv444", "yuv444_128"):
+            pixels = rgb_to_yuv444(rgb, self.space_and_range)
+        else:
+            pixels = rgb if self.type_rt == "rgb" else swapped(rgb)
+        if self.type_rt != "gray":
+            pixels = (pixels ^ 128).view(np.int8)
+        return {name: np.ascontiguousarray(to_chw(pixels) if self.runtime_layout == "NCHW" else pixels)}
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as META of an executable records them."""
         return asdict(self)
@@ -289,8 +325,8 @@ def _choice(key: str, value: object, allowed: Sequence[str]) -> None:
         raise ConfigError(f"must be one of {names}", where=key, seen=repr(value), remedy=hint)
 
 
-def _numbers(key: str, value: Any, channels: int) -> Numbers | None:
-    """One number per channel; one alone stands for all."""
+def numbers_of(key: str, value: Any, channels: int) -> Numbers | None:
+    """One number per channel; one alone stands for all, None stays None. Raises ConfigError naming `key`."""
     if value is None:
         return None
     items = value if isinstance(value, Sequence | np.ndarray) and not isinstance(value, str) else (value,)

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from openbpu import _native
-from openbpu.errors import ConfigError, ExecutableError
+from openbpu.errors import ConfigError, ExecutableError, OpenBpuError
+
+if TYPE_CHECKING:
+    from openbpu.preprocess import InputSpec, Recipe
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -95,6 +101,28 @@ class Executable:
         except ValueError as error:
             raise ExecutableError("section META must hold JSON", where="section META", seen=error) from error
         return meta if isinstance(meta, dict) else {}
+
+    @property
+    def preprocess(self) -> dict[str, Recipe]:
+        """The recipes recorded with the model, by input name: `recipe.apply(image)` gives the network's input."""
+        from openbpu.preprocess.recipe import recorded
+
+        return self._noted("preprocess", recorded)
+
+    @property
+    def cameras(self) -> dict[str, InputSpec]:
+        """How images arrive, by the name of the model's input: `recipe.frame(name, image, spec)` makes the ports."""
+        from openbpu.preprocess import InputSpec
+
+        return self._noted("inputs", lambda specs: {name: InputSpec.from_dict(spec) for name, spec in specs.items()})
+
+    def _noted(self, key: str, read: Callable[[Any], dict[str, _T]]) -> dict[str, _T]:
+        value = self.meta.get(key)
+        try:
+            return read(value) if value else {}
+        except (OpenBpuError, AttributeError, TypeError) as error:
+            where = f"section META, {key}"
+            raise ExecutableError("must be what this release writes", where=where, seen=error) from error
 
     def ports(self, entry: str = "") -> tuple[Port, ...]:
         """Ports of an entry (default: the first), inputs first. Raises ExecutableError for an unknown entry."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from openbpu.errors import OpenBpuError
+from openbpu.preprocess import recipe
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -29,12 +30,7 @@ def imagenet_input(image: Image, size: int = 224) -> np.ndarray:
 
     This is the published evaluation preprocessing of EfficientNet-Lite.
     """
-    width, height = image.size
-    side = int(size / (size + 32) * min(width, height))
-    left, top = (width - side + 1) // 2, (height - side + 1) // 2
-    square = image.convert("RGB").resize((size, size), resample=3, box=(left, top, left + side, top + side))
-    pixels = (np.asarray(square, np.float32) - 127.0) / 128.0
-    return np.ascontiguousarray(pixels.transpose(2, 0, 1)[None])
+    return recipe("efficientnet_lite0", (size, size)).apply(image)
 
 
 def crops(count: int, seed: int = 0) -> list[np.ndarray]:
