@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +12,7 @@ from openbpu.errors import ConfigError
 from openbpu.ir.profile import PROFILES
 from openbpu.perf import estimate, listing
 from openbpu.runtime import Executable
+from openbpu.target import ProgramBuilder
 from unit.perf_programs import IMAGE, TABLE, WEIGHTS, C, W, striped, whole
 from unit.runtime_programs import convolution
 
@@ -46,6 +48,22 @@ def test_without_a_profile_bytes_stay_and_cycles_go() -> None:
     assert row.split()[1] == "2816"
     assert "us (" not in text
     assert "us (" in listing(Executable(convolution()), "nash-m")
+
+
+def test_names_with_brackets_are_printed(tmp_path: Path) -> None:
+    from click.testing import CliRunner
+
+    from openbpu.cli.perf_command import command
+
+    b = ProgramBuilder("net")
+    shape = (1, 8, 8, 16)
+    b.emit("COPY", b.surface("ddr", shape), b.surface("ddr", shape, base=4096), layer=1)
+    layers = {"1": {"name": "x[/y]", "op": "[bold]", "nodes": ["[0]"]}}
+    path = tmp_path / "net.bpux"
+    path.write_bytes(b.finish(8192, {"march": "nash-e", "layers": layers, "versions": [], "options": 3}))
+    result = CliRunner().invoke(command, [str(path), "--advice", "0"])
+    assert result.exit_code == 0, result.exception
+    assert "x[/y]" in result.output and "[bold]" in result.output
 
 
 def test_a_profile_that_does_not_fit_is_refused() -> None:

@@ -15,7 +15,7 @@ from openbpu.perf.program import read
 from openbpu.perf.replay import replay
 from openbpu.runtime import Executable
 from unit.perf_programs import IMAGE, TABLE, WEIGHTS, C, H, W, random_program, striped, whole
-from unit.runtime_programs import convolution
+from unit.runtime_programs import convolution, trap
 
 # Round figures, so that times can be computed in the head.
 PLAIN = TargetProfile(
@@ -147,6 +147,14 @@ def test_the_profile_of_the_file_is_the_default() -> None:
     assert estimate(striped()).march == "nash-e"
     with pytest.raises(ConfigError, match="does not say for which profile"):
         estimate(convolution())
+
+
+@pytest.mark.parametrize("launch", [0.0, 1e-4])
+def test_programs_without_work(launch: float) -> None:
+    report = estimate(trap(), replace(PROFILES["nash-e"], launch_seconds=launch))
+    assert (report.makespan_us, report.layers, report.traffic_ratio) == (0.0, (), 1.0)
+    for text in (report.to_json(), report.to_html(), report.to_trace(), report.line):
+        assert "trap" in text or "nash-e" in text
 
 
 def test_json_has_the_keys_of_hb_perf() -> None:

@@ -44,6 +44,9 @@ def test_a_file_changes_a_preset(tmp_path: Path) -> None:
         ('base = "nash-e"\nname = ""', "1 to 64"),
         ('name = "nash-m"\nbase = "nash-e"', "name of a preset"),
         ('base = "nash-z"', "nash-b-lite"),
+        ('base = ["nash-e"]', "nash-b-lite"),
+        ('base = "nash-e"\nname = [1]', "1 to 64"),
+        ('base = "nash-e"\nname = "a\\nb"', "1 to 64"),
         ("clock_hz = 1e9", "must be given"),
     ],
 )

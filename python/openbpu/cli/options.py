@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
-console = Console()
+console = Console(markup=False)  # names of models may hold brackets
 errors = Console(stderr=True)
 
 march: Decorator = click.option(

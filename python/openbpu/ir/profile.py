@@ -43,18 +43,18 @@ class TargetProfile:
     sram_bytes_per_cycle: int = _parameter(
         "bytes", "What a core reads and writes in its SRAM per cycle.", 1, 1 << 20, 4096
     )
-    ddr_efficiency: float = _parameter("", "Share of the peak rate that long transfers reach.", 0.01, 1, 0.75)
+    ddr_efficiency: float = _parameter("", "Share of the peak rate that long transfers reach.", 0.01, 1, 0.85)
     ddr_latency_cycles: int = _parameter("cycles", "From the request of a transfer to its first byte.", 0, 100_000, 200)
     ddr_burst_bytes: int = _parameter(
         "bytes", "Granule of DDR: rows of a transfer begin and end at multiples.", 1, 65536, 64
     )
     mac_efficiency: float = _parameter(
-        "", "Share of its cycles in which the MAC array finds its operands ready.", 0.01, 1, 0.75
+        "", "Share of its cycles in which the MAC array finds its operands ready.", 0.01, 1, 0.6
     )
     depthwise_penalty: float = _parameter("", "Cycles of a depthwise tap relative to those of a channel.", 1, 64, 1.0)
     int16_factor: float = _parameter("", "Cycles of a product with an int16 operand relative to int8.", 1, 16, 2.0)
-    instruction_cycles: int = _parameter("cycles", "Decoding and starting an instruction.", 0, 1_000_000, 200)
-    launch_seconds: float = _parameter("s", "Handing an inference to the BPU and taking its result.", 0, 1, 100e-6)
+    instruction_cycles: int = _parameter("cycles", "Decoding and starting an instruction.", 0, 1_000_000, 64)
+    launch_seconds: float = _parameter("s", "Handing an inference to the BPU and taking its result.", 0, 1, 200e-6)
     cpu_flops_per_second: float = _parameter(
         "1/s", "Float operations of the host per second, for CPU parts.", 1e6, 1e14, 8e9
     )
@@ -92,7 +92,7 @@ class TargetProfile:
         Raises ConfigError for a key that is unknown, missing, of another type or out of its range.
         """
         base = keys.get("base")
-        if base is not None and base not in PROFILES:
+        if base is not None and (not isinstance(base, str) or base not in PROFILES):
             raise ConfigError("a preset", where=f"{where}, base", seen=base, remedy=_presets())
         known = {parameter.name: parameter for parameter in fields(TargetProfile)}
         values = {} if base is None else asdict(PROFILES[base])
@@ -132,21 +132,22 @@ def _checked(key: str, value: Any, where: str) -> Any:
 def _preset(
     name: str, sram_mib: int, array: tuple[int, int, int], ghz: float, ddr_gb: float, **more: Any
 ) -> TargetProfile:
-    return TargetProfile(name, sram_mib * _MIB, *array, clock_hz=ghz * 1e9, ddr_bytes_per_second=ddr_gb * 1e9, **more)
+    return TargetProfile(name, sram_mib * _MIB, *array, array[2], ghz * 1e9, ddr_gb * 1e9, **more)
 
 
 # MAC arrays are half the marketed TOPS, which count structured sparsity, at granules of 16 channels; DDR is the peak of
-# the public boards where one is known. SRAM sizes and all efficiencies are assumptions (docs/profiles.md).
+# the public boards where one is known. The vector unit has a lane per pixel of the array. SRAM sizes are assumptions,
+# efficiencies and the launch are fitted (docs/performance-estimate.md).
 PROFILES: dict[str, TargetProfile] = {
     p.name: p
     for p in (
-        _preset("nash-b-lite", 1, (16, 16, 10), 1.0, 17, vector_lanes=128, sram_bytes_per_cycle=1024),
-        _preset("nash-b", 2, (16, 16, 16), 1.1, 25.6, vector_lanes=256, sram_bytes_per_cycle=1024),
-        _preset("nash-b-plus", 2, (16, 16, 16), 1.1, 34.1, vector_lanes=256, sram_bytes_per_cycle=1024),
-        _preset("nash-e", 4, (16, 16, 64), 1.2, 76.8, vector_lanes=512),
-        _preset("nash-m", 6, (16, 16, 100), 1.25, 76.8, vector_lanes=512),
-        _preset("nash-h", 12, (16, 16, 109), 1.25, 136.5, vector_lanes=512, cores=3),
-        _preset("nash-p", 24, (16, 16, 109), 1.25, 204.8, vector_lanes=512, cores=4),
+        _preset("nash-b-lite", 1, (16, 16, 10), 1.0, 17, sram_bytes_per_cycle=1024),
+        _preset("nash-b", 2, (16, 16, 16), 1.1, 25.6, sram_bytes_per_cycle=1024),
+        _preset("nash-b-plus", 2, (16, 16, 16), 1.1, 34.1, sram_bytes_per_cycle=1024),
+        _preset("nash-e", 4, (16, 16, 64), 1.2, 76.8),
+        _preset("nash-m", 6, (16, 16, 100), 1.25, 76.8),
+        _preset("nash-h", 12, (16, 16, 109), 1.25, 136.5, cores=3),
+        _preset("nash-p", 24, (16, 16, 109), 1.25, 204.8, cores=4),
     )
 }
 PROFILES["nash-starry-p"] = replace(PROFILES["nash-p"], name="nash-starry-p")
@@ -176,7 +177,7 @@ def profile(march: str) -> TargetProfile:
         raise ConfigError("the profile must be readable", where=str(path), seen=error.strerror) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError("the profile must be TOML", where=str(path), seen=error) from error
-    if keys.get("name", path.stem) in PROFILES:
+    if str(keys.get("name", path.stem)) in PROFILES:
         raise ConfigError(
             "the name of a preset", where=f"{path}, name", seen=keys.get("name", path.stem), remedy="choose another"
         )

@@ -50,11 +50,11 @@ def write(report: PerfReport, folder: str | PathLike[str]) -> list[Path]:
 
 
 def _indicators(report: PerfReport) -> list[dict[str, Any]]:
-    total = report.latency_us
+    total = report.latency_us or 1.0
     hidden = report.busy_us["DDR"] - report.exposed_us
     cover = 100 * hidden / report.busy_us["DDR"] if report.busy_us["DDR"] else 100.0
     rows = [
-        ("latency", total, "us"),
+        ("latency", report.latency_us, "us"),
         ("FPS", report.fps, ""),
         ("TAE idle", 100 * (1 - report.busy_us["MAC"] / total), "%"),
         ("TAE utilisation", 100 * report.utilisation, "%"),

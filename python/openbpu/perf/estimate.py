@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
+from typing import Any
 
 from openbpu.errors import ConfigError
 from openbpu.ir.profile import PROFILES, TargetProfile, profile
@@ -95,8 +97,8 @@ def _report(program: Program, machine: TargetProfile, timeline: Timeline) -> Per
     return PerfReport(
         model=program.name,
         profile=machine,
-        versions=dict(program.meta.get("versions") or {}),
-        options=dict(program.meta.get("options") or {}),
+        versions=_recorded(program, "versions"),
+        options=_recorded(program, "options"),
         launch_us=1e6 * machine.launch_seconds,
         makespan_us=us * timeline.makespan,
         macs=program.macs,
@@ -120,6 +122,11 @@ def _report(program: Program, machine: TargetProfile, timeline: Timeline) -> Per
         ),
         events=tuple(_event(i, c, s, us) for i, c, s in zip(code, costs, slots, strict=True)),
     )
+
+
+def _recorded(program: Program, key: str) -> dict[str, Any]:
+    value = program.meta.get(key)
+    return value if isinstance(value, dict) else {}
 
 
 def _classes(code: Sequence[Instruction]) -> dict[str, int]:
@@ -223,8 +230,6 @@ def _complement(spans: Sequence[Span], end: int) -> list[Span]:
 
 def _overlap(span: Span, others: Sequence[Span]) -> int:
     """Length of what `span` shares with sorted, disjoint spans."""
-    from bisect import bisect_right
-
     total = 0
     for start, end in others[max(bisect_right(others, (span[0], span[0])) - 1, 0) :]:
         if start >= span[1]:

@@ -113,12 +113,13 @@ class PerfReport:
     @property
     def fps(self) -> float:
         """Inferences per second, one after the other, on one core."""
-        return 1e6 / self.latency_us
+        return 1e6 / self.latency_us if self.latency_us else 0.0
 
     @property
     def utilisation(self) -> float:
         """Share of the peak of the MAC array over the whole latency."""
-        return self.macs / (self.latency_us * 1e-6 * self.profile.macs_per_second)
+        most = self.latency_us * 1e-6 * self.profile.macs_per_second
+        return self.macs / most if most else 0.0
 
     @property
     def traffic_ratio(self) -> float:
