@@ -9,7 +9,17 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from openbpu.pipeline import accuracy, build, check, compile, estimate, load, quantize, remove_boundary_nodes
+    from openbpu.pipeline import (
+        accuracy,
+        build,
+        check,
+        compile,
+        estimate,
+        load,
+        quantize,
+        remove_boundary_nodes,
+        search,
+    )
     from openbpu.runtime import Executable, Session
 
 __version__ = "0.1.0"
@@ -22,6 +32,7 @@ _HOMES = {
     "check": "openbpu.pipeline",
     "estimate": "openbpu.pipeline",
     "remove_boundary_nodes": "openbpu.pipeline",
+    "search": "openbpu.pipeline",
     "load": "openbpu.pipeline",
     "Executable": "openbpu.runtime",
     "Session": "openbpu.runtime",
@@ -41,6 +52,7 @@ __all__ = [
     "load",
     "quantize",
     "remove_boundary_nodes",
+    "search",
 ]
 
 

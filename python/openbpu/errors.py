@@ -43,6 +43,10 @@ class ConfigError(OpenBpuError):
     """An option or configuration key is unknown, out of range or in conflict with another."""
 
 
+class MetricError(OpenBpuError):
+    """A metric function failed, or gave something else than a finite number."""
+
+
 class ModelWarning(UserWarning):
     """A model is compiled, but not exactly as it stands: which node, what was changed and why."""
 

@@ -11,7 +11,8 @@ from __future__ import annotations
 import difflib
 import json
 import warnings
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from itertools import islice
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
@@ -21,17 +22,24 @@ from openbpu import frontend, lower, perf, ptq, schedule
 from openbpu.analyze import AccuracyReport, PlacementReport
 from openbpu.analyze.accuracy import measure
 from openbpu.errors import ConfigError, ModelError, ModelWarning
+from openbpu.evaluation.runners import Feed
 from openbpu.ir.profile import profile
 from openbpu.perf import PerfReport
 from openbpu.preprocess import InputSpec, Recipe
 from openbpu.preprocess.attach import recipes_of, specs_of, stream
 from openbpu.preprocess.recipe import KEY as RECIPE_RECORD
 from openbpu.preprocess.recipe import record, recorded
+from openbpu.ptq.samples import SampleStream
 from openbpu.runtime import Executable
+from openbpu.tuning import Goal, Judge, SearchResult
+from openbpu.tuning import search as _search
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
     import onnx
 
+    from openbpu.evaluation.metrics import MetricFunction
     from openbpu.ir.graph import Graph
 
 Sample = np.ndarray | Mapping[str, np.ndarray]
@@ -39,6 +47,7 @@ Progress = Callable[[str, int, int], None]  # stage, steps done, steps in all (0
 _CPU_RECORD = "openbpu.run_on_cpu"  # metadata of a QDQ model: nodes that its maker wants on the CPU
 CONFIG_RECORD = "openbpu.config"  # what a configuration said; the executable keeps it
 NODE_TYPES = ("int8", "int16", "float")
+_EVALUATED, _EVALUATED_BYTES = 32, 512 << 20  # samples of a search's measurements, and their outputs
 _MOST_DRAFTS = 4  # rounds in which a node that moves to the CPU may take others with it
 
 
@@ -260,6 +269,89 @@ def accuracy(
     """
     clean, quantised = frontend.prepare(frontend.load(model), input_shapes), frontend.load(qdq)
     return measure(clean, quantised, stream(samples, _recipes(quantised)), progress)
+
+
+def search(
+    model: str | PathLike[str] | bytes | onnx.ModelProto,
+    samples: Iterable[Sample],
+    *,
+    metric: str | MetricFunction = "cosine",
+    target: float = 0.99,
+    evaluation: Iterable[Sample] | None = None,
+    labels: Sequence[Any] | None = None,
+    march: str = "nash-e",
+    input_shapes: Mapping[str, tuple[int, ...]] | None = None,
+    run_on_cpu: Collection[str] = (),
+    run_on_bpu: Collection[str] = (),
+    node_types: Mapping[str, str] | None = None,
+    all_nodes_type: str = "int8",
+    preprocess: Recipe | str | Mapping[str, Recipe | str] | None = None,
+    rounds: int = 6,
+    executor: Executor | None = None,
+    progress: Progress | None = None,
+    **options: Any,
+) -> SearchResult:
+    """Quantises to int8 and lifts the fewest and cheapest nodes to int16 until the executable reaches the target.
+
+    `metric` is "cosine" or "sqnr" (dB) of the worst output against the float model, or a function `metric(outputs,
+    references)`, higher is better, of two lists in the order of the samples: dicts {output: array}, and `labels` or,
+    without these, the float model's outputs. It is measured on the executable over `evaluation`, by default the first
+    32 of the calibration `samples`. A node without an int16 form is lifted to float on the CPU. Nodes whose type
+    `node_types` or `run_on_cpu` gives keep it. At most `rounds` models are quantised; `options` are those of
+    `quantize`. With an `executor` (of concurrent.futures, or what behaves so) the runs are its tasks.
+    The result says whether the target was reached. Raises what `quantize` raises, and MetricError.
+    """
+    profile(march)  # a wrong march is said before the long work
+    goal = Goal.of(metric, target)
+    if rounds < 1:
+        raise ConfigError("at least one model is tried", where="rounds", seen=rounds)
+    clean = frontend.prepare(frontend.load(model), input_shapes)
+    recipes = recipes_of(preprocess, {name: tuple(shape) for name, shape in _input_shapes(clean).items()})
+    calibration = SampleStream(stream(samples, recipes), clean)
+    test = calibration if evaluation is None else SampleStream(stream(evaluation, recipes), clean)
+    feeds = _evaluated(clean, test, evaluation is None)
+    if labels is not None and len(labels) != len(feeds):
+        raise ConfigError("one label per evaluation sample", where="labels", seen=f"{len(labels)} of {len(feeds)}")
+    judge = Judge(clean, feeds, labels, goal, executor)
+    given = dict(node_types or {})
+
+    def attempt(lifted: dict[str, str]) -> tuple[onnx.ModelProto, Executable]:
+        qdq = quantize(
+            clean,
+            calibration,
+            preprocess=preprocess,
+            run_on_cpu=run_on_cpu,
+            run_on_bpu=run_on_bpu,
+            node_types={**given, **lifted},
+            all_nodes_type=all_nodes_type,
+            progress=progress,
+            **options,
+        )
+        return qdq, compile(qdq, march=march)
+
+    types = _types(clean, given, all_nodes_type)
+    liftable = _liftable(clean, types, set(_listed("run_on_cpu", run_on_cpu)), run_on_bpu)
+    return _search(clean, attempt, judge, perf.estimate, liftable=liftable, rounds=rounds, progress=progress)
+
+
+def _evaluated(clean: onnx.ModelProto, samples: SampleStream, bounded: bool) -> list[Feed]:
+    """The samples on which a search measures; of the calibration samples no more than it takes."""
+    outputs = sum(4 * int(np.prod([d.dim_value for d in o.type.tensor_type.shape.dim])) for o in clean.graph.output)
+    most = min(_EVALUATED, max(_EVALUATED_BYTES // max(outputs, 1), 4)) if bounded else None
+    return list(islice(samples, most))
+
+
+def _liftable(
+    clean: onnx.ModelProto, types: Mapping[str, str], on_cpu: set[str], run_on_bpu: Collection[str]
+) -> dict[str, str]:
+    """What each node that would be int8 can be lifted to: "int16", or "float" where there is no such form."""
+    forced = _named({n for n, kind in types.items() if kind == "float"} - set(run_on_bpu) | on_cpu, run_on_bpu, clean)
+    int16 = {name for name, kind in types.items() if kind == "int16"}
+    stay_float, _ = _drafted(clean, forced, run_on_bpu, int16 - forced)
+    free = [name for name, kind in types.items() if kind == "int8" and name not in stay_float]
+    without, _ = _drafted(clean, forced, (), {*free, *int16} - forced)
+    kinds = {name: "float" if name in without else "int16" for name in free}
+    return {name: kind for name, kind in kinds.items() if kind == "int16" or name not in run_on_bpu}
 
 
 def remove_boundary_nodes(

@@ -17,7 +17,6 @@ from openbpu.analyze.difference import Difference, OwnError, decibels
 from openbpu.analyze.plots import bars, histogram
 from openbpu.errors import ModelError
 from openbpu.files import write_file
-from openbpu.ir.onnx_graph import infer_shapes
 from openbpu.ir.quant import QuantParams
 from openbpu.ptq.calibration import Runner
 from openbpu.ptq.samples import SampleStream
@@ -110,7 +109,7 @@ class AccuracyReport:
             "layers": [asdict(layer) for layer in self.layers],
             "histograms": self.histograms,
         }
-        return json.dumps(_finite(data), indent=2)
+        return json.dumps(finite(data), indent=2)
 
     def to_html(self) -> str:
         """The whole report as one page that needs no other file."""
@@ -143,9 +142,7 @@ def measure(
     if {o.name for o in qdq.graph.output} != set(outputs):
         raise ModelError("the QDQ model must have the outputs of the float model", where=qdq.graph.name)
     floats = Runner(model, dict.fromkeys([*pairs, *outputs]))
-    typed = onnx.ModelProto()
-    typed.CopyFrom(qdq)
-    quantised = Runner(infer_shapes(typed), dict.fromkeys([*(real for real, _ in pairs.values()), *outputs]))
+    quantised = Runner(_typed(model, qdq, pairs), dict.fromkeys([*(real for real, _ in pairs.values()), *outputs]))
     differences = {name: Difference() for name in dict.fromkeys([*pairs, *outputs])}
     own = {name: OwnError(quant) for name, (_, quant) in pairs.items()}
     stream = SampleStream(samples, model)
@@ -166,6 +163,18 @@ def measure(
         tuple(layers),
         {x.tensor: _histogram(own[x.tensor]) for x in _worst(layers)},
     )
+
+
+def _typed(model: onnx.ModelProto, qdq: onnx.ModelProto, pairs: dict[str, tuple[str, QuantParams]]) -> onnx.ModelProto:
+    """The QDQ model with the types of its dequantised tensors: those of the float tensors that they stand for."""
+    typed = onnx.ModelProto()
+    typed.CopyFrom(qdq)
+    infos = {i.name: i for i in (*model.graph.input, *model.graph.value_info, *model.graph.output)}
+    for name, (real, _) in pairs.items():
+        info = typed.graph.value_info.add()
+        info.CopyFrom(infos[name])
+        info.name = real
+    return typed
 
 
 def _worst(layers: Iterable[LayerError]) -> tuple[LayerError, ...]:
@@ -274,9 +283,10 @@ def _weight_errors(view: ModelView, qdq: onnx.ModelProto) -> dict[str, float]:
     return result
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """A structure for JSON: floats that are not finite become None."""
     if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

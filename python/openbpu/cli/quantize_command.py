@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from openbpu.cli import options
+from openbpu.cli import options, targets
 from openbpu.files import write_file
 
 _MEASURED = 32  # samples on which the accuracy is measured
@@ -26,6 +26,7 @@ _MEASURED = 32  # samples on which the accuracy is measured
 @options.run_on_bpu
 @options.node_types
 @options.boundary
+@targets.target
 @options.reports
 @options.fail_under
 def command(
@@ -43,6 +44,12 @@ def command(
     output_nodes: tuple[str, ...],
     remove_node_type: tuple[str, ...],
     remove_node_name: tuple[str, ...],
+    target_cosine: float | None,
+    target_sqnr: float | None,
+    metric: str | None,
+    target: float | None,
+    evaluation: tuple[str, ...],
+    search_report: Path | None,
     reports: tuple[Path, ...],
     fail_under: float | None,
 ) -> None:
@@ -51,30 +58,49 @@ def command(
     \b
     Example:
       openbpu quantize net.onnx --samples calibration/ -o net.qdq.onnx --report accuracy.html
+      openbpu quantize net.onnx --samples calibration/ --evaluation test/ --target-cosine 0.99
     """
     from openbpu import pipeline
     from openbpu.samples import SampleFiles
 
+    goal = targets.goal(target_cosine, target_sqnr, metric, target)
+    if goal is None and (evaluation or search_report):
+        raise click.UsageError("--evaluation and --search-report need a target")
     output = output or model.with_suffix(".qdq.onnx")
     changed = options.changed(model, output_nodes, remove_node_type, remove_node_name)
     samples: Any = options.photographs(sources, preprocess) or SampleFiles(sources)
+    choices: dict[str, Any] = {
+        "calibration": calibration,
+        "symmetric": symmetric,
+        "input_shapes": input_shapes,
+        "preprocess": preprocess,
+        "run_on_cpu": run_on_cpu,
+        "run_on_bpu": run_on_bpu,
+        "node_types": node_types,
+        "all_nodes_type": all_nodes_type,
+    }
     with options.progress() as progress:
-        qdq = pipeline.quantize(
-            changed,
-            samples,
-            calibration=calibration,
-            symmetric=symmetric,
-            input_shapes=input_shapes,
-            preprocess=preprocess,
-            run_on_cpu=run_on_cpu,
-            run_on_bpu=run_on_bpu,
-            node_types=node_types,
-            all_nodes_type=all_nodes_type,
-            progress=progress,
-        )
+        if goal is None:
+            found = None
+            qdq = pipeline.quantize(changed, samples, **choices, progress=progress)
+        else:
+            metric, value = goal
+            test: Any = None
+            if evaluation:
+                test = options.photographs(evaluation, preprocess) or SampleFiles(evaluation)
+            found = pipeline.search(
+                changed, samples, metric=metric, target=value, evaluation=test, **choices, progress=progress
+            )
+            qdq = found.model
         accuracy = pipeline.accuracy(
             changed, qdq, islice(samples, _MEASURED), input_shapes=input_shapes, progress=progress
         )
     write_file(output, qdq.SerializeToString(deterministic=True))
     options.console.print(f"wrote {output} ({output.stat().st_size:,} bytes)", highlight=False)
+    if found is not None:
+        targets.print_search(found)
+        if search_report is not None:
+            found.save(search_report)
     options.finish_accuracy(accuracy, reports, fail_under)
+    if found is not None:
+        targets.finish(found)

@@ -1,0 +1,77 @@
+"""Options of a target that the quantised model must reach, and what a search for it says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from openbpu.cli import options
+
+Decorated = Callable[..., Any]
+
+
+def target(function: Decorated) -> Decorated:
+    """The options of a search; `goal` reads them."""
+    for option in (
+        click.option("--search-report", type=click.Path(path_type=Path), help="What the search tried, as .json."),
+        click.option(
+            "--evaluation", metavar="[INPUT=]PATH", multiple=True, help="Samples of the target; default: --samples."
+        ),
+        click.option("--target", type=float, help="Value that --metric must reach."),
+        click.option("--metric", metavar="MODULE:FUNCTION", help="f(outputs, references) -> number, more is better."),
+        click.option("--target-sqnr", type=float, metavar="DB", help="The same, for signal over noise."),
+        click.option(
+            "--target-cosine", type=float, metavar="COSINE", help="Lift nodes to int16 until all outputs have it."
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+def goal(
+    target_cosine: float | None, target_sqnr: float | None, metric: str | None, value: float | None
+) -> tuple[str, float] | None:
+    """Metric and target; None if none is asked for. Raises UsageError for more than one, or half of one."""
+    if (metric is None) != (value is None):
+        raise click.UsageError("--metric and --target belong together")
+    given: list[tuple[str, float]] = []
+    if target_cosine is not None:
+        given.append(("cosine", target_cosine))
+    if target_sqnr is not None:
+        given.append(("sqnr", target_sqnr))
+    if metric is not None and value is not None:
+        given.append((metric, value))
+    if len(given) > 1:
+        raise click.UsageError("give one of --target-cosine, --target-sqnr and --metric")
+    return given[0] if given else None
+
+
+def print_search(result: Any) -> None:
+    """The models that were tried, and what was lifted in the one that was chosen."""
+    columns = (">nodes lifted", ">int16 MACs", ">CPU MACs", f">{result.metric}", ">us on target", ">ms here", "")
+    tried = options.table(f"search for {result.metric} {result.target:g}", *columns)
+    for index, t in enumerate(result.trials):
+        mark = "chosen" if index == result.chosen else ""
+        shares = (f"{100 * t.int16_macs:.1f} %", f"{100 * t.float_macs:.1f} %")
+        costs = (f"{t.estimated_us:.0f}", f"{t.measured_ms:.2f}")
+        tried.add_row(str(t.nodes), *shares, f"{t.value:.5f}", *costs, mark, style="green" if t.reached else None)
+    options.console.print(tried)
+    if result.sensitivities and result.node_types:
+        worst = options.table(
+            "most sensitive", "node", "operator", ">cosine alone", ">SQNR alone, dB", ">MACs", "lifted"
+        )
+        for row in result.sensitivities[:10]:
+            worst.add_row(row.node, row.op, f"{row.cosine:.6f}", f"{row.sqnr_db:.1f}", f"{row.macs:,}", row.lifted)
+        options.console.print(worst)
+    options.console.print(result.line, highlight=False)
+
+
+def finish(result: Any) -> None:
+    """Exits with BELOW if the target was not reached."""
+    if not result.reached:
+        best = f"the best has {result.best.value:.6f}"
+        click.echo(f"openbpu: {result.metric} {result.target:g} was not reached: {best}", err=True)
+        raise click.exceptions.Exit(options.BELOW)

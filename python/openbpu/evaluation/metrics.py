@@ -1,0 +1,91 @@
+"""Metrics: one number, higher is better, of a model's outputs over a set of samples.
+
+A metric of one's own is a function `metric(outputs, references)` of two lists of the same length, in the order of the
+samples: `outputs` holds a dict {output: array} per sample, `references` its label, or the outputs of the float model if
+there are no labels. What such a function does wrong is said as an error of the metric, with its name and the cause.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+import numbers
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from openbpu.errors import ConfigError, MetricError
+
+MetricFunction = Callable[[Sequence[Any], Sequence[Any]], float]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A named function of outputs and references; calling it checks that it gives a finite number."""
+
+    name: str
+    function: MetricFunction
+
+    def __call__(self, outputs: Sequence[Any], references: Sequence[Any]) -> float:
+        where = f"metric {self.name}"
+        try:
+            value = self.function(outputs, references)
+        except (KeyboardInterrupt, MemoryError):
+            raise
+        except Exception as error:
+            raise MetricError(
+                "the metric function must not fail",
+                where=where,
+                seen=f"{type(error).__name__}: {error}",
+                remedy="it is called with a list of {output: array} and a list of references; " + _place(error),
+            ) from error
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            number = math.nan
+        if isinstance(value, str) or not _is_number(value) or not math.isfinite(number):
+            seen = value if _is_number(value) else f"{type(value).__name__} {str(value)[:60]}"
+            raise MetricError("the metric function must return a finite number", where=where, seen=seen)
+        return number
+
+
+def resolved(metric: str | Metric | MetricFunction) -> Metric:
+    """A metric by its function or "module:function"; modules of the current folder are found too.
+
+    Raises ConfigError if there is no such function.
+    """
+    if isinstance(metric, Metric):
+        return metric
+    if callable(metric):
+        return Metric(getattr(metric, "__name__", type(metric).__name__), metric)
+    module_name, colon, attribute = str(metric).partition(":")
+    if not colon or not module_name or not attribute:
+        raise ConfigError("a metric is a function or its name as module:function", where="metric", seen=metric)
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    try:
+        function = getattr(importlib.import_module(module_name), attribute)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError("the metric function must exist", where=f"metric {metric}", seen=error) from error
+    except Exception as error:
+        seen = f"{type(error).__name__}: {error}"
+        raise ConfigError("the module of the metric must import", where=f"metric {metric}", seen=seen) from error
+    if not callable(function):
+        raise ConfigError("a metric is a function", where=f"metric {metric}", seen=type(function).__name__)
+    return Metric(str(metric), function)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, numbers.Real) or (getattr(value, "shape", None) == () and hasattr(value, "dtype"))
+
+
+def _place(error: BaseException) -> str:
+    """The last line of the user's code on the way to an error."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if trace is None:
+        return ""
+    return f"it failed in {Path(trace.tb_frame.f_code.co_filename).name}, line {trace.tb_lineno}"

@@ -1,0 +1,117 @@
+"""Which operators to lift to int16: chosen on predicted errors, without running anything."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from openbpu.analyze.anatomy import COMPUTES
+from openbpu.analyze.sensitivity import Errors, Source
+
+_SLACK_DB = 0.05  # that pruning may cost
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An operator that can be lifted: its source of error, what that costs (any unit), the groups that get wide."""
+
+    source: int
+    cost: float
+    touches: frozenset[str]
+
+
+def candidates(errors: Errors, liftable: Collection[str], costs: Mapping[str, float]) -> list[Candidate]:
+    """The units whose nodes are liftable; `costs` by name of a unit's first node."""
+    found = []
+    for index, source in enumerate(errors.sources):
+        unit = source.unit
+        if unit is not None and unit.kind == COMPUTES and set(unit.nodes) & set(liftable):
+            found.append(Candidate(index, costs[unit.name], unit.touches))
+    return found
+
+
+class Lifting:
+    """A growing set of lifted candidates and the noise that is left, as the errors predict it."""
+
+    def __init__(self, errors: Errors, choices: Sequence[Candidate]) -> None:
+        self.errors, self.choices = errors, choices
+        self._products = errors.products[:, 1:, 1:]  # weights first, then sources
+        own = {choice.source for choice in choices}
+        self._passive = [k for k in range(len(errors.sources)) if k not in own]
+        self.reset(())
+
+    def reset(self, chosen: Collection[int]) -> None:
+        """Starts with these candidates lifted (indices of `choices`)."""
+        self.chosen = set(chosen)
+        self._wide = {group for k in chosen for group in self.choices[k].touches}
+        gone = {self.choices[k].source for k in chosen} | set(self._quieted(self._wide, ()))
+        self._kept = np.array([True, *(k not in gone for k in range(len(self.errors.sources)))])
+        self._sums = self._products @ self._kept.astype(np.float64)
+
+    @property
+    def noise(self) -> np.ndarray:
+        """Predicted noise over signal of each output."""
+        return np.asarray(np.maximum(self._sums[:, self._kept].sum(axis=1), 1e-30) / self.errors.signals)
+
+    def lift(self, index: int) -> None:
+        """Lifts one more candidate."""
+        self.reset({*self.chosen, index})
+
+    def after(self, index: int) -> np.ndarray:
+        """The noise of each output if one more candidate is lifted."""
+        choice = self.choices[index]
+        gone = [choice.source, *self._quieted(self._wide | choice.touches, self._wide)]
+        rows = [1 + k for k in gone if self._kept[1 + k]]
+        inner = self._products[:, rows][:, :, rows].sum(axis=(1, 2))
+        left = self._sums[:, self._kept].sum(axis=1) - 2 * self._sums[:, rows].sum(axis=1) + inner
+        return np.asarray(np.maximum(left, 1e-30) / self.errors.signals)
+
+    def path(self, goal: float) -> tuple[list[int], list[float]]:
+        """All candidates in the order in which they are worth their cost, and the predicted dB before and after each.
+
+        Until every output has `goal` dB the decibels that lack count, from then on all of them.
+        """
+        self.reset(())
+        order: list[int] = []
+        levels = [level(self.noise)]
+        while len(order) < len(self.choices):
+            limit = 10 ** (-goal / 10) if _missing(self.noise, 10 ** (-goal / 10)) > 0 else 1e-30
+            now = _missing(self.noise, limit)
+            left = [k for k in range(len(self.choices)) if k not in self.chosen]
+            gains = [(now - _missing(self.after(k), limit)) / self.choices[k].cost for k in left]
+            order.append(left[int(np.argmax(gains))])
+            self.lift(order[-1])
+            levels.append(level(self.noise))
+        return order, levels
+
+    def pruned(self, chosen: Collection[int]) -> set[int]:
+        """Of some candidates those that are needed for what they reach together; the dearest are taken back first."""
+        self.reset(chosen)
+        limits = self.noise * 10 ** (_SLACK_DB / 10)
+        for k in sorted(self.chosen, key=lambda k: (-self.choices[k].cost, k)):
+            before = set(self.chosen)
+            self.reset(before - {k})
+            if (self.noise > limits).any():
+                self.reset(before)
+        return set(self.chosen)
+
+    def _quieted(self, wide: Collection[str], before: Collection[str]) -> list[int]:
+        """Passive sources all of whose tensors are int16 now and were not before."""
+        sources = self.errors.sources
+        return [k for k in self._passive if _within(sources[k], wide) and not _within(sources[k], before)]
+
+
+def _within(source: Source, wide: Collection[str]) -> bool:
+    return bool(source.groups) and source.groups <= set(wide)
+
+
+def _missing(noise: np.ndarray, limit: float) -> float:
+    """Decibels that all outputs together lack."""
+    return float(np.maximum(10 * np.log10(noise / limit), 0).sum())
+
+
+def level(noise: np.ndarray) -> float:
+    """SQNR of the worst output in dB."""
+    return float(-10 * np.log10(noise.max()))

@@ -1,0 +1,303 @@
+"""Searches the fewest and cheapest nodes to lift: predicts, quantises, compiles, measures the executable, corrects.
+
+First all int8, then all int16: what the target must lie between. The errors of all operators are measured once
+(analyze/sensitivity.py) and give an order in which lifting them is worth its cost, and a prediction after each step. A
+mixture that should reach the target is made and its executable run: what counts is that measurement. It corrects the
+prediction for the next mixture, within a bounded number of rounds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+import onnx
+
+from openbpu.analyze.difference import Difference
+from openbpu.analyze.sensitivity import Errors, float_outputs, measure_errors
+from openbpu.errors import ConfigError
+from openbpu.evaluation.metrics import Metric, resolved
+from openbpu.evaluation.runners import EXECUTABLE, FLOAT, Feed, Runnable
+from openbpu.perf import PerfReport
+from openbpu.tuning.costs import node_macs, node_times
+from openbpu.tuning.lifting import Lifting, candidates
+from openbpu.tuning.report import SearchResult, Sensitivity, Trial
+
+if TYPE_CHECKING:
+    from openbpu.runtime import Executable
+
+COSINE, SQNR = "cosine", "sqnr"
+_ROUNDS = 6  # models that are quantised at most
+_EXCESS_DB = 0.5  # more than this beyond the target: a cheaper mixture is looked for
+_SHOWN = 8  # samples of the sensitivity
+_PER_MACS, _PER_NODES = 0.5, 0.25  # weights of all MACs and all nodes beside the time of all
+
+Progress = Callable[[str, int, int], None]
+Attempt = tuple[onnx.ModelProto, "Executable"]
+Types = dict[str, str]
+
+
+@dataclass(frozen=True)
+class Goal:
+    """A metric and the value that it must reach: "cosine" or "sqnr" (dB) of the worst output, or a function."""
+
+    metric: str | Metric
+    target: float
+
+    @staticmethod
+    def of(metric: object, target: float) -> Goal:
+        """Checks the target. Raises ConfigError."""
+        name = metric if metric in (COSINE, SQNR) else resolved(metric)  # type: ignore[arg-type]
+        if not isinstance(target, int | float) or isinstance(target, bool) or not math.isfinite(target):
+            raise ConfigError("the target is a finite number", where="target", seen=target)
+        if metric == COSINE and not -1 <= target < 1:
+            raise ConfigError("a cosine that can be reached is below 1", where="target", seen=target)
+        return Goal(name, float(target))
+
+    @property
+    def name(self) -> str:
+        return self.metric.name if isinstance(self.metric, Metric) else self.metric
+
+    @property
+    def in_decibels(self) -> bool:
+        """Whether a value says how much noise there is."""
+        return not isinstance(self.metric, Metric)
+
+    def decibels(self, value: float) -> float:
+        """The signal over noise that belongs to a value; a metric of one's own stays as it is."""
+        if self.metric != COSINE:
+            return value
+        return -10 * math.log10(min(max(1 / max(value, 1e-3) ** 2 - 1, 1e-6), 1e6))
+
+
+@dataclass
+class Judge:
+    """Runs executables over the evaluation samples beside the float model."""
+
+    model: onnx.ModelProto
+    feeds: Sequence[Feed]
+    labels: Sequence[Any] | None
+    goal: Goal
+    executor: Executor | None
+
+    def __post_init__(self) -> None:
+        self._names = float_outputs(self.model)
+        runner = Runnable(FLOAT, self.model.SerializeToString())
+        self._floats = [outputs for outputs, _ in runner.run(self.feeds, self.executor)]
+        if isinstance(self.goal.metric, Metric):
+            self.goal.metric(self._floats, self.references)  # a metric that fails does so before the long work
+
+    @property
+    def references(self) -> Sequence[Any]:
+        return self._floats if self.labels is None else self.labels
+
+    def measure(self, executable: Executable) -> tuple[float, float, float, float]:
+        """Value, cosine and SQNR of the worst output, milliseconds."""
+        differences = {name: Difference() for name in self._names}
+        kept, times = [], []
+        runner = Runnable(EXECUTABLE, executable.to_bytes())
+        for reference, (outputs, seconds) in zip(self._floats, runner.run(self.feeds, self.executor), strict=True):
+            for name in self._names:
+                differences[name].add(reference[name], outputs[name])
+            times.append(seconds)
+            if isinstance(self.goal.metric, Metric):
+                kept.append(outputs)
+        cosine = min(d.cosine for d in differences.values())
+        sqnr = min(d.sqnr for d in differences.values())
+        if isinstance(self.goal.metric, Metric):
+            value = self.goal.metric(kept, self.references)
+        else:
+            value = cosine if self.goal.metric == COSINE else sqnr
+        return value, cosine, sqnr, median(times) * 1e3
+
+
+def search(
+    model: onnx.ModelProto,
+    attempt: Callable[[Types], Attempt],
+    judge: Judge,
+    price: Callable[[Executable], PerfReport],
+    *,
+    liftable: Mapping[str, str],
+    rounds: int = _ROUNDS,
+    progress: Progress | None = None,
+) -> SearchResult:
+    """The cheapest mixture of types that reaches the judge's goal.
+
+    `model` is the clean float model. `attempt` quantises and compiles it with some nodes lifted, `price` estimates
+    the time of that on the target; `liftable` says for
+    each node that may be lifted to what: "int16", or "float" if it has no int16 form. Raises what `attempt` and the
+    metric raise.
+    """
+    return _Search(model, attempt, judge, price, liftable, rounds, progress).run()
+
+
+class _Search:
+    def __init__(
+        self,
+        model: onnx.ModelProto,
+        attempt: Callable[[Types], Attempt],
+        judge: Judge,
+        price: Callable[[Executable], PerfReport],
+        liftable: Mapping[str, str],
+        rounds: int,
+        progress: Progress | None,
+    ) -> None:
+        self.model, self.attempt, self.judge, self.price = model, attempt, judge, price
+        self.liftable, self.rounds = liftable, rounds
+        self.progress = progress or (lambda stage, done, total: None)
+        self.macs = node_macs(model)
+        self.trials: list[Trial] = []
+        self.made: list[tuple[Types, Attempt]] = []
+
+    def run(self) -> SearchResult:
+        self._try({})
+        errors: Errors | None = None
+        if not self.trials[0].reached and self.liftable and self.rounds > 1:
+            self._try(dict(self.liftable))
+            feeds = self.judge.feeds[:_SHOWN]
+            errors = measure_errors(
+                self.model,
+                self.made[0][1][0],
+                feeds,
+                floor=self.made[1][1][0],
+                progress=self.progress,
+                executor=self.judge.executor,
+            )
+            if self.trials[1].reached:
+                self._approach(errors)
+        chosen = self._choice()
+        types, (qdq, executable) = self.made[chosen]
+        return SearchResult(
+            model=qdq,
+            executable=executable,
+            metric=self.judge.goal.name,
+            target=self.judge.goal.target,
+            samples=len(self.judge.feeds),
+            node_types=types,
+            trials=tuple(self.trials),
+            chosen=chosen,
+            sensitivities=self._sensitivities(errors, types) if errors else (),
+        )
+
+    # ---- trials
+
+    def _try(self, lifted: Types) -> Trial:
+        made = self.attempt(lifted)
+        value, cosine, sqnr, milliseconds = self.judge.measure(made[1])
+        share = {kind: self._share(lifted, kind) for kind in ("int16", "float")}
+        trial = Trial(
+            value=value,
+            cosine=cosine,
+            sqnr_db=sqnr,
+            nodes=len(lifted),
+            int16_macs=share["int16"],
+            float_macs=share["float"],
+            estimated_us=self.price(made[1]).latency_us,
+            measured_ms=milliseconds,
+            reached=value >= self.judge.goal.target,
+        )
+        self.trials.append(trial)
+        self.made.append((lifted, made))
+        self.progress("search: models tried", len(self.trials), self.rounds)
+        return trial
+
+    def _share(self, lifted: Types, kind: str) -> float:
+        share = sum(self.macs[name] for name, k in lifted.items() if k == kind)
+        return share / max(sum(self.macs.values()), 1)
+
+    def _choice(self) -> int:
+        """The cheapest trial that reached the target, else the best."""
+        reached = [k for k, trial in enumerate(self.trials) if trial.reached]
+        if reached:
+            return min(reached, key=lambda k: (self._cost(self.trials[k]), k))
+        return max(range(len(self.trials)), key=lambda k: (self.trials[k].value, -k))
+
+    def _cost(self, trial: Trial) -> float:
+        """As `_costs`, of a whole mixture."""
+        time = trial.estimated_us / max(self.trials[0].estimated_us, 1e-9)
+        return time + _PER_MACS * (trial.int16_macs + trial.float_macs) + _PER_NODES * trial.nodes / len(self.macs)
+
+    # ---- choosing
+
+    def _approach(self, errors: Errors) -> None:
+        """Tries mixtures on the way from all int8 (too bad) to all int16 (good enough), corrected by measurements."""
+        lifting = Lifting(errors, candidates(errors, self.liftable, self._costs(errors)))
+        order, levels = lifting.path(self._goal_level())
+        low, high = 0, len(order)
+        reals = {low: self._scale(self.trials[0]), high: self._scale(self.trials[1])}
+        tried: dict[frozenset[str], Trial] = {}
+        while len(self.trials) < self.rounds and high - low > 1:
+            wanted = _interpolated(self._wanted, (reals[low], levels[low]), (reals[high], levels[high]))
+            middle = next((k for k in range(low + 1, high) if levels[k] >= wanted), high - 1)
+            types = self._types(lifting, lifting.pruned(order[:middle]))
+            key = frozenset(types)
+            trial = tried.get(key) or self._try(types)
+            tried[key] = trial
+            reals[middle] = self._scale(trial)
+            if not trial.reached:
+                low = middle
+                continue
+            high = middle
+            if reals[middle] - self._wanted < _EXCESS_DB and self.judge.goal.in_decibels:
+                break
+
+    @property
+    def _wanted(self) -> float:
+        return self.judge.goal.decibels(self.judge.goal.target)
+
+    def _scale(self, trial: Trial) -> float:
+        return self.judge.goal.decibels(trial.value)
+
+    def _goal_level(self) -> float:
+        """Decibels up to which each output counts in the order; for a metric of one's own all that int16 gives."""
+        return self._wanted if self.judge.goal.in_decibels else self.trials[1].sqnr_db
+
+    def _costs(self, errors: Errors) -> dict[str, float]:
+        """What lifting a unit costs, as a share of the model: the extra time, its MACs, and its being one more."""
+        narrow, wide = (node_times(self.price(executable)) for _, (_, executable) in self.made[:2])
+        time, macs = max(sum(narrow.values()), 1e-9), max(sum(self.macs.values()), 1)
+        costs = {}
+        for unit in (source.unit for source in errors.sources):
+            if unit is not None:
+                more = sum(wide.get(n, 0.0) - narrow.get(n, 0.0) for n in unit.nodes)
+                share = sum(self.macs.get(n, 0) for n in unit.nodes) / macs
+                costs[unit.name] = max(more, 0.0) / time + _PER_MACS * share + _PER_NODES / len(errors.sources)
+        return costs
+
+    def _types(self, lifting: Lifting, chosen: Collection[int]) -> Types:
+        """The types of the nodes of some candidates."""
+        units = [lifting.errors.sources[lifting.choices[k].source].unit for k in chosen]
+        names = {name for unit in units if unit is not None for name in unit.nodes}
+        return {name: self.liftable[name] for name in self.macs if name in names and name in self.liftable}
+
+    # ---- what is said
+
+    def _sensitivities(self, errors: Errors, types: Types) -> tuple[Sensitivity, ...]:
+        rows = []
+        for index, source in enumerate(errors.sources):
+            noise = float(errors.alone(index).max())
+            name, op = (source.unit.name, source.unit.op) if source.unit else (source.tensor, "output")
+            nodes = source.unit.nodes if source.unit else ()
+            rows.append(
+                Sensitivity(
+                    node=name,
+                    op=op,
+                    cosine=float(errors.cosine(index).min()),
+                    sqnr_db=-10 * math.log10(noise) if noise > 0 else math.inf,
+                    macs=sum(self.macs.get(n, 0) for n in nodes),
+                    lifted=types.get(name, ""),
+                )
+            )
+        return tuple(sorted(rows, key=lambda row: (row.sqnr_db, row.node)))
+
+
+def _interpolated(x: float, low: tuple[float, float], high: tuple[float, float]) -> float:
+    """y at x on the line through two points, within them."""
+    if high[0] <= low[0]:
+        return (low[1] + high[1]) / 2
+    share = min(max((x - low[0]) / (high[0] - low[0]), 0.0), 1.0)
+    return low[1] + share * (high[1] - low[1])

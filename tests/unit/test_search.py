@@ -1,0 +1,204 @@
+"""The search for mixed precision: what it predicts, lifts, measures, and says when it fails."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import float_networks as nets
+import numpy as np
+import onnx
+import pytest
+from float_networks import Net
+
+import openbpu
+from openbpu import frontend
+from openbpu.analyze.sensitivity import measure_errors
+from openbpu.errors import ConfigError, MetricError, ModelError
+from openbpu.evaluation import Metric, resolved
+from openbpu.tuning.lifting import Lifting, candidates
+
+NETWORKS = {
+    "silu": (nets.activation("silu"), (1, 3, 32, 32)),
+    "squeeze_excite": (nets.squeeze_excite(), (1, 3, 32, 32)),
+    "detector": (nets.detector(), (1, 3, 32, 32)),
+    "attention": (nets.attention(), (1, 20, 32)),
+}
+
+
+def _outliers() -> onnx.ModelProto:
+    """A network of which one tensor does not fit 8 bits: a channel a hundred times larger, taken out again later."""
+    net = Net(seed=9)
+    x = net.op("Relu", net.conv("x", 3, 8))
+    gain = np.ones((1, 8, 1, 1), np.float32)
+    gain[0, 0] = 300
+    large = net.op("Mul", x, net.constant(gain), out="large")
+    small = net.op("Mul", net.op("Relu", large), net.constant(1 / gain))
+    for _ in range(3):
+        small = net.op("Relu", net.conv(small, 8, 8))
+    return net.model(net.conv(small, 8, 4, out="y"), shape=(1, 3, 16, 16))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_errors_one_at_a_time_predict_all_together(name: str) -> None:
+    model, shape = NETWORKS[name]
+    samples = nets.samples(4, shape)
+    clean = frontend.prepare(model)
+    qdq, wide = (openbpu.quantize(model, samples, all_nodes_type=t) for t in ("int8", "int16"))
+    errors = measure_errors(clean, qdq, [{"x": x} for x in samples], floor=wide)
+    for kept, measured in ((range(len(errors.sources)), qdq), ((), wide)):
+        real = [output.sqnr_db for output in openbpu.accuracy(model, measured, samples).outputs]
+        # Errors are taken to add up like vectors, which holds for small ones only
+        assert -10 * np.log10(errors.noise(kept)) == pytest.approx(real, abs=2)
+
+
+def test_a_part_of_the_lifting_is_predicted_too() -> None:
+    model, samples = nets.activation("silu"), nets.samples(8)
+    clean = frontend.prepare(model)
+    qdq, wide = (openbpu.quantize(model, samples, all_nodes_type=t) for t in ("int8", "int16"))
+    errors = measure_errors(clean, qdq, [{"x": x} for x in samples], floor=wide)
+    names = [node.name for node in clean.graph.node]
+    lifting = Lifting(errors, candidates(errors, names, dict.fromkeys(names, 1.0)))
+    order, levels = lifting.path(100)
+    assert sorted(order) == list(range(len(lifting.choices))) and levels == sorted(levels)
+    units = [errors.sources[lifting.choices[k].source].unit for k in order[:2]]
+    types = {name: "int16" for unit in units if unit is not None for name in unit.nodes}
+    mixed = openbpu.quantize(model, samples, node_types=types)
+    assert levels[2] == pytest.approx(openbpu.accuracy(model, mixed, samples).sqnr_db, abs=1.0)
+    lifting.reset(order[:2])
+    assert levels[2] == pytest.approx(-10 * np.log10(lifting.noise.max()))
+
+
+def test_the_node_that_needs_it_is_lifted_and_the_executable_measured() -> None:
+    model, samples = _outliers(), nets.samples(4, (1, 3, 16, 16))
+    int8 = openbpu.accuracy(model, openbpu.quantize(model, samples), samples)
+    result = openbpu.search(model, samples, metric="cosine", target=0.999)
+    assert int8.cosine < 0.99 and result.reached and result.best.cosine >= 0.999
+    nodes = len(frontend.prepare(model).graph.node)
+    assert 0 < result.best.nodes < nodes / 2 and result.best.int16_macs < 0.5
+    assert result.trials[0].nodes == 0 and not result.trials[0].reached and result.trials[1].int16_macs == 1
+    # What is said of it was measured on the executable
+    session = openbpu.Session(result.executable)
+    wanted = np.concatenate([a.ravel() for a in nets.run(model, *samples)]).astype(np.float64)
+    found = np.concatenate([session.run(x)["y"].ravel() for x in samples]).astype(np.float64)
+    cosine = wanted @ found / np.linalg.norm(wanted) / np.linalg.norm(found)
+    assert result.best.cosine == pytest.approx(cosine, abs=1e-6)
+    # The types alone make the same model, and the same search finds the same
+    again = openbpu.quantize(model, samples, node_types=result.node_types)
+    assert again.SerializeToString(deterministic=True) == result.model.SerializeToString(deterministic=True)
+    assert openbpu.search(model, samples, metric="cosine", target=0.999).node_types == result.node_types
+
+
+def test_int8_that_is_good_enough_is_left_alone() -> None:
+    result = openbpu.search(nets.residual(), nets.samples(4), target=0.99)
+    assert result.reached and result.node_types == {} and len(result.trials) == 1 and not result.sensitivities
+
+
+def test_a_target_out_of_reach_is_said() -> None:
+    result = openbpu.search(nets.attention(), nets.samples(4, (1, 20, 32)), metric="sqnr", target=90)
+    assert not result.reached and "NOT" in result.line
+    assert result.best.value == max(trial.value for trial in result.trials)
+
+
+def test_types_that_are_given_stay() -> None:
+    model = _outliers()
+    first = frontend.prepare(model).graph.node[0].name
+    result = openbpu.search(
+        model, nets.samples(4, (1, 3, 16, 16)), target=0.999, node_types={first: "int8"}, refinement=()
+    )
+    assert first in {n.name for n in frontend.prepare(model).graph.node} and first not in result.node_types
+    with pytest.raises(ConfigError, match="no such node"):
+        openbpu.search(model, nets.samples(2, (1, 3, 16, 16)), node_types={"nothing": "int16"})
+
+
+def test_a_metric_of_ones_own_with_labels_and_an_executor() -> None:
+    model, samples = _outliers(), nets.samples(3, (1, 3, 16, 16))
+    labels = [np.asarray(nets.run(model, x)[0][0]) for x in samples]
+
+    def closeness(outputs: Sequence[dict[str, np.ndarray]], references: Sequence[Any]) -> float:
+        assert references is labels
+        return -float(np.mean([np.abs(o["y"] - r).mean() for o, r in zip(outputs, references, strict=True)]))
+
+    int8 = openbpu.search(model, samples, metric=closeness, target=-1e9, labels=labels)
+    assert int8.reached and int8.metric == "closeness"
+    with ThreadPoolExecutor(2) as pool:
+        better = openbpu.search(
+            model, samples, metric=closeness, target=int8.best.value / 3, labels=labels, rounds=3, executor=pool
+        )
+    assert better.reached and better.best.nodes > 0
+    alone = openbpu.search(model, samples, metric=closeness, target=int8.best.value / 3, labels=labels, rounds=3)
+    assert alone.node_types == better.node_types and [t.value for t in alone.trials] == [t.value for t in better.trials]
+
+
+def _throws(outputs: Sequence[Any], references: Sequence[Any]) -> float:
+    raise KeyError("logits")
+
+
+@pytest.mark.parametrize(
+    ("function", "text"),
+    [
+        (_throws, "KeyError: 'logits'.*test_search.py, line"),
+        (lambda outputs, references: float("nan"), "finite number.*got nan"),
+        (lambda outputs, references: "high", "finite number.*str high"),
+        (lambda outputs, references: None, "finite number.*NoneType"),
+        (lambda outputs, references: np.zeros(3), "finite number.*ndarray"),
+    ],
+)
+def test_a_metric_that_fails_is_named_before_the_long_work(function: Any, text: str) -> None:
+    stages: list[str] = []
+    with pytest.raises(MetricError, match=text):
+        openbpu.search(
+            nets.residual(), nets.samples(2), metric=function, target=1, progress=lambda s, d, t: stages.append(s)
+        )
+    assert not stages
+
+
+def test_metrics_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own_metric_of_test.py").write_text("def f(o, r):\n    return len(o)\nx = 1\n")
+    (tmp_path / "broken_metric_of_test.py").write_text("1 / 0\n")
+    assert resolved("own_metric_of_test:f")([1, 2], []) == 2
+    assert resolved(Metric("a", lambda o, r: np.float32(1)))([], []) == 1
+    for name, text in (
+        ("own_metric_of_test", "module:function"),
+        ("own_metric_of_test:g", "must exist"),
+        ("own_metric_of_test:x", "is a function"),
+        ("no_such_module_here:f", "must exist"),
+        ("broken_metric_of_test:f", "must import.*ZeroDivisionError"),
+    ):
+        with pytest.raises(ConfigError, match=text):
+            resolved(name)
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"target": float("nan")}, "finite number"),
+        ({"target": 1.0}, "below 1"),
+        ({"target": 0.9, "rounds": 0}, "at least one"),
+        ({"metric": "top5", "target": 0.9}, "module:function"),
+        ({"target": 0.9, "labels": [1]}, "one label per"),
+        ({"target": 0.9, "march": "none"}, "unknown march"),
+    ],
+)
+def test_wrong_goals_are_refused(options: dict[str, Any], text: str) -> None:
+    with pytest.raises(ConfigError, match=text):
+        openbpu.search(nets.residual(), nets.samples(2), **options)
+
+
+def test_outputs_without_numbers_to_compare_are_refused() -> None:
+    net = Net(seed=1)
+    model = net.model(net.op("ArgMax", net.conv("x", 3, 4), axis=1), shape=(1, 3, 8, 8))
+    with pytest.raises(ModelError, match="float32"):
+        openbpu.search(model, nets.samples(2, (1, 3, 8, 8)))
+
+
+def test_the_result_for_programs(tmp_path: Path) -> None:
+    result = openbpu.search(_outliers(), nets.samples(4, (1, 3, 16, 16)), target=0.999)
+    result.save(tmp_path / "search.json")
+    data = json.loads((tmp_path / "search.json").read_text())
+    assert data["reached"] and data["trials"][data["chosen"]]["nodes"] == len(data["node_types"])
+    assert any(row["lifted"] == "int16" for row in data["sensitivities"])
