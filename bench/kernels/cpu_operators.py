@@ -45,13 +45,14 @@ class Case:
 
 _IMAGE, _ROWS, _SCORES = (1, 64, 80, 80), (1, 197, 768), (1, 80, 8400)
 _FUNCTIONS = (
-    "Abs", "Neg", "Sign", "Floor", "Ceil", "Round", "Sin", "Cos", "Atan", "Tanh", "Erf", "Exp", "Sigmoid", "Relu",
+    "Abs", "Neg", "Sign", "Floor", "Ceil", "Round", "Sin", "Cos", "Tan", "Asin", "Acos", "Atan", "Sinh", "Cosh",
+    "Asinh", "Acosh", "Atanh", "Tanh", "Erf", "Exp", "Sigmoid", "Relu", "IsInf",
     "LeakyRelu", "Elu", "Selu", "Celu", "ThresholdedRelu", "HardSigmoid", "HardSwish", "Softplus", "Softsign", "Mish",
     "Gelu", "IsNaN", "Sqrt", "Log", "Reciprocal",
 )  # fmt: skip
-_PAIRS = ("Add", "Sub", "Mul", "Div", "Max", "Min", "Pow", "Greater", "Equal", "PRelu")
+_PAIRS = ("Add", "Sub", "Mul", "Div", "Max", "Min", "Pow", "Greater", "LessOrEqual", "Equal", "PRelu")
 _REDUCTIONS = ("ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceL1", "ReduceL2", "ReduceLogSumExp",
-               "ReduceProd", "ReduceSumSquare")  # fmt: skip
+               "ReduceProd", "ReduceSumSquare", "ReduceLogSum")  # fmt: skip
 
 
 def _ints(*values: int) -> np.ndarray:
@@ -66,6 +67,7 @@ def _cases() -> list[Case]:
     cases = [Case(op, (_IMAGE,)) for op in _FUNCTIONS]
     for op in _PAIRS:
         cases += [Case(op, (_IMAGE, _IMAGE)), Case(op, (_IMAGE,), ((1, 64, 1, 1),))]
+    cases += [Case("Mod", (_IMAGE,), ((1, 64, 1, 1),), {"fmod": 1})]
     for op in _REDUCTIONS:
         cases += [
             Case(op, (_ROWS,), (_ints(-1),)),
@@ -180,7 +182,11 @@ def _model(case: Case) -> onnx.ModelProto:
     node = helper.make_node(case.op, names, results, name="node", **case.attributes)
     graph = helper.make_graph([node], "bench", infos, outputs, constants)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
-    return onnx.shape_inference.infer_shapes(model, data_prop=True)
+    model = onnx.shape_inference.infer_shapes(model, data_prop=True)
+    for info, shape in zip(model.graph.output, case.inputs, strict=False):
+        if not info.type.tensor_type.elem_type:  # what the inference does not know keeps type and shape
+            info.CopyFrom(helper.make_tensor_value_info(info.name, TensorProto.FLOAT, shape))
+    return model
 
 
 def _median(run: Callable[[], Any], other: Callable[[], Any]) -> tuple[float, float]:

@@ -1,6 +1,7 @@
 // Conv: as products of weights and gathered columns, or tap by tap where a group has one input channel.
 #include <cstring>
 #include <new>
+#include <type_traits>
 
 #include "kernels/cpu/gemm.hpp"
 #include "kernels/cpu/kernel.hpp"
@@ -86,21 +87,52 @@ int runs_of(const Window& w, std::int64_t first, std::int64_t last, Run (&runs)[
   return count;
 }
 
-// The inputs of one tap under a run; `to` gets `count` values. Short copies: they are written out.
+// n floats: blocks, of which the last may begin earlier.
+void copy_floats(const float* from, std::int64_t n, float* to) {
+  const auto blocks = [&](auto size) {
+    constexpr std::int64_t count = decltype(size)::value;
+    std::int64_t i = 0;
+    for (; i + count <= n; i += count) std::memcpy(to + i, from + i, count * sizeof(float));
+    if (i < n) std::memcpy(to + n - count, from + n - count, count * sizeof(float));
+  };
+  if (n >= 16) return blocks(std::integral_constant<std::int64_t, 16>{});
+  if (n >= 4) return blocks(std::integral_constant<std::int64_t, 4>{});
+  for (std::int64_t i = 0; i < n; ++i) to[i] = from[i];
+}
+
+// Every second float, n of them.
+void copy_evens(const float* from, std::int64_t n, float* to) {
+  using Four = float __attribute__((vector_size(16)));
+  using Places = std::int32_t __attribute__((vector_size(16)));
+  std::int64_t i = 0;
+  for (; i + 4 < n; i += 4) {  // the last block would read one float too many
+    Four a, b;
+    std::memcpy(&a, from + 2 * i, sizeof a);
+    std::memcpy(&b, from + 2 * i + 4, sizeof b);
+    const Four evens = __builtin_shuffle(a, b, Places{0, 2, 4, 6});
+    std::memcpy(to + i, &evens, sizeof evens);
+  }
+  for (; i < n; ++i) to[i] = from[2 * i];
+}
+
+// The inputs of one tap under a run; `to` gets `count` values.
 void gather_run(const Window& w, const float* row, std::int64_t x, std::int64_t count, float* to) {
   const std::int64_t stride = w.stride[2];
-  const auto count_below = [&](std::int64_t bound) {  // values whose place lies below the bound
-    const std::int64_t n = bound <= x ? 0 : stride == 1 ? bound - x : (bound - x + stride - 1) / stride;
-    return std::min(n, count);
-  };
-  const std::int64_t begin = x < 0 ? count_below(0) : 0;
-  const std::int64_t end = std::max(begin, x + (count - 1) * stride < w.in[2] ? count : count_below(w.in[2]));
-  std::int64_t i = 0;
-  for (; i < begin; ++i) to[i] = 0;
+  std::int64_t begin = 0, end = count;
+  if (x < 0) begin = std::min(count, stride == 1 ? -x : (stride - 1 - x) / stride);
+  if (x + (count - 1) * stride >= w.in[2]) {
+    const std::int64_t room = w.in[2] - x;
+    end = std::max(begin, room <= 0 ? 0 : (room + stride - 1) / stride);
+  }
+  for (std::int64_t i = 0; i < begin; ++i) to[i] = 0;
+  const float* from = row + x + begin * stride;
   if (stride == 1)
-    for (; i + 4 <= end; i += 4) std::memcpy(to + i, row + x + i, 4 * sizeof(float));
-  for (; i < end; ++i) to[i] = row[x + i * stride];
-  for (; i < count; ++i) to[i] = 0;
+    copy_floats(from, end - begin, to + begin);
+  else if (stride == 2)
+    copy_evens(from, end - begin, to + begin);
+  else
+    for (std::int64_t i = begin; i < end; ++i, from += stride) to[i] = *from;
+  for (std::int64_t i = end; i < count; ++i) to[i] = 0;
 }
 
 // Columns [n0, n1) of the gathered inputs, k [k0, k0 + depth), as panels.

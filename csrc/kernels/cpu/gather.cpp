@@ -52,17 +52,34 @@ GatherShape gather_shape(const Call& call) {
 
 Plan gather_plan(const Call& call, const Vector&) {
   const GatherShape s = gather_shape(call);
-  return plan_of_slices(s.outer * s.indices, s.inner);
+  Plan plan = plan_of_slices(s.outer * s.indices, s.inner);
+  plan.scratch_bytes = static_cast<std::size_t>(s.indices) * sizeof(std::int64_t);
+  return plan;
 }
 
 const char* gather_run(const Task& task, std::int32_t begin, std::int32_t end) {
   const GatherShape s = gather_shape(task.call);
   const Range range = slices_of(s.outer * s.indices, s.inner, begin, end);
-  for (std::int64_t i = range.first; i < range.last; ++i) {
-    const std::int64_t index = in_range(index_at(task.call.in(1), i % s.indices), s.axis);
-    if (index < 0) return kOutside;
-    copy(task.call.out(), i * s.inner, task.call.in(0), (i / s.indices * s.axis + index) * s.inner, s.inner);
+  const Tensor &x = task.call.in(0), &y = task.call.out();
+  auto* places = reinterpret_cast<std::int64_t*>(task.scratch);
+  for (std::int64_t i = 0; i < s.indices; ++i) {
+    places[i] = in_range(index_at(task.call.in(1), i), s.axis) * s.inner;
+    if (places[i] < 0) return kOutside;
   }
+  visit_size(x.type, [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    for (std::int64_t at = range.first; at < range.last;) {
+      const std::int64_t i = at % s.indices, n = std::min(s.indices - i, range.last - at);
+      const T* from = x.as<const T>() + at / s.indices * s.axis * s.inner;
+      T* to = y.as<T>() + at * s.inner;
+      for (std::int64_t k = i; k < i + n; ++k, to += s.inner)
+        if (s.inner == 1)
+          *to = from[places[k]];
+        else
+          std::memcpy(to, from + places[k], static_cast<std::size_t>(s.inner) * sizeof(T));
+      at += n;
+    }
+  });
   return nullptr;
 }
 

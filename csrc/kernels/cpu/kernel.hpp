@@ -46,8 +46,8 @@ inline Plan plan_of_elements(std::int64_t elements, std::size_t packed = 0) {
 }
 
 // Groups of kernels, one per file.
-extern const Span<const Kernel> kMoveKernels, kGatherKernels, kSelectKernels, kUnaryKernels, kBinaryKernels,
-    kReduceKernels, kRowKernels, kMatMulKernels, kConvKernels, kTransposedKernels, kPoolKernels, kResizeKernels,
-    kSamplingKernels, kRecurrentKernels, kQuantiseKernels, kAlgebraKernels;
+extern const Span<const Kernel> kMoveKernels, kGatherKernels, kSelectKernels, kUnaryKernels, kCastKernels,
+    kBinaryKernels, kReduceKernels, kRowKernels, kMatMulKernels, kConvKernels, kTransposedKernels, kPoolKernels,
+    kResizeKernels, kSamplingKernels, kRecurrentKernels, kQuantiseKernels, kAlgebraKernels;
 
 }  // namespace openbpu::kernels::cpu

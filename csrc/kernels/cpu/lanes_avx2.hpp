@@ -4,6 +4,7 @@
 #include <immintrin.h>
 
 #include <cstdint>
+#include <cstring>
 
 namespace openbpu::kernels::cpu {
 namespace {
@@ -60,6 +61,9 @@ inline Lanes with_sign(Lanes x, Lanes s) {
 inline Mask operator<(Lanes a, Lanes b) {
   return {_mm256_cmp_ps(a.lo, b.lo, _CMP_LT_OQ), _mm256_cmp_ps(a.hi, b.hi, _CMP_LT_OQ)};
 }
+inline Mask operator==(Lanes a, Lanes b) {
+  return {_mm256_cmp_ps(a.lo, b.lo, _CMP_EQ_OQ), _mm256_cmp_ps(a.hi, b.hi, _CMP_EQ_OQ)};
+}
 inline Mask is_nan(Lanes a) {
   return {_mm256_cmp_ps(a.lo, a.lo, _CMP_UNORD_Q), _mm256_cmp_ps(a.hi, a.hi, _CMP_UNORD_Q)};
 }
@@ -83,6 +87,23 @@ inline __m256 split(__m256 x, __m256& exponent) {
 }
 inline Lanes split(Lanes x, Lanes& exponent) { return {split(x.lo, exponent.lo), split(x.hi, exponent.hi)}; }
 inline void to_array(Lanes x, float (&to)[16]) { store(to, x); }
+// 1 or 0 for each lane, n bytes.
+inline void store_flags(std::uint8_t* p, Mask m, std::int64_t n) {
+  const __m256i mixed = _mm256_packs_epi32(_mm256_castps_si256(m.lo), _mm256_castps_si256(m.hi));
+  const __m256i words = _mm256_permute4x64_epi64(mixed, 0xD8);
+  const __m128i bytes = _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
+  const __m128i flags = _mm_and_si128(bytes, _mm_set1_epi8(1));
+  if (n == 16)
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p), flags);
+  else
+    std::memcpy(p, &flags, static_cast<std::size_t>(n));
+}
+inline Lanes gathered(const float* p, const std::int32_t* places) {
+  const auto half = [p](const std::int32_t* from) {
+    return _mm256_i32gather_ps(p, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)), 4);
+  };
+  return {half(places), half(places + 8)};
+}
 // Every second one of 32 floats.
 inline Lanes evens(const float* p) {
   const auto half = [](const float* from) {

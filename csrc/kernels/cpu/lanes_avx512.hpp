@@ -36,6 +36,7 @@ inline Lanes with_sign(Lanes x, Lanes s) {
   return {_mm512_or_ps(_mm512_andnot_ps(sign, x.v), _mm512_and_ps(sign, s.v))};
 }
 inline Mask operator<(Lanes a, Lanes b) { return _mm512_cmp_ps_mask(a.v, b.v, _CMP_LT_OQ); }
+inline Mask operator==(Lanes a, Lanes b) { return _mm512_cmp_ps_mask(a.v, b.v, _CMP_EQ_OQ); }
 inline Mask is_nan(Lanes a) { return _mm512_cmp_ps_mask(a.v, a.v, _CMP_UNORD_Q); }
 inline Lanes choose(Mask m, Lanes a, Lanes b) { return {_mm512_mask_blend_ps(m, b.v, a.v)}; }
 // x * 2^n for whole n, rounded once.
@@ -47,6 +48,13 @@ inline Lanes split(Lanes x, Lanes& exponent) {
       _mm512_or_si512(_mm512_and_si512(bits, _mm512_set1_epi32(0x007FFFFF)), _mm512_set1_epi32(0x3F000000)))};
 }
 inline void to_array(Lanes x, float (&to)[16]) { store(to, x); }
+// 1 or 0 for each lane, n bytes.
+inline void store_flags(std::uint8_t* p, Mask m, std::int64_t n) {
+  _mm_mask_storeu_epi8(p, first(n), _mm_maskz_set1_epi8(m, 1));
+}
+inline Lanes gathered(const float* p, const std::int32_t* places) {
+  return {_mm512_i32gather_ps(_mm512_loadu_si512(places), p, 4)};
+}
 // Every second one of 32 floats.
 inline Lanes evens(const float* p) {
   const __m512i places = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);

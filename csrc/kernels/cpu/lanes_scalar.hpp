@@ -83,6 +83,11 @@ inline Mask operator<(Lanes a, Lanes b) {
   for (int i = 0; i < 16; ++i) r.v[i] = a.v[i] < b.v[i];
   return r;
 }
+inline Mask operator==(Lanes a, Lanes b) {
+  Mask r;
+  for (int i = 0; i < 16; ++i) r.v[i] = a.v[i] == b.v[i];
+  return r;
+}
 inline Mask is_nan(Lanes a) {
   Mask r;
   for (int i = 0; i < 16; ++i) r.v[i] = a.v[i] != a.v[i];
@@ -118,6 +123,11 @@ inline Lanes split(Lanes x, Lanes& exponent) {
   return mantissa;
 }
 inline void to_array(Lanes x, float (&to)[16]) { std::memcpy(to, x.v, sizeof x.v); }
+// 1 or 0 for each lane, n bytes.
+inline void store_flags(std::uint8_t* p, Mask m, std::int64_t n) { std::memcpy(p, m.v, static_cast<std::size_t>(n)); }
+inline Lanes gathered(const float* p, const std::int32_t* places) {
+  return each([&](int i) { return p[places[i]]; });
+}
 // Every second one of 32 floats.
 inline Lanes evens(const float* p) {
   return each([&](int i) { return p[2 * i]; });

@@ -99,62 +99,133 @@ void space_to_depth_source(const Call& call, Source& source) {
   source.walk.push(w / b, {b});
 }
 
+// Columns that lie end to end in the input become rows of the output.
+bool is_turned(const Walk<1>& walk) {
+  const int r = walk.rank;
+  return r >= 2 && walk.stride[0][r - 2] == 1 && walk.stride[0][r - 1] > 1;
+}
+// Rows of the input that the output repeats.
+bool is_repeated(const Walk<1>& walk) {
+  const int r = walk.rank;
+  return r >= 2 && walk.stride[0][r - 2] == 0 && walk.stride[0][r - 1] == 1;
+}
+
+// Elements of the output that a unit begins and ends with: whole groups of rows where these are treated together.
+std::int64_t group_of(const Walk<1>& walk) {
+  const int r = walk.rank;
+  return is_turned(walk) ? walk.extent[r - 1] : is_repeated(walk) ? walk.extent[r - 1] * walk.extent[r - 2] : 1;
+}
+std::int64_t unit_of(const Walk<1>& walk) {
+  const std::int64_t group = group_of(walk);
+  return std::max<std::int64_t>(1, kUnitElements / group) * group;
+}
+
 template <void (*make)(const Call&, Source&)>
 void source_prepare(const Call& call, const Vector&, std::uint8_t* prepared) {
   make(call, *new (prepared) Source());
 }
 
-Plan source_plan(const Call& call, const Vector&) { return plan_of_elements(call.out().elements(), sizeof(Source)); }
+template <void (*make)(const Call&, Source&)>
+Plan source_plan(const Call& call, const Vector&) {
+  Source source;
+  make(call, source);
+  const std::int64_t unit = unit_of(source.walk);
+  return plan_of_units((call.out().elements() + unit - 1) / unit, sizeof(Source));
+}
+
+// n copies of a value, by doubling.
+template <class T>
+void repeat(T* y, std::int64_t have, std::int64_t n) {
+  for (; have < n; have *= 2) std::memcpy(y + have, y, static_cast<std::size_t>(std::min(have, n - have)) * sizeof(T));
+}
 
 template <class T>
 void read_strided(const T* x, std::int64_t step, T* y, std::int64_t n) {
-  if (step == 1)
+  if (step == 1) {
     std::memcpy(y, x, static_cast<std::size_t>(n) * sizeof(T));
-  else
+  } else if (step == 0) {
+    *y = *x;
+    repeat(y, 1, n);
+  } else {
     for (std::int64_t i = 0; i < n; ++i) y[i] = x[i * step];
+  }
 }
 
-// Columns that lie end to end in the input become rows of the output: a block of them at a time, so that each line of
-// the input is read once.
+// 4 x 4 elements of 32 bits, turned in registers.
+void turn_block(const std::uint32_t* x, std::int64_t x_row, std::uint32_t* y, std::int64_t y_row) {
+  using Four = std::uint32_t __attribute__((vector_size(16)));
+  Four row[4];
+  for (int i = 0; i < 4; ++i) std::memcpy(&row[i], x + i * x_row, sizeof(Four));
+  const Four low = {0, 4, 1, 5}, high = {2, 6, 3, 7};
+  const Four a = __builtin_shuffle(row[0], row[2], low), b = __builtin_shuffle(row[1], row[3], low);
+  const Four c = __builtin_shuffle(row[0], row[2], high), d = __builtin_shuffle(row[1], row[3], high);
+  const Four turned[4] = {__builtin_shuffle(a, b, low), __builtin_shuffle(a, b, high), __builtin_shuffle(c, d, low),
+                          __builtin_shuffle(c, d, high)};
+  for (int i = 0; i < 4; ++i) std::memcpy(y + i * y_row, &turned[i], sizeof(Four));
+}
+
+// Rows [first, last) of a turned matrix: a block of them at a time, so that each line of the input is read once.
 template <class T>
-void transpose_rows(const Walk<1>& walk, const T* x, T* y, std::int64_t first, std::int64_t last) {
-  const std::int64_t rows = walk.extent[walk.rank - 2], columns = walk.extent[walk.rank - 1];
-  const std::int64_t step = walk.stride[0][walk.rank - 1];
+void turn_rows(const T* x, std::int64_t step, T* y, std::int64_t columns, std::int64_t first, std::int64_t last) {
   constexpr std::int64_t kBlock = 16;
   for (std::int64_t r = first; r < last; r += kBlock) {
     const std::int64_t count = std::min(kBlock, last - r);
-    for (std::int64_t c = 0; c < columns; ++c) {
+    std::int64_t c = 0;
+    if constexpr (sizeof(T) == 4)
+      if (count == kBlock)
+        for (; c + 4 <= columns; c += 4)
+          for (std::int64_t i = 0; i < kBlock; i += 4)
+            turn_block(x + r + i + c * step, step, y + (r + i) * columns + c, columns);
+    for (; c < columns; ++c) {
       const T* from = x + r + c * step;
       T* to = y + r * columns + c;
       for (std::int64_t i = 0; i < count; ++i) to[i * columns] = from[i];
     }
   }
-  (void)rows;
+}
+
+// Where matrix (or repeated row) `k` of the walk without its last two dimensions begins in the input.
+std::int64_t outer_offset(const Walk<1>& walk, std::int64_t k) {
+  std::int64_t offset = 0;
+  for (int d = walk.rank - 3; d >= 0; --d) {
+    offset += k % walk.extent[d] * walk.stride[0][d];
+    k /= walk.extent[d];
+  }
+  return offset;
+}
+
+template <class T>
+void move_turned(const Walk<1>& walk, const T* x, T* y, std::int64_t first, std::int64_t last) {
+  const std::int64_t rows = walk.extent[walk.rank - 2], columns = walk.extent[walk.rank - 1];
+  for (std::int64_t row = first / columns; row < last / columns;) {
+    const std::int64_t matrix = row / rows, begin = row % rows, end = std::min(rows, begin + last / columns - row);
+    turn_rows(x + outer_offset(walk, matrix), walk.stride[0][walk.rank - 1], y + matrix * rows * columns, columns,
+              begin, end);
+    row += end - begin;
+  }
+}
+
+template <class T>
+void move_repeated(const Walk<1>& walk, const T* x, T* y, std::int64_t first, std::int64_t last) {
+  const std::int64_t row = walk.extent[walk.rank - 1], group = row * walk.extent[walk.rank - 2];
+  for (std::int64_t at = first; at < last; at += group) {
+    std::memcpy(y + at, x + outer_offset(walk, at / group), static_cast<std::size_t>(row) * sizeof(T));
+    repeat(y + at, row, group);
+  }
 }
 
 const char* source_run(const Task& task, std::int32_t begin, std::int32_t end) {
   const auto& source = *reinterpret_cast<const Source*>(task.prepared);
   const Tensor &x = task.call.in(0), &y = task.call.out();
   const Walk<1>& walk = source.walk;
+  const std::int64_t unit = unit_of(walk), first = begin * unit, last = std::min(end * unit, y.elements());
   visit_size(y.type, [&](auto tag) {
     using T = typename decltype(tag)::type;
     const T* from = x.as<const T>() + source.base;
     T* to = y.as<T>();
-    const std::int64_t first = begin * kUnitElements, last = std::min(end * kUnitElements, y.elements());
-    const int r = walk.rank;
-    const bool turned = r >= 2 && walk.stride[0][r - 2] == 1 && walk.stride[0][r - 1] > 1;
-    if (turned && first == 0 && last == y.elements()) {
-      Walk<1> outer = walk;
-      outer.rank -= 2;
-      const std::int64_t matrix = walk.extent[r - 2] * walk.extent[r - 1];
-      walk_rows(outer, 0, outer.elements(), [&](const std::int64_t(&offset)[1], std::int64_t n) {
-        for (std::int64_t i = 0; i < n; ++i, to += matrix)
-          transpose_rows(walk, from + offset[0] + i * (outer.rank ? outer.stride[0][outer.rank - 1] : 0), to, 0,
-                         walk.extent[r - 2]);
-      });
-      return;
-    }
-    const std::int64_t step = r == 0 ? 1 : walk.stride[0][r - 1];
+    if (is_turned(walk)) return move_turned(walk, from, to, first, last);
+    if (is_repeated(walk)) return move_repeated(walk, from, to, first, last);
+    const std::int64_t step = walk.rank == 0 ? 1 : walk.stride[0][walk.rank - 1];
     to += first;
     walk_rows(walk, first, last, [&](const std::int64_t(&offset)[1], std::int64_t n) {
       read_strided(from + offset[0], step, to, n);
@@ -249,12 +320,16 @@ const char* pad_run(const Task& task, std::int32_t begin, std::int32_t end) {
   const auto* table = reinterpret_cast<const std::int64_t*>(task.prepared);
   std::int64_t strides[kMaxRank];
   dense_strides(x, strides);
+  operators::Padding padding;
+  if (operators::padding_of(task.call, padding)) return nullptr;
   visit_size(y.type, [&](auto tag) {
     using T = typename decltype(tag)::type;
     const T fill = value ? *value.as<const T>() : T{};
     const T* from = x.as<const T>();
     T* to = y.as<T>();
     const std::int64_t last = y.rank ? y.extent[y.rank - 1] : 1;
+    const std::int64_t before = y.rank ? padding.before[y.rank - 1] : 0;
+    const std::int64_t dense_begin = y.rank ? before : 1, dense_end = y.rank ? before + x.extent[y.rank - 1] : 1;
     const std::int64_t stop = std::min(end * kUnitElements, y.elements());
     for (std::int64_t at = begin * kUnitElements; at < stop;) {
       std::int64_t rest = at / last, offset = 0;
@@ -270,9 +345,21 @@ const char* pad_run(const Task& task, std::int32_t begin, std::int32_t end) {
         offset += source * strides[k];
       }
       const std::int64_t x0 = at % last, n = std::min(last - x0, stop - at);
-      for (std::int64_t i = 0; i < n; ++i) {
-        const std::int64_t source = y.rank ? column[x0 + i] : 0;
-        to[at + i] = inside && source >= 0 ? from[offset + source] : fill;
+      const auto each = [&](std::int64_t i, std::int64_t stop_at) {
+        for (; i < stop_at; ++i) {
+          const std::int64_t source = y.rank ? column[x0 + i] : 0;
+          to[at + i] = inside && source >= 0 ? from[offset + source] : fill;
+        }
+      };
+      // What lies end to end in the input is copied.
+      const std::int64_t low = std::clamp<std::int64_t>(dense_begin - x0, 0, n);
+      const std::int64_t high = std::clamp<std::int64_t>(dense_end - x0, low, n);
+      each(0, inside ? low : n);
+      if (inside) {
+        if (low < high)
+          std::memcpy(to + at + low, from + offset + column[x0 + low],
+                      static_cast<std::size_t>(high - low) * sizeof(T));
+        each(high, n);
       }
       at += n;
     }
@@ -290,10 +377,10 @@ const char* trilu_run(const Task& task, std::int32_t, std::int32_t) {
   for (std::int64_t r = 0; r < x.product(0, x.rank - 1); ++r) {
     const std::int64_t diagonal = std::clamp<std::int64_t>(r % rows + shift + (upper ? 0 : 1), 0, columns);
     const std::int64_t first = upper ? diagonal : 0, last = upper ? columns : diagonal, at = r * columns;
-    std::memset(y.data + at * size, 0, static_cast<std::size_t>(columns * size));
-    if (first < last)
-      std::memcpy(y.data + (at + first) * size, x.data + (at + first) * size,
-                  static_cast<std::size_t>((last - first) * size));
+    const auto bytes = [size](std::int64_t n) { return static_cast<std::size_t>(n * size); };
+    std::memset(y.data + at * size, 0, bytes(first));
+    std::memcpy(y.data + (at + first) * size, x.data + (at + first) * size, bytes(last - first));
+    std::memset(y.data + (at + last) * size, 0, bytes(columns - last));
   }
   return nullptr;
 }
@@ -319,12 +406,12 @@ Plan one_unit(const Call&, const Vector&) { return plan_of_units(1); }
 
 constexpr Kernel kTable[] = {
     {"Identity", copy_plan, nullptr, copy_run},
-    {"Transpose", source_plan, source_prepare<transpose_source>, source_run},
-    {"Slice", source_plan, source_prepare<slice_source>, source_run},
-    {"Expand", source_plan, source_prepare<expand_source>, source_run},
-    {"Tile", source_plan, source_prepare<tile_source>, source_run},
-    {"DepthToSpace", source_plan, source_prepare<depth_to_space_source>, source_run},
-    {"SpaceToDepth", source_plan, source_prepare<space_to_depth_source>, source_run},
+    {"Transpose", source_plan<transpose_source>, source_prepare<transpose_source>, source_run},
+    {"Slice", source_plan<slice_source>, source_prepare<slice_source>, source_run},
+    {"Expand", source_plan<expand_source>, source_prepare<expand_source>, source_run},
+    {"Tile", source_plan<tile_source>, source_prepare<tile_source>, source_run},
+    {"DepthToSpace", source_plan<depth_to_space_source>, source_prepare<depth_to_space_source>, source_run},
+    {"SpaceToDepth", source_plan<space_to_depth_source>, source_prepare<space_to_depth_source>, source_run},
     {"Concat", concat_plan, nullptr, concat_run},
     {"Split", split_plan, nullptr, split_run},
     {"Pad", pad_plan, pad_prepare, pad_run},

@@ -2,7 +2,7 @@
 #include <cmath>
 #include <cstring>
 #include <new>
-#include <string_view>
+#include <utility>
 
 #include "kernels/cpu/kernel.hpp"
 #include "kernels/cpu/types.hpp"
@@ -52,46 +52,87 @@ Part part_of(const Task& task, std::int64_t outputs, std::int32_t begin, std::in
 template <class W>
 using Sum = std::conditional_t<std::is_integral_v<W>, std::uint64_t, double>;
 
+bool has_extreme(Kind kind) { return kind == Kind::Max || kind == Kind::Min || kind == Kind::LogSumExp; }
+bool has_sum(Kind kind) { return kind != Kind::Max && kind != Kind::Min; }
+
+template <bool least, class W>
+W extreme(const W* x, std::int64_t n, W most) {
+  for (std::int64_t k = 0; k < n; ++k)
+    if (x[k] != x[k] || (least ? x[k] < most : x[k] > most)) most = x[k];
+  return most;
+}
+
+// The sum (the product of Prod) with the terms of n elements, one after another.
+template <class W>
+Sum<W> added(Kind kind, const W* x, std::int64_t n, Sum<W> sum) {
+  using S = Sum<W>;
+  switch (kind) {
+    case Kind::L1:
+      for (std::int64_t k = 0; k < n; ++k) sum += x[k] < 0 ? S(0) - static_cast<S>(x[k]) : static_cast<S>(x[k]);
+      break;
+    case Kind::L2:
+    case Kind::SumSquare:
+      for (std::int64_t k = 0; k < n; ++k) sum += static_cast<S>(x[k]) * static_cast<S>(x[k]);
+      break;
+    case Kind::Prod:
+      for (std::int64_t k = 0; k < n; ++k) sum *= static_cast<S>(x[k]);
+      break;
+    default:
+      for (std::int64_t k = 0; k < n; ++k) sum += static_cast<S>(x[k]);
+  }
+  return sum;
+}
+
 // What exponents of LogSumExp are taken against.
 template <class W>
 double shift_of(W most) {
   return std::isfinite(static_cast<double>(most)) ? static_cast<double>(most) : 0;
 }
 
-template <Kind kind, class W>
-Sum<W> term(W x, W most) {
-  using S = Sum<W>;
-  if constexpr (kind == Kind::L1) return x < 0 ? S(0) - static_cast<S>(x) : static_cast<S>(x);
-  if constexpr (kind == Kind::L2 || kind == Kind::SumSquare) return static_cast<S>(x) * static_cast<S>(x);
-  if constexpr (kind == Kind::LogSumExp) {
-    if constexpr (std::is_integral_v<W>) return 0;
-    return static_cast<S>(std::exp(static_cast<double>(x) - shift_of(most)));
-  }
-  return static_cast<S>(x);
+template <class W>
+double added_powers(const W* x, std::int64_t n, double shift, double sum) {
+  for (std::int64_t k = 0; k < n; ++k) sum += std::exp(static_cast<double>(x[k]) - shift);
+  return sum;
 }
 
+// What was found in the elements: the largest or smallest, their sum, the sum of their powers.
+template <class W>
+struct Found {
+  W most;
+  Sum<W> sum;
+  double powers;
+};
+
 // The result, to be stored in the output's type.
-template <Kind kind, class W>
-W finished(Sum<W> sum, std::int64_t count, W most, [[maybe_unused]] Type type) {
+template <class W>
+W finished(Kind kind, const Found<W>& found, std::int64_t count, [[maybe_unused]] Type type) {
   const auto real = [&](double v) {
     if constexpr (std::is_integral_v<W>)
       return saturated(v, range_of<W>(type));
     else
       return v;
   };
-  if constexpr (kind == Kind::Mean) {
-    if constexpr (std::is_integral_v<W>) return static_cast<W>(static_cast<std::int64_t>(sum) / count);
-    return real(static_cast<double>(sum) / static_cast<double>(count));
+  switch (kind) {
+    case Kind::Max:
+    case Kind::Min:
+      return found.most;
+    case Kind::Mean:
+      if constexpr (std::is_integral_v<W>) return static_cast<W>(static_cast<std::int64_t>(found.sum) / count);
+      return real(static_cast<double>(found.sum) / static_cast<double>(count));
+    case Kind::L2:
+      return real(std::sqrt(static_cast<double>(found.sum)));
+    case Kind::LogSum:
+      return real(std::log(static_cast<double>(found.sum)));
+    case Kind::LogSumExp:
+      return real(std::log(found.powers) + shift_of(found.most));
+    default:
+      return static_cast<W>(found.sum);
   }
-  if constexpr (kind == Kind::L2) return real(std::sqrt(static_cast<double>(sum)));
-  if constexpr (kind == Kind::LogSum) return real(std::log(static_cast<double>(sum)));
-  if constexpr (kind == Kind::LogSumExp) return real(std::log(static_cast<double>(sum)) + shift_of(most));
-  return static_cast<W>(sum);
 }
 
-// Calls each(wide element) for what is reduced to the output whose first element lies at `base`.
+// Calls each(block, n) for blocks of what is reduced to the output whose first element lies at `base`.
 template <class W, class Each>
-void reduced_elements(const Tensor& x, std::int64_t base, const Shape& shape, Each each) {
+void reduced_blocks(const Tensor& x, std::int64_t base, const Shape& shape, Each each) {
   const int end = shape.reduced.rank - 1;
   const std::int64_t step = end < 0 ? 0 : shape.reduced.stride[0][end];
   W block[kWideBlock];
@@ -99,111 +140,184 @@ void reduced_elements(const Tensor& x, std::int64_t base, const Shape& shape, Ea
     for (std::int64_t i = 0; i < count; i += kWideBlock) {
       const std::int64_t n = std::min(kWideBlock, count - i);
       load_wide(x, base + offset[0] + i * step, step, n, block);
-      for (std::int64_t k = 0; k < n; ++k) each(block[k]);
+      each(block, n);
     }
   });
 }
 
-template <Kind kind, class W>
-W reduced(const Tensor& x, std::int64_t base, const Shape& shape) {
-  W most;
-  load_wide(x, base, 1, 1, &most);
-  if constexpr (kind == Kind::Max || kind == Kind::Min || kind == Kind::LogSumExp)
-    reduced_elements<W>(x, base, shape, [&most](W v) {
-      if (v != v || (kind == Kind::Min ? v < most : v > most)) most = v;
+template <class W>
+W reduced(Kind kind, const Tensor& x, std::int64_t base, const Shape& shape) {
+  Found<W> found{};
+  load_wide(x, base, 1, 1, &found.most);
+  found.sum = kind == Kind::Prod ? 1 : 0;
+  // Once for the extreme, once for the sum.
+  for (int pass = has_extreme(kind) ? 0 : 1; pass < (has_sum(kind) ? 2 : 1); ++pass)
+    reduced_blocks<W>(x, base, shape, [&](const W* block, std::int64_t n) {
+      if (pass == 0)
+        found.most = kind == Kind::Min ? extreme<true>(block, n, found.most) : extreme<false>(block, n, found.most);
+      else if (kind == Kind::LogSumExp)
+        found.powers = added_powers(block, n, shift_of(found.most), found.powers);
+      else
+        found.sum = added(kind, block, n, found.sum);
     });
-  if constexpr (kind == Kind::Max || kind == Kind::Min) return most;
-  Sum<W> sum = kind == Kind::Prod ? 1 : 0;
-  reduced_elements<W>(x, base, shape, [&sum, most](W v) {
-    const Sum<W> t = term<kind>(v, most);
-    if constexpr (kind == Kind::Prod)
-      sum *= t;
-    else
-      sum += t;
-  });
-  return finished<kind>(sum, shape.count, most, x.type);
+  return finished(kind, found, shape.count, x.type);
 }
 
-constexpr bool has_rows(Kind kind) {
-  return kind == Kind::Sum || kind == Kind::Mean || kind == Kind::Max || kind == Kind::L2 || kind == Kind::SumSquare;
+// ---- float32 through the primitives
+
+constexpr std::int64_t kColumns = 512;  // side by side
+
+Math math_of(Kind kind) { return kind == Kind::L1 ? Math::Abs : kind == Kind::LogSumExp ? Math::Exp : Math::Count; }
+Arithmetic arithmetic_of(Kind kind) {
+  return kind == Kind::Max    ? Arithmetic::Max
+         : kind == Kind::Min  ? Arithmetic::Min
+         : kind == Kind::Prod ? Arithmetic::Mul
+                              : Arithmetic::Add;
 }
 
-// One dense row of float32.
-template <Kind kind>
-float row_of(const Vector& vector, const float* x, std::int64_t n) {
-  if constexpr (kind == Kind::Max) return vector.maximum(x, n);
-  if constexpr (kind == Kind::L2 || kind == Kind::SumSquare) {
-    const float squares = vector.dot(x, x, n);
-    return kind == Kind::L2 ? std::sqrt(squares) : squares;
+// A block of what is added up: x, or its terms in `room`.
+const float* terms_of(Kind kind, const Vector& vector, const float* x, std::int64_t n, float* room) {
+  if (kind == Kind::L2 || kind == Kind::SumSquare) {
+    vector.arithmetic[static_cast<int>(Arithmetic::Mul)](x, 1, x, 1, room, n);
+    return room;
   }
-  const float sum = vector.sum(x, n);
-  return kind == Kind::Mean ? sum / static_cast<float>(n) : sum;
+  if (math_of(kind) == Math::Count) return x;
+  vector.math[static_cast<int>(math_of(kind))](x, room, n, 0, 0);
+  return room;
 }
 
-// Whole rows of the input added up into rows of the output: reduced dimensions outside, kept ones inside.
-template <Kind kind>
-bool by_columns(const Task& task, const Shape& shape, const Part& part) {
-  if constexpr (kind != Kind::Sum && kind != Kind::Mean && kind != Kind::Max && kind != Kind::Min) return false;
+float logarithm(const Vector& vector, float x) {
+  vector.math[static_cast<int>(Math::Log)](&x, &x, 1, 0, 0);
+  return x;
+}
+
+// One dense row.
+float row_of(Kind kind, const Vector& vector, const float* x, std::int64_t n) {
+  switch (kind) {
+    case Kind::Max:
+      return vector.maximum(x, n);
+    case Kind::Min:
+      return vector.minimum(x, n);
+    case Kind::L2:
+      return std::sqrt(vector.dot(x, x, n));
+    case Kind::SumSquare:
+      return vector.dot(x, x, n);
+    case Kind::Mean:
+      return vector.sum(x, n) / static_cast<float>(n);
+    case Kind::LogSum:
+      return logarithm(vector, vector.sum(x, n));
+    default:
+      break;
+  }
+  float room[kColumns], sum = 0;
+  const float shift = kind == Kind::LogSumExp ? static_cast<float>(shift_of(vector.maximum(x, n))) : 0;
+  if (kind == Kind::Prod) std::fill(room, room + kColumns, 1.0f);
+  for (std::int64_t i = 0; i < n; i += kColumns) {
+    const std::int64_t count = std::min(kColumns, n - i);
+    if (kind == Kind::LogSumExp)
+      sum += vector.exponentials(x + i, room, count, shift);
+    else if (kind == Kind::Prod)
+      vector.arithmetic[static_cast<int>(Arithmetic::Mul)](room, 1, x + i, 1, room, count);
+    else
+      sum += vector.sum(terms_of(kind, vector, x + i, count, room), count);
+  }
+  if (kind == Kind::LogSumExp) return logarithm(vector, sum) + shift;
+  if (kind != Kind::Prod) return sum;
+  for (std::int64_t half = kColumns / 2; half > 0; half /= 2)
+    vector.arithmetic[static_cast<int>(Arithmetic::Mul)](room, 1, room + half, 1, room, half);
+  return room[0];
+}
+
+// Calls each(row) for the rows of the input that fall on a run of outputs: reduced dimensions outside, kept ones
+// inside.
+template <class Each>
+void reduced_rows(const Shape& shape, const float* x, Each each) {
+  const int last = shape.reduced.rank - 1;
+  const std::int64_t step = last < 0 ? 0 : shape.reduced.stride[0][last];
+  walk_rows(shape.reduced, 0, shape.count, [&](const std::int64_t(&offset)[1], std::int64_t rows) {
+    for (std::int64_t r = 0; r < rows; ++r) each(x + offset[0] + r * step);
+  });
+}
+
+// n <= kColumns outputs side by side.
+void columns_of(Kind kind, const Vector& vector, const Shape& shape, const float* x, std::int64_t n, float* y) {
+  const auto bytes = static_cast<std::size_t>(n) * sizeof(float);
+  float room[kColumns], shift[kColumns];
+  const auto fold = [&](Arithmetic f, const float* row, bool first, float* to) {
+    if (first)
+      std::memcpy(to, row, bytes);
+    else
+      vector.arithmetic[static_cast<int>(f)](to, 1, row, 1, to, n);
+  };
+  const auto apply = [&](Math f, float a) { vector.math[static_cast<int>(f)](y, y, n, a, 0); };
+  bool first = true;
+  if (kind == Kind::LogSumExp) {
+    reduced_rows(shape, x, [&](const float* row) { fold(Arithmetic::Max, row, std::exchange(first, false), shift); });
+    for (std::int64_t i = 0; i < n; ++i) shift[i] = static_cast<float>(shift_of(shift[i]));
+    first = true;
+  }
+  reduced_rows(shape, x, [&](const float* row) {
+    if (kind == Kind::LogSumExp) {
+      vector.arithmetic[static_cast<int>(Arithmetic::Sub)](row, 1, shift, 1, room, n);
+      row = room;
+    }
+    fold(arithmetic_of(kind), terms_of(kind, vector, row, n, room), std::exchange(first, false), y);
+  });
+  if (kind == Kind::Mean) apply(Math::Affine, 1.0f / static_cast<float>(shape.count));
+  if (kind == Kind::L2) apply(Math::Sqrt, 0);
+  if (kind == Kind::LogSum || kind == Kind::LogSumExp) apply(Math::Log, 0);
+  if (kind == Kind::LogSumExp) fold(Arithmetic::Add, shift, false, y);
+}
+
+bool by_columns(Kind kind, const Task& task, const Shape& shape, const Part& part) {
   const int end = shape.kept.rank - 1;
   if (end < 0 || shape.kept.stride[0][end] != 1 || shape.kept.extent[end] < 8) return false;
-  const Arithmetic f = kind == Kind::Max ? Arithmetic::Max : kind == Kind::Min ? Arithmetic::Min : Arithmetic::Add;
-  const auto combine = task.vector.arithmetic[static_cast<int>(f)];
   const auto* x = task.call.in(0).as<const float>();
   float* y = task.call.out().as<float>() + part.first;
-  walk_rows(shape.kept, part.first, part.last, [&](const std::int64_t(&at)[1], std::int64_t n) {
-    bool first = true;
-    walk_rows(shape.reduced, 0, shape.count, [&](const std::int64_t(&offset)[1], std::int64_t rows) {
-      const int last = shape.reduced.rank - 1;
-      for (std::int64_t r = 0; r < rows; ++r) {
-        const float* row = x + at[0] + offset[0] + (last < 0 ? 0 : r * shape.reduced.stride[0][last]);
-        if (first)
-          std::memcpy(y, row, static_cast<std::size_t>(n) * sizeof(float));
-        else
-          combine(y, 1, row, 1, y, n);
-        first = false;
-      }
-    });
-    if (kind == Kind::Mean)
-      task.vector.math[static_cast<int>(Math::Affine)](y, y, n, 1.0f / static_cast<float>(shape.count), 0);
-    y += n;
+  walk_rows(shape.kept, part.first, part.last, [&](const std::int64_t(&at)[1], std::int64_t count) {
+    for (std::int64_t i = 0; i < count; i += kColumns)
+      columns_of(kind, task.vector, shape, x + at[0] + i, std::min(kColumns, count - i), y + i);
+    y += count;
   });
   return true;
 }
 
-template <Kind kind>
-void float_rows(const Task& task, const Shape& shape, const Part& part) {
-  const auto* x = task.call.in(0).as<const float>();
-  float* y = task.call.out().as<float>() + part.first;
+// Calls each(first element of what is reduced) for the outputs of a part, in order.
+template <class Each>
+void outputs_of(const Shape& shape, const Part& part, Each each) {
   const int end = shape.kept.rank - 1;
   const std::int64_t step = end < 0 ? 0 : shape.kept.stride[0][end];
   walk_rows(shape.kept, part.first, part.last, [&](const std::int64_t(&at)[1], std::int64_t n) {
-    for (std::int64_t i = 0; i < n; ++i) *y++ = row_of<kind>(task.vector, x + at[0] + i * step, shape.count);
+    for (std::int64_t i = 0; i < n; ++i) each(at[0] + i * step);
   });
 }
 
-template <Kind kind>
-const char* run(const Task& task, std::int32_t begin, std::int32_t end) {
+const char* reduce(Kind kind, const Task& task, std::int32_t begin, std::int32_t end) {
   const auto& shape = *reinterpret_cast<const Shape*>(task.prepared);
   const Tensor &x = task.call.in(0), &y = task.call.out();
   const Part part = part_of(task, shape.outputs, begin, end);
   if (x.type == Type::F32) {
-    const bool dense = shape.reduced.rank == 1 && shape.reduced.stride[0][0] == 1;
-    if (has_rows(kind) && dense) return float_rows<kind>(task, shape, part), nullptr;
-    if (shape.count > 1 && by_columns<kind>(task, shape, part)) return nullptr;
+    if (shape.reduced.rank == 1 && shape.reduced.stride[0][0] == 1) {
+      const auto* from = x.as<const float>();
+      float* to = y.as<float>() + part.first;
+      outputs_of(shape, part, [&](std::int64_t at) { *to++ = row_of(kind, task.vector, from + at, shape.count); });
+      return nullptr;
+    }
+    if (shape.count > 1 && by_columns(kind, task, shape, part)) return nullptr;
   }
-  const int last = shape.kept.rank - 1;
-  const std::int64_t step = last < 0 ? 0 : shape.kept.stride[0][last];
   visit_wide(x.type, [&](auto tag) {
-    using W = typename decltype(tag)::type;
     std::int64_t to = part.first;
-    walk_rows(shape.kept, part.first, part.last, [&](const std::int64_t(&at)[1], std::int64_t n) {
-      for (std::int64_t i = 0; i < n; ++i) {
-        const W value = reduced<kind, W>(x, at[0] + i * step, shape);
-        store_wide(y, to++, 1, &value);
-      }
+    outputs_of(shape, part, [&](std::int64_t at) {
+      const auto value = reduced<typename decltype(tag)::type>(kind, x, at, shape);
+      store_wide(y, to++, 1, &value);
     });
   });
   return nullptr;
+}
+
+template <Kind kind>
+const char* run(const Task& task, std::int32_t begin, std::int32_t end) {
+  return reduce(kind, task, begin, end);
 }
 
 // ---- arg-max, arg-min
@@ -271,28 +385,60 @@ const char* arg_run(const Task& task, std::int32_t begin, std::int32_t end) {
 
 // ---- running sums and products
 
+struct Running {
+  bool product, exclusive, reverse;
+};
+
+// Of float32: rows side by side through the primitives, single columns in double.
+void running_floats(const Vector& vector, const Axes& a, const Running& how, const float* x, float* y) {
+  const auto combine = vector.arithmetic[static_cast<int>(how.product ? Arithmetic::Mul : Arithmetic::Add)];
+  const auto row = [&](std::int64_t k) { return (how.reverse ? a.size - 1 - k : k) * a.inner; };
+  for (std::int64_t o = 0; o < a.outer; ++o, x += a.size * a.inner, y += a.size * a.inner) {
+    if (a.inner == 1) {
+      double sum = how.product ? 1 : 0;
+      for (std::int64_t k = 0; k < a.size; ++k) {
+        const double before = sum, v = static_cast<double>(x[row(k)]);
+        sum = how.product ? sum * v : sum + v;
+        y[row(k)] = static_cast<float>(how.exclusive ? before : sum);
+      }
+      continue;
+    }
+    if (how.exclusive)
+      std::fill(y + row(0), y + row(0) + a.inner, how.product ? 1.0f : 0.0f);
+    else
+      std::memcpy(y + row(0), x + row(0), static_cast<std::size_t>(a.inner) * sizeof(float));
+    for (std::int64_t k = 1; k < a.size; ++k)
+      combine(y + row(k - 1), 1, x + row(how.exclusive ? k - 1 : k), 1, y + row(k), a.inner);
+  }
+}
+
+template <class W>
+void running_wide(const Tensor& x, const Tensor& y, const Axes& a, const Running& how) {
+  using S = Sum<W>;
+  for (std::int64_t o = 0; o < a.outer * a.inner; ++o) {
+    const std::int64_t base = o / a.inner * a.size * a.inner + o % a.inner;
+    S sum = how.product ? 1 : 0;
+    for (std::int64_t k = 0; k < a.size; ++k) {
+      const std::int64_t at = base + (how.reverse ? a.size - 1 - k : k) * a.inner;
+      W v;
+      load_wide(x, at, 1, 1, &v);
+      const S before = sum;
+      sum = how.product ? sum * static_cast<S>(v) : sum + static_cast<S>(v);
+      v = static_cast<W>(how.exclusive ? before : sum);
+      store_wide(y, at, 1, &v);
+    }
+  }
+}
+
 template <bool product>
 const char* running_run(const Task& task, std::int32_t, std::int32_t) {
   const Tensor &x = task.call.in(0), &y = task.call.out();
   const Axes a = around(x, operators::axis_of(task.call.parameter(1)[0], x.rank));
-  const bool exclusive = task.call.integer("exclusive") != 0, reverse = task.call.integer("reverse") != 0;
-  visit_wide(x.type, [&](auto tag) {
-    using W = typename decltype(tag)::type;
-    using S = Sum<W>;
-    for (std::int64_t o = 0; o < a.outer * a.inner; ++o) {
-      const std::int64_t base = o / a.inner * a.size * a.inner + o % a.inner;
-      S sum = product ? 1 : 0;
-      for (std::int64_t k = 0; k < a.size; ++k) {
-        const std::int64_t at = base + (reverse ? a.size - 1 - k : k) * a.inner;
-        W v;
-        load_wide(x, at, 1, 1, &v);
-        const S before = sum;
-        sum = product ? sum * static_cast<S>(v) : sum + static_cast<S>(v);
-        v = static_cast<W>(exclusive ? before : sum);
-        store_wide(y, at, 1, &v);
-      }
-    }
-  });
+  const Running how{product, task.call.integer("exclusive") != 0, task.call.integer("reverse") != 0};
+  if (x.type == Type::F32)
+    running_floats(task.vector, a, how, x.as<const float>(), y.as<float>());
+  else
+    visit_wide(x.type, [&](auto tag) { running_wide<typename decltype(tag)::type>(x, y, a, how); });
   return nullptr;
 }
 

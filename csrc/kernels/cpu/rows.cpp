@@ -41,13 +41,29 @@ Plan axis_plan(const Call& call, const Vector&) {
 
 using RowFunction = void (*)(const Task&, const float* x, float* y, std::int64_t n);
 
-template <RowFunction f>
+// Rows that lie side by side: n columns of `size` elements, `step` floats apart.
+struct Columns {
+  std::int64_t size, step, n;
+};
+constexpr std::int64_t kColumns = 256;  // most of them
+using ColumnFunction = void (*)(const Vector&, const Columns&, const float* x, float* y);
+
+template <RowFunction f, ColumnFunction columns = nullptr>
 const char* axis_run(const Task& task, std::int32_t begin, std::int32_t end) {
   const Axis a = axis_of(task.call);
   const Part part = part_of(a.outer * a.inner, axis_plan(task.call, task.vector).units, begin, end);
   const auto* x = task.call.in(0).as<const float>();
   float* y = task.call.out().as<float>();
   auto* row = reinterpret_cast<float*>(task.scratch);
+  if (columns && a.inner > 1) {
+    for (std::int64_t r = part.first; r < part.last;) {
+      const std::int64_t inside = r % a.inner, n = std::min({kColumns, a.inner - inside, part.last - r});
+      const std::int64_t at = r / a.inner * a.size * a.inner + inside;
+      columns(task.vector, {a.size, a.inner, n}, x + at, y + at);
+      r += n;
+    }
+    return nullptr;
+  }
   for (std::int64_t r = part.first; r < part.last; ++r) {
     const std::int64_t at = r / a.inner * a.size * a.inner + r % a.inner;
     if (a.inner == 1) {
@@ -72,10 +88,35 @@ void softmax(const Task& task, const float* x, float* y, std::int64_t n) {
 
 void log_softmax(const Task& task, const float* x, float* y, std::int64_t n) {
   const float most = task.vector.maximum(x, n);
-  double sum = 0;
-  for (std::int64_t i = 0; i < n; ++i) sum += std::exp(static_cast<double>(x[i]) - static_cast<double>(most));
-  const double shift = static_cast<double>(most) + std::log(sum);
-  for (std::int64_t i = 0; i < n; ++i) y[i] = static_cast<float>(static_cast<double>(x[i]) - shift);
+  const float sum = task.vector.exponentials(x, y, n, most);
+  task.vector.normalise(x, y, n, most, 1, nullptr, nullptr);
+  float shift = 0;
+  task.vector.math[static_cast<int>(Math::Log)](&sum, &shift, 1, 0, 0);
+  task.vector.math[static_cast<int>(Math::Affine)](y, y, n, 1, -shift);
+}
+
+template <bool logarithm>
+void softmax_columns(const Vector& vector, const Columns& c, const float* x, float* y) {
+  const auto bytes = static_cast<std::size_t>(c.n) * kFloat;
+  const auto combine = [&](Arithmetic f, const float* a, const float* b, float* to) {
+    vector.arithmetic[static_cast<int>(f)](a, 1, b, 1, to, c.n);
+  };
+  const auto apply = [&](Math f, const float* from, float* to) {
+    vector.math[static_cast<int>(f)](from, to, c.n, 0, 0);
+  };
+  float most[kColumns], sum[kColumns], power[kColumns];
+  std::memcpy(most, x, bytes);
+  for (std::int64_t k = 1; k < c.size; ++k) combine(Arithmetic::Max, most, x + k * c.step, most);
+  std::memset(sum, 0, bytes);
+  for (std::int64_t k = 0; k < c.size; ++k) {
+    float* to = y + k * c.step;
+    combine(Arithmetic::Sub, x + k * c.step, most, to);
+    apply(Math::Exp, to, logarithm ? power : to);
+    combine(Arithmetic::Add, sum, logarithm ? power : to, sum);
+  }
+  apply(logarithm ? Math::Log : Math::Reciprocal, sum, sum);
+  for (std::int64_t k = 0; k < c.size; ++k)
+    combine(logarithm ? Arithmetic::Sub : Arithmetic::Mul, y + k * c.step, sum, y + k * c.step);
 }
 
 void hardmax(const Task&, const float* x, float* y, std::int64_t n) {
@@ -87,12 +128,22 @@ void hardmax(const Task&, const float* x, float* y, std::int64_t n) {
 }
 
 void lp_normalise(const Task& task, const float* x, float* y, std::int64_t n) {
-  double norm = 0;
-  const bool squares = task.call.integer("p") == 2;
-  for (std::int64_t i = 0; i < n; ++i)
-    norm += squares ? static_cast<double>(x[i]) * static_cast<double>(x[i]) : std::fabs(static_cast<double>(x[i]));
-  if (squares) norm = std::sqrt(norm);
-  for (std::int64_t i = 0; i < n; ++i) y[i] = norm == 0 ? 0 : static_cast<float>(static_cast<double>(x[i]) / norm);
+  const Vector& vector = task.vector;
+  float norm = 0;
+  if (task.call.integer("p") == 2) {
+    norm = std::sqrt(vector.dot(x, x, n));
+  } else {
+    float block[kColumns];
+    for (std::int64_t i = 0; i < n; i += kColumns) {
+      const std::int64_t count = std::min(kColumns, n - i);
+      vector.math[static_cast<int>(Math::Abs)](x + i, block, count, 0, 0);
+      norm += vector.sum(block, count);
+    }
+  }
+  if (norm == 0)
+    std::memset(y, 0, static_cast<std::size_t>(n) * kFloat);
+  else
+    vector.arithmetic[static_cast<int>(Arithmetic::Div)](x, 1, &norm, 0, y, n);
 }
 
 // ---- LayerNormalization, RMSNormalization
@@ -295,8 +346,8 @@ const char* variance_run(const Task& task, std::int32_t, std::int32_t) {
 }
 
 constexpr Kernel kTable[] = {
-    {"Softmax", axis_plan, nullptr, axis_run<softmax>},
-    {"LogSoftmax", axis_plan, nullptr, axis_run<log_softmax>},
+    {"Softmax", axis_plan, nullptr, axis_run<softmax, softmax_columns<false>>},
+    {"LogSoftmax", axis_plan, nullptr, axis_run<log_softmax, softmax_columns<true>>},
     {"Hardmax", axis_plan, nullptr, axis_run<hardmax>},
     {"LpNormalization", axis_plan, nullptr, axis_run<lp_normalise>},
     {"LayerNormalization", layer_plan, nullptr, layer_run<true>},

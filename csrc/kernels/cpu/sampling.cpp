@@ -44,20 +44,6 @@ double padded(const Grid& g, double x, std::int64_t size) {
   return x;
 }
 
-// A pixel; outside, what the padding mode gives.
-double pixel_at(const Grid& g, const float* image, const std::int64_t (&at)[3]) {
-  std::int64_t offset = 0;
-  for (int d = 3 - g.dimensions; d < 3; ++d) {
-    std::int64_t k = at[d];
-    if (k < 0 || k >= g.in[d]) {
-      if (g.padding == 0) return 0;
-      k = static_cast<std::int64_t>(padded(g, static_cast<double>(k), g.in[d]));
-    }
-    offset = offset * g.in[d] + k;
-  }
-  return static_cast<double>(image[offset]);
-}
-
 double cubic(double d) {
   constexpr double a = -0.75;
   d = std::fabs(d);
@@ -65,53 +51,78 @@ double cubic(double d) {
   return d < 2 ? ((a * d - 5 * a) * d + 8 * a) * d - 4 * a : 0;
 }
 
-// Sum over the taps around a place, `taps` per dimension (2: linear, 4: cubic).
-double sampled(const Grid& g, const float* image, const double (&place)[3], int taps) {
-  double sum = 0;
-  std::int64_t first[3] = {}, at[3] = {};
-  for (int d = 3 - g.dimensions; d < 3; ++d)
-    first[d] = static_cast<std::int64_t>(std::floor(place[d])) - (taps / 2 - 1);
-  const int total = g.dimensions == 3 ? taps * taps * taps : taps * taps;
-  for (int t = 0; t < total; ++t) {
-    double weight = 1;
-    int rest = t;
-    for (int d = 2; d >= 3 - g.dimensions; --d) {
-      at[d] = first[d] + rest % taps;
-      rest /= taps;
-      const double distance = place[d] - static_cast<double>(at[d]);
-      weight *= taps == 4 ? cubic(distance) : 1 - std::fabs(distance);
-    }
-    if (weight != 0) sum += weight * pixel_at(g, image, at);
-  }
-  return sum;
+constexpr std::int64_t kPoints = 1024;  // of a unit: their taps serve all channels
+
+std::int64_t taps_of(const Grid& g) {  // per dimension
+  return g.mode == 1 ? 1 : g.mode == 2 ? 4 : 2;
+}
+std::int64_t taps_of_point(const Grid& g) {
+  const std::int64_t taps = taps_of(g);
+  return g.dimensions == 3 ? taps * taps * taps : taps * taps;
 }
 
-Plan grid_plan(const Call& call, const Vector&) { return plan_of_units(call.out().extent[0] * call.out().extent[1]); }
+Grid grid_of(const Call& call) {
+  const Tensor& x = call.in(0);
+  Grid g{x.rank - 2, call.choice("mode"), call.choice("padding_mode"), call.integer("align_corners") != 0, {1, 1, 1}};
+  for (int d = 0; d < g.dimensions; ++d) g.in[3 - g.dimensions + d] = x.extent[2 + d];
+  return g;
+}
+
+// Index of a tap along a dimension, or -1 for a zero outside.
+std::int64_t tap_index(const Grid& g, std::int64_t k, std::int64_t size) {
+  if (k >= 0 && k < size) return k;
+  return g.padding == 0 ? -1 : static_cast<std::int64_t>(padded(g, static_cast<double>(k), size));
+}
+
+// Places and weights of the taps of one point; entries of its taps lie kPoints apart.
+void place_taps(const Grid& g, const float* point, std::int32_t* places, float* weights) {
+  std::int64_t index[3][4] = {};
+  double weight[3][4] = {{1}, {1}, {1}};
+  const std::int64_t taps = taps_of(g);
+  for (int d = 0; d < g.dimensions; ++d) {  // the grid has x first
+    const int axis = 2 - d;
+    const double raw = denormalised(g, static_cast<double>(point[d]), g.in[axis]);
+    const double at = g.mode == 2 ? (std::fabs(raw) < 1e9 ? raw : -1e9) : padded(g, raw, g.in[axis]);
+    const auto first = static_cast<std::int64_t>(g.mode == 1 ? std::nearbyint(at) : std::floor(at)) - (taps == 4);
+    for (std::int64_t t = 0; t < taps; ++t) {
+      const double distance = at - static_cast<double>(first + t);
+      weight[axis][t] = g.mode == 1 ? 1 : g.mode == 2 ? cubic(distance) : 1 - std::fabs(distance);
+      index[axis][t] = tap_index(g, first + t, g.in[axis]);
+    }
+  }
+  const std::int64_t depth = g.dimensions == 3 ? taps : 1;
+  for (std::int64_t z = 0; z < depth; ++z)
+    for (std::int64_t y = 0; y < taps; ++y)
+      for (std::int64_t x = 0; x < taps; ++x, places += kPoints, weights += kPoints) {
+        const bool inside = index[0][z] >= 0 && index[1][y] >= 0 && index[2][x] >= 0;
+        *places = inside ? static_cast<std::int32_t>((index[0][z] * g.in[1] + index[1][y]) * g.in[2] + index[2][x]) : 0;
+        *weights = inside ? static_cast<float>(weight[0][z] * weight[1][y] * weight[2][x]) : 0;
+      }
+}
+
+// Units: blocks of points of an image.
+Plan grid_plan(const Call& call, const Vector&) {
+  const Tensor& y = call.out();
+  const auto entries = static_cast<std::size_t>(taps_of_point(grid_of(call)) * kPoints);
+  return plan_of_units(y.extent[0] * ((y.product(2, y.rank) + kPoints - 1) / kPoints), 0,
+                       entries * (sizeof(std::int32_t) + sizeof(float)));
+}
 
 const char* grid_run(const Task& task, std::int32_t begin, std::int32_t end) {
   const Tensor &x = task.call.in(0), &grid = task.call.in(1), &y = task.call.out();
-  Grid g{x.rank - 2,
-         task.call.choice("mode"),
-         task.call.choice("padding_mode"),
-         task.call.integer("align_corners") != 0,
-         {1, 1, 1}};
-  for (int d = 0; d < g.dimensions; ++d) g.in[3 - g.dimensions + d] = x.extent[2 + d];
-  const std::int64_t pixels = y.product(2, y.rank), in = g.in[0] * g.in[1] * g.in[2];
-  for (std::int64_t plane = begin; plane < end; ++plane) {
-    const float* image = x.as<const float>() + plane * in;
-    const float* places = grid.as<const float>() + plane / x.extent[1] * pixels * g.dimensions;
-    for (std::int64_t p = 0; p < pixels; ++p) {
-      double place[3] = {};
-      std::int64_t nearest[3] = {};
-      for (int d = 0; d < g.dimensions; ++d) {  // the grid has x first
-        const int axis = 2 - d;
-        const double raw = denormalised(g, static_cast<double>(places[p * g.dimensions + d]), g.in[axis]);
-        place[axis] = g.mode == 2 ? (std::fabs(raw) < 1e9 ? raw : -1e9) : padded(g, raw, g.in[axis]);
-        nearest[axis] = static_cast<std::int64_t>(std::nearbyint(place[axis]));
-      }
-      const double value = g.mode == 1 ? pixel_at(g, image, nearest) : sampled(g, image, place, g.mode == 2 ? 4 : 2);
-      y.as<float>()[plane * pixels + p] = static_cast<float>(value);
-    }
+  const Grid g = grid_of(task.call);
+  const std::int64_t pixels = y.product(2, y.rank), in = g.in[0] * g.in[1] * g.in[2], taps = taps_of_point(g);
+  const std::int64_t blocks = (pixels + kPoints - 1) / kPoints, channels = x.extent[1];
+  auto* places = reinterpret_cast<std::int32_t*>(task.scratch);
+  auto* weights = reinterpret_cast<float*>(places + taps * kPoints);
+  for (std::int64_t unit = begin; unit < end; ++unit) {
+    const std::int64_t image = unit / blocks, first = unit % blocks * kPoints, n = std::min(kPoints, pixels - first);
+    const float* points = grid.as<const float>() + (image * pixels + first) * g.dimensions;
+    std::memset(places, 0, static_cast<std::size_t>(taps * kPoints) * sizeof(std::int32_t));
+    for (std::int64_t p = 0; p < n; ++p) place_taps(g, points + p * g.dimensions, places + p, weights + p);
+    for (std::int64_t c = image * channels; c < (image + 1) * channels; ++c)
+      task.vector.gather(
+          {x.as<const float>() + c * in, places, weights, taps, kPoints, y.as<float>() + c * pixels + first, n});
   }
   return nullptr;
 }

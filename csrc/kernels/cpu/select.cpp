@@ -29,10 +29,18 @@ TopShape top_shape(const Call& call) {
   return {x.product(0, axis), x.extent[axis], x.product(axis + 1, x.rank), call.parameter(1)[0]};
 }
 
+constexpr int kBuckets = 2048;
+
+// Bytes of scratch before the order.
+std::size_t top_room(const TopShape& s) {
+  return static_cast<std::size_t>(s.size) * (sizeof(std::uint64_t) + sizeof(std::uint32_t)) +
+         kBuckets * sizeof(std::int32_t);
+}
+
 Plan top_plan(const Call& call, const Vector&) {
   const TopShape s = top_shape(call);
   return plan_of_units(std::min<std::int64_t>(s.outer * s.inner, 1 << 20), 0,
-                       static_cast<std::size_t>(s.size) * sizeof(std::int32_t));
+                       top_room(s) + static_cast<std::size_t>(s.size) * sizeof(std::int32_t));
 }
 
 // Order: better value first, not-a-number the largest, then lower index.
@@ -46,21 +54,60 @@ bool comes_first(T a, T b, std::int32_t ia, std::int32_t ib, bool largest) {
   return ia < ib;
 }
 
+// Bits whose order is that of comes_first: the smallest is the best.
+std::uint32_t rank_of(float x, bool largest) {
+  if (x != x) return largest ? 0 : ~std::uint32_t{0};
+  x += 0.0f;  // both zeros are equal
+  std::uint32_t bits;
+  std::memcpy(&bits, &x, sizeof bits);
+  const std::uint32_t ascending = bits >> 31 ? ~bits : bits | 0x80000000u;
+  return largest ? ~ascending : ascending;
+}
+
+// The k best of float32 in order: those in buckets of leading bits that can hold one are sorted.
+void top_floats(const float* x, const TopShape& s, bool largest, std::uint8_t* scratch, std::int32_t* order) {
+  auto* candidates = reinterpret_cast<std::uint64_t*>(scratch);
+  auto* ranks = reinterpret_cast<std::uint32_t*>(candidates + s.size);
+  auto* buckets = reinterpret_cast<std::int32_t*>(ranks + s.size);
+  constexpr int shift = 21;
+  std::memset(buckets, 0, kBuckets * sizeof *buckets);
+  for (std::int64_t i = 0; i < s.size; ++i) {
+    ranks[i] = rank_of(x[i * s.inner], largest);
+    ++buckets[ranks[i] >> shift];
+  }
+  std::uint32_t last = 0;
+  for (std::int64_t have = buckets[0]; have < s.k; have += buckets[last]) ++last;
+  std::int64_t count = 0;
+  for (std::int64_t i = 0; i < s.size; ++i) {
+    candidates[count] = static_cast<std::uint64_t>(ranks[i]) << 32 | static_cast<std::uint64_t>(i);
+    count += ranks[i] >> shift <= last;
+  }
+  std::partial_sort(candidates, candidates + s.k, candidates + count);
+  for (std::int64_t i = 0; i < s.k; ++i) order[i] = static_cast<std::int32_t>(candidates[i] & 0xFFFFFFFFu);
+}
+
+template <class T>
+void top_of(const T* x, const TopShape& s, bool largest, std::int32_t* order) {
+  for (std::int64_t i = 0; i < s.size; ++i) order[i] = static_cast<std::int32_t>(i);
+  std::partial_sort(order, order + s.k, order + s.size, [&](std::int32_t a, std::int32_t b) {
+    return comes_first(x[a * s.inner], x[b * s.inner], a, b, largest);
+  });
+}
+
 const char* top_run(const Task& task, std::int32_t begin, std::int32_t end) {
   const TopShape s = top_shape(task.call);
   const Tensor &x = task.call.in(0), &values = task.call.out(0), &indices = task.call.out(1);
   const bool largest = task.call.integer("largest") != 0;
   const std::int64_t rows = s.outer * s.inner, units = top_plan(task.call, task.vector).units;
-  auto* order = reinterpret_cast<std::int32_t*>(task.scratch);
+  auto* order = reinterpret_cast<std::int32_t*>(task.scratch + top_room(s));
   visit_number(x.type, [&](auto tag) {
     using T = typename decltype(tag)::type;
     for (std::int64_t r = rows * begin / units; r < rows * end / units; ++r) {
       const T* row = x.as<const T>() + r / s.inner * s.size * s.inner + r % s.inner;
-      for (std::int64_t i = 0; i < s.size; ++i) order[i] = static_cast<std::int32_t>(i);
-      const auto before = [&](std::int32_t a, std::int32_t b) {
-        return comes_first(row[a * s.inner], row[b * s.inner], a, b, largest);
-      };
-      std::partial_sort(order, order + s.k, order + s.size, before);
+      if constexpr (std::is_same_v<T, float>)
+        top_floats(row, s, largest, task.scratch, order);
+      else
+        top_of(row, s, largest, order);
       for (std::int64_t i = 0; i < s.k; ++i) {
         const std::int64_t at = (r / s.inner * s.k + i) * s.inner + r % s.inner;
         if (values) values.as<T>()[at] = row[order[i] * s.inner];

@@ -1,9 +1,8 @@
-// Element-wise operators of one input, and Cast.
+// Element-wise operators of one input.
 #include <cmath>
 #include <cstring>
 #include <limits>
 
-#include "kernels/cpu/half.hpp"
 #include "kernels/cpu/kernel.hpp"
 #include "kernels/cpu/types.hpp"
 
@@ -19,24 +18,18 @@ Range elements_of(const Task& task, std::int32_t begin, std::int32_t end) {
   return {begin * kUnitElements, std::min(end * kUnitElements, task.call.out().elements())};
 }
 
+constexpr std::int64_t kBlock = 256;  // elements at a time, where there is more than one step
+
 // ---- float32 through the primitives, float64 through the library
 
-template <Math f>
-void fill(const Call& call, float& a, float& b) {
-  if constexpr (f == Math::LeakyRelu || f == Math::Elu || f == Math::Selu || f == Math::Celu ||
-                f == Math::ThresholdedRelu || f == Math::HardSigmoid || f == Math::Swish)
-    a = static_cast<float>(call.number("alpha"));
-  if constexpr (f == Math::Selu) b = static_cast<float>(call.number("gamma"));
-  if constexpr (f == Math::HardSigmoid) b = static_cast<float>(call.number("beta"));
-}
-
-template <Math f>
-double in_double(double x, double a, double b) {
+double in_double(Math f, double x, double a, double b) {
   switch (f) {
     case Math::Abs:
       return std::fabs(x);
     case Math::Neg:
       return -x;
+    case Math::Sign:
+      return x > 0 ? 1 : x < 0 ? -1 : x;  // not-a-number and zeros stay
     case Math::Floor:
       return std::floor(x);
     case Math::Ceil:
@@ -51,6 +44,28 @@ double in_double(double x, double a, double b) {
       return std::exp(x);
     case Math::Log:
       return std::log(x);
+    case Math::Sin:
+      return std::sin(x);
+    case Math::Cos:
+      return std::cos(x);
+    case Math::Tan:
+      return std::tan(x);
+    case Math::Asin:
+      return std::asin(x);
+    case Math::Acos:
+      return std::acos(x);
+    case Math::Atan:
+      return std::atan(x);
+    case Math::Sinh:
+      return std::sinh(x);
+    case Math::Cosh:
+      return std::cosh(x);
+    case Math::Asinh:
+      return std::asinh(x);
+    case Math::Acosh:
+      return std::acosh(x);
+    case Math::Atanh:
+      return std::atanh(x);
     case Math::Tanh:
       return std::tanh(x);
     case Math::Erf:
@@ -93,36 +108,58 @@ double in_double(double x, double a, double b) {
   return x;
 }
 
-// Abs, Neg and Relu of integers; wrapping like two's complement.
-template <Math f, class T>
-T of_integer(T x) {
+// Abs, Neg, Relu and Sign of integers; wrapping like two's complement.
+template <class T>
+T of_integer(Math f, T x) {
+  if (f == Math::Sign) return static_cast<T>(x > 0 ? 1 : x < 0 ? -1 : 0);
   if constexpr (std::is_signed_v<T>) {
     if (x >= 0) return f == Math::Neg ? static_cast<T>(-x) : x;
-    if constexpr (f == Math::Relu) return 0;
+    if (f == Math::Relu) return 0;
     return static_cast<T>(0 - static_cast<std::uint64_t>(x));
   } else {
     return f == Math::Neg ? static_cast<T>(0 - static_cast<std::uint64_t>(x)) : x;
   }
 }
 
-template <Math f>
-const char* math_run(const Task& task, std::int32_t begin, std::int32_t end) {
+// a and b: attributes, null for none.
+void math(const Task& task, Math f, const char* a_name, const char* b_name, std::int32_t begin, std::int32_t end) {
   const Tensor &x = task.call.in(0), &y = task.call.out();
   const auto [first, last] = elements_of(task, begin, end);
-  float a = 0, b = 0;
-  fill<f>(task.call, a, b);
-  if (x.type == Type::F32) {
-    task.vector.math[static_cast<int>(f)](x.as<const float>() + first, y.as<float>() + first, last - first, a, b);
-  } else if (x.type == Type::F64) {
-    for (std::int64_t i = first; i < last; ++i) y.as<double>()[i] = in_double<f>(x.as<const double>()[i], a, b);
-  } else if constexpr (f == Math::Abs || f == Math::Neg || f == Math::Relu) {
-    const std::int64_t from = first, to = last;
-    visit_number(x.type, [&](auto tag) {
-      using T = typename decltype(tag)::type;
-      if constexpr (std::is_integral_v<T>)
-        for (std::int64_t i = from; i < to; ++i) y.as<T>()[i] = of_integer<f>(x.as<const T>()[i]);
-    });
+  const double a = a_name ? task.call.number(a_name) : 0, b = b_name ? task.call.number(b_name) : 0;
+  const std::int64_t from = first, to = last;
+  if (x.type == Type::F32)
+    return task.vector.math[static_cast<int>(f)](x.as<const float>() + from, y.as<float>() + from, to - from,
+                                                 static_cast<float>(a), static_cast<float>(b));
+  if (x.type == Type::F64) {
+    for (std::int64_t i = from; i < to; ++i) y.as<double>()[i] = in_double(f, x.as<const double>()[i], a, b);
+    return;
   }
+  visit_number(x.type, [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    if constexpr (std::is_integral_v<T>)
+      for (std::int64_t i = from; i < to; ++i) y.as<T>()[i] = of_integer(f, x.as<const T>()[i]);
+  });
+}
+
+constexpr const char* a_name(Math f) {
+  switch (f) {
+    case Math::LeakyRelu:
+    case Math::Elu:
+    case Math::Selu:
+    case Math::Celu:
+    case Math::ThresholdedRelu:
+    case Math::HardSigmoid:
+    case Math::Swish:
+      return "alpha";
+    default:
+      return nullptr;
+  }
+}
+constexpr const char* b_name(Math f) { return f == Math::Selu ? "gamma" : f == Math::HardSigmoid ? "beta" : nullptr; }
+
+template <Math f>
+const char* math_run(const Task& task, std::int32_t begin, std::int32_t end) {
+  math(task, f, a_name(f), b_name(f), begin, end);
   return nullptr;
 }
 
@@ -131,16 +168,22 @@ const char* gelu_run(const Task& task, std::int32_t begin, std::int32_t end) {
                                               : math_run<Math::GeluTanh>(task, begin, end);
 }
 
-// ---- functions of the library
-
-template <double (*f)(double)>
-const char* library_run(const Task& task, std::int32_t begin, std::int32_t end) {
-  const Tensor &x = task.call.in(0), &y = task.call.out();
+// Functions of an angle: large ones, which are rare, through the library.
+void angle(const Task& task, Math f, std::int32_t begin, std::int32_t end) {
+  math(task, f, nullptr, nullptr, begin, end);
+  if (task.call.in(0).type != Type::F32) return;
   const auto [first, last] = elements_of(task, begin, end);
-  if (x.type == Type::F64)
-    for (std::int64_t i = first; i < last; ++i) y.as<double>()[i] = f(x.as<const double>()[i]);
-  else
-    for (std::int64_t i = first; i < last; ++i) y.as<float>()[i] = static_cast<float>(f(x.as<const float>()[i]));
+  const auto* x = task.call.in(0).as<const float>() + first;
+  float* y = task.call.out().as<float>() + first;
+  const std::int64_t n = last - first;
+  if (task.vector.maximum(x, n) <= kLargestAngle && task.vector.minimum(x, n) >= -kLargestAngle) return;
+  for (std::int64_t i = 0; i < n; ++i)
+    if (!(std::fabs(x[i]) <= kLargestAngle)) y[i] = static_cast<float>(in_double(f, static_cast<double>(x[i]), 0, 0));
+}
+
+template <Math f>
+const char* angle_run(const Task& task, std::int32_t begin, std::int32_t end) {
+  angle(task, f, begin, end);
   return nullptr;
 }
 
@@ -158,14 +201,6 @@ void map(const Task& task, std::int32_t begin, std::int32_t end, F f) {
     T* out = y.as<T>();
     for (std::int64_t i = from; i < to; ++i) out[i] = f(in[i]);
   });
-}
-
-const char* sign_run(const Task& task, std::int32_t begin, std::int32_t end) {
-  map(task, begin, end, [](auto x) {
-    using T = decltype(x);
-    return x > 0 ? T(1) : x < 0 ? static_cast<T>(-1) : x;  // not-a-number and zeros stay
-  });
-  return nullptr;
 }
 
 const char* shrink_run(const Task& task, std::int32_t begin, std::int32_t end) {
@@ -201,22 +236,41 @@ const char* bitwise_not_run(const Task& task, std::int32_t begin, std::int32_t e
   return nullptr;
 }
 
-template <class F>
-void test(const Task& task, std::int32_t begin, std::int32_t end, F f) {
+const char* is_nan_run(const Task& task, std::int32_t begin, std::int32_t end) {
   const Tensor &x = task.call.in(0), &y = task.call.out();
   const auto [first, last] = elements_of(task, begin, end);
-  for (std::int64_t i = first; i < last; ++i)
-    y.data[i] = f(x.type == Type::F64 ? x.as<const double>()[i] : static_cast<double>(x.as<const float>()[i]));
-}
-
-const char* is_nan_run(const Task& task, std::int32_t begin, std::int32_t end) {
-  test(task, begin, end, [](double x) { return std::isnan(x); });
+  if (x.type == Type::F64) {
+    for (std::int64_t i = first; i < last; ++i) y.data[i] = std::isnan(x.as<const double>()[i]);
+    return nullptr;
+  }
+  const float* from = x.as<const float>() + first;
+  task.vector.compare(from, 1, from, 1, y.data + first, last - first, {false, false, true});
   return nullptr;
 }
 
 const char* is_inf_run(const Task& task, std::int32_t begin, std::int32_t end) {
+  constexpr float infinity = std::numeric_limits<float>::infinity();
   const bool positive = task.call.integer("detect_positive") != 0, negative = task.call.integer("detect_negative") != 0;
-  test(task, begin, end, [&](double x) { return std::isinf(x) && (x > 0 ? positive : negative); });
+  const Tensor &x = task.call.in(0), &y = task.call.out();
+  const auto [first, last] = elements_of(task, begin, end);
+  if (x.type == Type::F64) {
+    for (std::int64_t i = first; i < last; ++i) {
+      const double v = x.as<const double>()[i];
+      y.data[i] = std::isinf(v) && (v > 0 ? positive : negative);
+    }
+    return nullptr;
+  }
+  const float value = positive ? infinity : -infinity;
+  float magnitude[kBlock];
+  for (std::int64_t at = first; at < last; at += kBlock) {
+    const std::int64_t n = std::min(kBlock, last - at);
+    const float* from = x.as<const float>() + at;
+    if (positive && negative) {
+      task.vector.math[static_cast<int>(Math::Abs)](from, magnitude, n, 0, 0);
+      from = magnitude;
+    }
+    task.vector.compare(from, 1, &value, 0, y.data + at, n, {false, positive || negative, false});
+  }
   return nullptr;
 }
 
@@ -239,83 +293,7 @@ const char* clip_run(const Task& task, std::int32_t begin, std::int32_t end) {
   return nullptr;
 }
 
-// ---- Cast: through int64 or double, a block at a time
-
-constexpr std::int64_t kBlock = 256;
-
-bool is_float(Type type) { return type == Type::F32 || type == Type::F64 || type == Type::F16 || type == Type::Bf16; }
-
-void read_doubles(const Tensor& x, std::int64_t at, double* to, std::int64_t n) {
-  if (x.type == Type::F16 || x.type == Type::Bf16) {
-    const auto* bits = x.as<const std::uint16_t>() + at;
-    for (std::int64_t i = 0; i < n; ++i) to[i] = x.type == Type::F16 ? from_half(bits[i]) : from_brain(bits[i]);
-    return;
-  }
-  visit_number(x.type, [&](auto tag) {
-    using T = typename decltype(tag)::type;
-    for (std::int64_t i = 0; i < n; ++i) to[i] = static_cast<double>(x.as<const T>()[at + i]);
-  });
-}
-
-template <class T>
-T saturated(double value) {
-  if (value != value) return 0;
-  if (value <= static_cast<double>(std::numeric_limits<T>::min())) return std::numeric_limits<T>::min();
-  if (value >= static_cast<double>(std::numeric_limits<T>::max())) return std::numeric_limits<T>::max();
-  return static_cast<T>(value);
-}
-
-void write_doubles(const Tensor& y, std::int64_t at, const double* from, std::int64_t n) {
-  if (y.type == Type::F16 || y.type == Type::Bf16) {
-    auto* bits = y.as<std::uint16_t>() + at;
-    for (std::int64_t i = 0; i < n; ++i) bits[i] = y.type == Type::F16 ? to_half(from[i]) : to_brain(from[i]);
-    return;
-  }
-  const bool flag = y.type == Type::Bool;
-  visit_number(y.type, [&](auto tag) {
-    using T = typename decltype(tag)::type;
-    T* to = y.as<T>() + at;
-    for (std::int64_t i = 0; i < n; ++i)
-      if constexpr (std::is_integral_v<T>)
-        to[i] = flag ? static_cast<T>(from[i] != 0) : saturated<T>(from[i]);
-      else
-        to[i] = static_cast<T>(from[i]);
-  });
-}
-
-void cast_integers(const Tensor& x, const Tensor& y, std::int64_t at, std::int64_t n) {
-  std::int64_t block[kBlock];
-  const bool flag = y.type == Type::Bool;
-  visit_number(x.type, [&](auto tag) {
-    using T = typename decltype(tag)::type;
-    for (std::int64_t i = 0; i < n; ++i)
-      if constexpr (std::is_integral_v<T>) block[i] = static_cast<std::int64_t>(x.as<const T>()[at + i]);
-  });
-  visit_number(y.type, [&](auto tag) {
-    using T = typename decltype(tag)::type;
-    for (std::int64_t i = 0; i < n; ++i)
-      y.as<T>()[at + i] = flag ? static_cast<T>(block[i] != 0) : static_cast<T>(block[i]);
-  });
-}
-
-const char* cast_run(const Task& task, std::int32_t begin, std::int32_t end) {
-  const Tensor &x = task.call.in(0), &y = task.call.out();
-  const auto [first, last] = elements_of(task, begin, end);
-  double block[kBlock];
-  for (std::int64_t at = first; at < last; at += kBlock) {
-    const std::int64_t n = std::min(kBlock, last - at);
-    if (!is_float(x.type) && !is_float(y.type)) {
-      cast_integers(x, y, at, n);
-      continue;
-    }
-    read_doubles(x, at, block, n);
-    write_doubles(y, at, block, n);
-  }
-  return nullptr;
-}
-
 #define OPENBPU_MATH(name) {#name, plan, nullptr, math_run<Math::name>}
-#define OPENBPU_LIBRARY(name, f) {#name, plan, nullptr, library_run<f>}
 constexpr Kernel kTable[] = {
     OPENBPU_MATH(Abs),
     OPENBPU_MATH(Neg),
@@ -326,6 +304,8 @@ constexpr Kernel kTable[] = {
     OPENBPU_MATH(Reciprocal),
     OPENBPU_MATH(Exp),
     OPENBPU_MATH(Log),
+    OPENBPU_MATH(Sign),
+    OPENBPU_MATH(Atan),
     OPENBPU_MATH(Tanh),
     OPENBPU_MATH(Erf),
     OPENBPU_MATH(Sigmoid),
@@ -342,28 +322,24 @@ constexpr Kernel kTable[] = {
     OPENBPU_MATH(Mish),
     OPENBPU_MATH(Swish),
     {"Gelu", plan, nullptr, gelu_run},
-    OPENBPU_LIBRARY(Sin, std::sin),
-    OPENBPU_LIBRARY(Cos, std::cos),
-    OPENBPU_LIBRARY(Tan, std::tan),
-    OPENBPU_LIBRARY(Asin, std::asin),
-    OPENBPU_LIBRARY(Acos, std::acos),
-    OPENBPU_LIBRARY(Atan, std::atan),
-    OPENBPU_LIBRARY(Sinh, std::sinh),
-    OPENBPU_LIBRARY(Cosh, std::cosh),
-    OPENBPU_LIBRARY(Asinh, std::asinh),
-    OPENBPU_LIBRARY(Acosh, std::acosh),
-    OPENBPU_LIBRARY(Atanh, std::atanh),
-    {"Sign", plan, nullptr, sign_run},
+    {"Sin", plan, nullptr, angle_run<Math::Sin>},
+    {"Cos", plan, nullptr, angle_run<Math::Cos>},
+    {"Tan", plan, nullptr, angle_run<Math::Tan>},
+    OPENBPU_MATH(Asin),
+    OPENBPU_MATH(Acos),
+    OPENBPU_MATH(Sinh),
+    OPENBPU_MATH(Cosh),
+    OPENBPU_MATH(Asinh),
+    OPENBPU_MATH(Acosh),
+    OPENBPU_MATH(Atanh),
     {"Shrink", plan, nullptr, shrink_run},
     {"Not", plan, nullptr, not_run},
     {"BitwiseNot", plan, nullptr, bitwise_not_run},
     {"IsNaN", plan, nullptr, is_nan_run},
     {"IsInf", plan, nullptr, is_inf_run},
     {"Clip", plan, nullptr, clip_run},
-    {"Cast", plan, nullptr, cast_run},
 };
 #undef OPENBPU_MATH
-#undef OPENBPU_LIBRARY
 
 }  // namespace
 

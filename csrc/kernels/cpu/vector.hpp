@@ -15,6 +15,7 @@ namespace openbpu::kernels::cpu {
 enum class Math : std::uint8_t {
   Abs,
   Neg,
+  Sign,
   Floor,
   Ceil,
   Round,
@@ -22,6 +23,17 @@ enum class Math : std::uint8_t {
   Reciprocal,
   Exp,
   Log,
+  Sin,
+  Cos,
+  Tan,
+  Asin,
+  Acos,
+  Atan,
+  Sinh,
+  Cosh,
+  Asinh,
+  Acosh,
+  Atanh,
   Tanh,
   Erf,
   Sigmoid,
@@ -44,7 +56,17 @@ enum class Math : std::uint8_t {
   Count
 };
 
-enum class Arithmetic : std::uint8_t { Add, Sub, Mul, Div, Max, Min, Count };
+// Mod: the remainder with the sign of a, as fmod, or not-a-number where the quotient is above 2^22. PRelu: a, or a * b
+// where a is below zero.
+enum class Arithmetic : std::uint8_t { Add, Sub, Mul, Div, Max, Min, Pow, Mod, PRelu, Count };
+
+// What a comparison gives: for a < b, for a = b, for all else.
+struct Flags {
+  bool less, equal, other;
+};
+
+// Sines and the like hold for |x| up to this; beyond it they give any value.
+constexpr float kLargestAngle = 131072.0f;
 
 // A product of a block: c[m][n] = start[m] + sum over k of a[m][k] * b[k][n], k in ascending order, each step fused.
 // a lies in tiles of Vector::rows rows, [m / rows][k][rows]; b in panels, [n / columns][k][columns]; both zero padded.
@@ -68,6 +90,17 @@ struct Taps {
   float start;
   float* y;
   std::int64_t rows, n;
+};
+
+// y[i] = sum over taps of weights[t * row + i] * x[places[t * row + i]], each step fused. Rows of the tables end at a
+// multiple of 16.
+struct Gathered {
+  const float* x;
+  const std::int32_t* places;
+  const float* weights;
+  std::int64_t taps, row;
+  float* y;
+  std::int64_t n;
 };
 
 // A row of pooled outputs. columns[i] becomes the maximum or sum of x[r * x_row + i] over the rows, in order, for i of
@@ -102,17 +135,21 @@ struct Vector {
   // Steps of the operands are 0 or 1.
   void (*arithmetic[static_cast<int>(Arithmetic::Count)])(const float* a, std::int64_t a_step, const float* b,
                                                           std::int64_t b_step, float* y, std::int64_t n);
+  void (*compare)(const float* a, std::int64_t a_step, const float* b, std::int64_t b_step, std::uint8_t* y,
+                  std::int64_t n, Flags flags);
   float (*sum)(const float* x, std::int64_t n);
   // Sum of (x - mean)^2.
   float (*sum_of_squares)(const float* x, std::int64_t n, float mean);
   float (*dot)(const float* a, const float* b, std::int64_t n);
   float (*maximum)(const float* x, std::int64_t n);
+  float (*minimum)(const float* x, std::int64_t n);
   // y = exp(x - shift); returns the sum of y.
   float (*exponentials)(const float* x, float* y, std::int64_t n, float shift);
   // y = (x - mean) * factor * scale + bias; scale and bias may be null.
   void (*normalise)(const float* x, float* y, std::int64_t n, float mean, float factor, const float* scale,
                     const float* bias);
   void (*taps)(const Taps& p);
+  void (*gather)(const Gathered& p);
   void (*pool_row)(const PoolRow& p);
   void (*extremes)(const Extremes& p);
   // The same for a row of n < kMostExtremes.

@@ -10,12 +10,26 @@ namespace {
 
 // ---- element-wise
 
+inline Lanes block(const float* p, std::int64_t count) { return count == 16 ? load(p) : load(p, count); }
+inline void store_block(float* p, Lanes x, std::int64_t count) {
+  if (count == 16)
+    store(p, x);
+  else
+    store(p, x, count);
+}
+
+// Calls f(i, count) for blocks of 16, count less for the last; f stands once in the code.
+template <class F>
+inline void blocks_of(std::int64_t n, F f) {
+  for (std::int64_t i = 0; i < n; i += 16) f(i, n - i < 16 ? n - i : 16);
+}
+
 template <Math f>
 void math_loop(const float* x, float* y, std::int64_t n, float a, float b) {
   const Lanes wide_a = spread(a), wide_b = spread(b);
-  std::int64_t i = 0;
-  for (; i + 16 <= n; i += 16) store(y + i, compute(f, load(x + i), wide_a, wide_b));
-  if (i < n) store(y + i, compute(f, load(x + i, n - i), wide_a, wide_b), n - i);
+  blocks_of(n, [&](std::int64_t i, std::int64_t count) {
+    store_block(y + i, compute(f, block(x + i, count), wide_a, wide_b), count);
+  });
 }
 
 template <Arithmetic f>
@@ -33,26 +47,48 @@ inline Lanes combine(Lanes a, Lanes b) {
       return choose(is_nan(a), a, larger(a, b));
     case Arithmetic::Min:
       return choose(is_nan(a), a, smaller(a, b));
+    case Arithmetic::Pow:
+      return power(a, b);
+    case Arithmetic::Mod:
+      return remainder(a, b);
+    case Arithmetic::PRelu:
+      return choose(a < spread(0), a * b, a);
     case Arithmetic::Count:
       break;
   }
   return a;
 }
 
+// An operand of one value is read from 16 copies of it.
+struct Operand {
+  Operand(const float* x, std::int64_t by) : data(by == 1 ? x : copies), step(by) { store(copies, spread(*x)); }
+  Operand(const Operand&) = delete;
+  Operand& operator=(const Operand&) = delete;
+  const float* at(std::int64_t i) const { return data + i * step; }
+
+  float copies[16];
+  const float* data;
+  std::int64_t step;
+};
+
 template <Arithmetic f>
 void arithmetic_loop(const float* a, std::int64_t a_step, const float* b, std::int64_t b_step, float* y,
                      std::int64_t n) {
-  const Lanes one_a = spread(*a), one_b = spread(*b);
-  std::int64_t i = 0;
-  if (a_step == 1 && b_step == 1)
-    for (; i + 16 <= n; i += 16) store(y + i, combine<f>(load(a + i), load(b + i)));
-  else if (a_step == 1)
-    for (; i + 16 <= n; i += 16) store(y + i, combine<f>(load(a + i), one_b));
-  else
-    for (; i + 16 <= n; i += 16) store(y + i, combine<f>(one_a, b_step == 1 ? load(b + i) : one_b));
-  if (i == n) return;
-  const Lanes last_a = a_step == 1 ? load(a + i, n - i) : one_a, last_b = b_step == 1 ? load(b + i, n - i) : one_b;
-  store(y + i, combine<f>(last_a, last_b), n - i);
+  const Operand left(a, a_step), right(b, b_step);
+  blocks_of(n, [&](std::int64_t i, std::int64_t count) {
+    store_block(y + i, combine<f>(block(left.at(i), count), block(right.at(i), count)), count);
+  });
+}
+
+void compare_loop(const float* a, std::int64_t a_step, const float* b, std::int64_t b_step, std::uint8_t* y,
+                  std::int64_t n, Flags flags) {
+  const auto wide = [](bool flag) { return spread(flag ? 1.0f : 0.0f); };
+  const Lanes less = wide(flags.less), equal = wide(flags.equal), other = wide(flags.other);
+  const Operand left(a, a_step), right(b, b_step);
+  blocks_of(n, [&](std::int64_t i, std::int64_t count) {
+    const Lanes u = block(left.at(i), count), v = block(right.at(i), count);
+    store_flags(y + i, spread(0.5f) < choose(u < v, less, choose(u == v, equal, other)), count);
+  });
 }
 
 // ---- rows
@@ -81,8 +117,6 @@ inline float sum_blocks(std::int64_t n, F f) {
   if (i < n) s1 = s1 + f(i, n - i);
   return total((s0 + s1) + (s2 + s3));
 }
-
-inline Lanes block(const float* p, std::int64_t count) { return count == 16 ? load(p) : load(p, count); }
 
 float sum_loop(const float* x, std::int64_t n) {
   return sum_blocks(n, [&](std::int64_t i, std::int64_t count) { return block(x + i, count); });
@@ -114,45 +148,43 @@ float dot_loop(const float* a, const float* b, std::int64_t n) {
   return total((s0 + s1) + (s2 + s3));
 }
 
-float maximum_loop(const float* x, std::int64_t n) {
+template <bool least>
+float extreme_value(const float* x, std::int64_t n) {
+  const auto further = [](Lanes u, Lanes v) { return least ? smaller(u, v) : larger(u, v); };
+  const auto take = [](float u, float v) { return (least ? u < v : u > v) ? u : v; };
   float most = x[0];
   std::int64_t i = 0;
   if (n >= 32) {
     Lanes m0 = load(x), m1 = load(x + 16);
     for (i = 32; i + 32 <= n; i += 32) {
-      m0 = larger(m0, load(x + i));
-      m1 = larger(m1, load(x + i + 16));
+      m0 = further(m0, load(x + i));
+      m1 = further(m1, load(x + i + 16));
     }
     float v[16];
-    to_array(larger(m0, m1), v);
+    to_array(further(m0, m1), v);
     most = v[0];
-    for (int k = 1; k < 16; ++k) most = most > v[k] ? most : v[k];
+    for (int k = 1; k < 16; ++k) most = take(most, v[k]);
   }
-  for (; i < n; ++i) most = most > x[i] ? most : x[i];
+  for (; i < n; ++i) most = take(most, x[i]);
   return most;
 }
 
 float exponentials_loop(const float* x, float* y, std::int64_t n, float shift) {
   const Lanes s = spread(shift);
-  std::int64_t i = 0;
-  for (; i + 16 <= n; i += 16) store(y + i, exponential(load(x + i) - s));
-  if (i < n) store(y + i, exponential(load(x + i, n - i) - s), n - i);
+  blocks_of(
+      n, [&](std::int64_t i, std::int64_t count) { store_block(y + i, exponential(block(x + i, count) - s), count); });
   return sum_loop(y, n);
 }
 
 void normalise_loop(const float* x, float* y, std::int64_t n, float mean, float factor, const float* scale,
                     const float* bias) {
   const Lanes m = spread(mean), f = spread(factor);
-  for (std::int64_t i = 0; i < n; i += 16) {
-    const std::int64_t count = n - i < 16 ? n - i : 16;
+  blocks_of(n, [&](std::int64_t i, std::int64_t count) {
     Lanes v = (block(x + i, count) - m) * f;
     if (scale) v = v * block(scale + i, count);
     if (bias) v = v + block(bias + i, count);
-    if (count == 16)
-      store(y + i, v);
-    else
-      store(y + i, v, count);
-  }
+    store_block(y + i, v, count);
+  });
 }
 
 // Columns [i, i + 16) of `rows` rows; the chains of several rows hide each other's latency.
@@ -170,12 +202,7 @@ inline void tap_rows(const Taps& p, std::int64_t r, std::int64_t i) {
   const std::int64_t count = p.n - i < 16 ? p.n - i : 16;
   float* y = p.y + r * p.n + i;
 #pragma GCC unroll 4
-  for (int k = 0; k < rows; ++k) {
-    if (count == 16)
-      store(y + k * p.n, sum[k]);
-    else
-      store(y + k * p.n, sum[k], count);
-  }
+  for (int k = 0; k < rows; ++k) store_block(y + k * p.n, sum[k], count);
 }
 
 void taps_loop(const Taps& p) {
@@ -184,6 +211,15 @@ void taps_loop(const Taps& p) {
     for (std::int64_t i = 0; i < p.n; i += 16) tap_rows<4>(p, r, i);
   for (; r < p.rows; ++r)
     for (std::int64_t i = 0; i < p.n; i += 16) tap_rows<1>(p, r, i);
+}
+
+void gather_loop(const Gathered& p) {
+  blocks_of(p.n, [&](std::int64_t i, std::int64_t count) {
+    Lanes v = gathered(p.x, p.places + i) * load(p.weights + i);
+    for (std::int64_t t = p.row + i; t < p.taps * p.row; t += p.row)
+      v = fma(gathered(p.x, p.places + t), load(p.weights + t), v);
+    store_block(p.y + i, v, count);
+  });
 }
 
 // ---- windows, extremes
@@ -205,26 +241,18 @@ inline Lanes quotient(Lanes x, Lanes count, Lanes reciprocal) {
 
 template <Arithmetic f>
 void pool_row_of(const PoolRow& p) {
-  for (std::int64_t i = 0; i < p.width; i += 16) {
-    const std::int64_t count = p.width - i < 16 ? p.width - i : 16;
+  blocks_of(p.width, [&](std::int64_t i, std::int64_t count) {
     Lanes v = block(p.x + i, count);
     for (std::int64_t r = 1; r < p.rows; ++r) v = combine<f>(v, block(p.x + r * p.x_row + i, count));
-    if (count == 16)
-      store(p.columns + i, v);
-    else
-      store(p.columns + i, v, count);
-  }
-  for (std::int64_t i = 0; i < p.n; i += 16) {
+    store_block(p.columns + i, v, count);
+  });
+  blocks_of(p.n, [&](std::int64_t i, std::int64_t count) {
     const float* from = p.columns - p.before + i * p.step;
     Lanes v = strided(from, p.step);
     for (std::int64_t t = 1; t < p.taps; ++t) v = combine<f>(v, strided(from + t * p.dilation, p.step));
-    const std::int64_t count = p.n - i < 16 ? p.n - i : 16;
     if (p.counts) v = quotient(v, block(p.counts + i, count), block(p.counts + p.n + i, count));
-    if (count == 16)
-      store(p.y + i, v);
-    else
-      store(p.y + i, v, count);
-  }
+    store_block(p.y + i, v, count);
+  });
 }
 
 void pool_row_loop(const PoolRow& p) {
@@ -256,12 +284,7 @@ inline void extreme_columns(const Extremes& p, std::int64_t i, std::int64_t coun
     for (int b = 0; b < blocks; ++b) take_better<smallest>(value(row, b), k, best[b], at[b]);
   }
 #pragma GCC unroll 4
-  for (int b = 0; b < blocks; ++b) {
-    if (b + 1 < blocks || count == 16)
-      store(p.at + i + 16 * b, at[b]);
-    else
-      store(p.at + i + 16 * b, at[b], count);
-  }
+  for (int b = 0; b < blocks; ++b) store_block(p.at + i + 16 * b, at[b], b + 1 < blocks ? 16 : count);
 }
 
 template <bool smallest>
@@ -392,25 +415,33 @@ constexpr Vector vector_of_this_isa(const char* name) {
   return {name,
           kTileRows,
           kPanel,
-          {OPENBPU_MATH(Abs),         OPENBPU_MATH(Neg),       OPENBPU_MATH(Floor),
-           OPENBPU_MATH(Ceil),        OPENBPU_MATH(Round),     OPENBPU_MATH(Sqrt),
-           OPENBPU_MATH(Reciprocal),  OPENBPU_MATH(Exp),       OPENBPU_MATH(Log),
-           OPENBPU_MATH(Tanh),        OPENBPU_MATH(Erf),       OPENBPU_MATH(Sigmoid),
-           OPENBPU_MATH(Relu),        OPENBPU_MATH(LeakyRelu), OPENBPU_MATH(Elu),
-           OPENBPU_MATH(Selu),        OPENBPU_MATH(Celu),      OPENBPU_MATH(ThresholdedRelu),
-           OPENBPU_MATH(HardSigmoid), OPENBPU_MATH(HardSwish), OPENBPU_MATH(Softplus),
-           OPENBPU_MATH(Softsign),    OPENBPU_MATH(Gelu),      OPENBPU_MATH(GeluTanh),
-           OPENBPU_MATH(Mish),        OPENBPU_MATH(Swish),     OPENBPU_MATH(Affine),
+          {OPENBPU_MATH(Abs),         OPENBPU_MATH(Neg),        OPENBPU_MATH(Sign),
+           OPENBPU_MATH(Floor),       OPENBPU_MATH(Ceil),       OPENBPU_MATH(Round),
+           OPENBPU_MATH(Sqrt),        OPENBPU_MATH(Reciprocal), OPENBPU_MATH(Exp),
+           OPENBPU_MATH(Log),         OPENBPU_MATH(Sin),        OPENBPU_MATH(Cos),
+           OPENBPU_MATH(Tan),         OPENBPU_MATH(Asin),       OPENBPU_MATH(Acos),
+           OPENBPU_MATH(Atan),        OPENBPU_MATH(Sinh),       OPENBPU_MATH(Cosh),
+           OPENBPU_MATH(Asinh),       OPENBPU_MATH(Acosh),      OPENBPU_MATH(Atanh),
+           OPENBPU_MATH(Tanh),        OPENBPU_MATH(Erf),        OPENBPU_MATH(Sigmoid),
+           OPENBPU_MATH(Relu),        OPENBPU_MATH(LeakyRelu),  OPENBPU_MATH(Elu),
+           OPENBPU_MATH(Selu),        OPENBPU_MATH(Celu),       OPENBPU_MATH(ThresholdedRelu),
+           OPENBPU_MATH(HardSigmoid), OPENBPU_MATH(HardSwish),  OPENBPU_MATH(Softplus),
+           OPENBPU_MATH(Softsign),    OPENBPU_MATH(Gelu),       OPENBPU_MATH(GeluTanh),
+           OPENBPU_MATH(Mish),        OPENBPU_MATH(Swish),      OPENBPU_MATH(Affine),
            OPENBPU_MATH(Clamp)},
           {OPENBPU_ARITHMETIC(Add), OPENBPU_ARITHMETIC(Sub), OPENBPU_ARITHMETIC(Mul), OPENBPU_ARITHMETIC(Div),
-           OPENBPU_ARITHMETIC(Max), OPENBPU_ARITHMETIC(Min)},
+           OPENBPU_ARITHMETIC(Max), OPENBPU_ARITHMETIC(Min), OPENBPU_ARITHMETIC(Pow), OPENBPU_ARITHMETIC(Mod),
+           OPENBPU_ARITHMETIC(PRelu)},
+          compare_loop,
           sum_loop,
           squares_loop,
           dot_loop,
-          maximum_loop,
+          extreme_value<false>,
+          extreme_value<true>,
           exponentials_loop,
           normalise_loop,
           taps_loop,
+          gather_loop,
           pool_row_loop,
           extremes_loop,
           extreme_loop,

@@ -8,6 +8,11 @@ namespace openbpu::kernels::cpu {
 
 constexpr std::int64_t kWideBlock = 256;
 
+// Room for a block of any wide type.
+struct alignas(8) WideBlock {
+  unsigned char bytes[8 * kWideBlock];
+};
+
 // Calls f(TypeTag<W>{}) with the wide type of a number type.
 template <class F>
 auto visit_wide(operators::Type type, F f) {
@@ -29,15 +34,11 @@ auto visit_wide(operators::Type type, F f) {
   }
 }
 
-// to[i] = element at + i * step of a tensor whose wide type is that of `to`, for i < n.
-void load_wide(const operators::Tensor& x, std::int64_t at, std::int64_t step, std::int64_t n, std::int64_t* to);
-void load_wide(const operators::Tensor& x, std::int64_t at, std::int64_t step, std::int64_t n, std::uint64_t* to);
-void load_wide(const operators::Tensor& x, std::int64_t at, std::int64_t step, std::int64_t n, double* to);
+// to[i] = element at + i * step of the tensor, for i < n; `to` points to its wide type.
+void load_wide(const operators::Tensor& x, std::int64_t at, std::int64_t step, std::int64_t n, void* to);
 
-// Element at + i of the tensor = from[i], for i < n: integers modulo their size, floats rounded.
-void store_wide(const operators::Tensor& y, std::int64_t at, std::int64_t n, const std::int64_t* from);
-void store_wide(const operators::Tensor& y, std::int64_t at, std::int64_t n, const std::uint64_t* from);
-void store_wide(const operators::Tensor& y, std::int64_t at, std::int64_t n, const double* from);
+// Element at + i of the tensor = from[i], for i < n, of its wide type: integers modulo their size, floats rounded.
+void store_wide(const operators::Tensor& y, std::int64_t at, std::int64_t n, const void* from);
 
 // What an integer type holds, in its wide type W.
 template <class W>
