@@ -12,9 +12,8 @@ from openbpu.perf.program import Instruction
 _VECTOR_PASSES = {
     "COPY": 1, "FILL": 1, "ADD": 2, "SUB": 2, "MUL": 2, "MAX": 2, "MIN": 2, "CMP": 2, "SELECT": 3, "DIV": 4,
     "RESCALE": 2, "LUT8": 1, "LUT16": 2, "REDUCE": 1, "ARGMAX": 2, "SOFTMAX": 6, "LAYERNORM": 8, "RMSNORM": 6,
-    "RESIZE_NN": 1, "RESIZE_BILIN": 4, "GATHER": 2, "GRIDSAMPLE": 8, "CSC": 4,
+    "RESIZE_NN": 1, "RESIZE_BILIN": 4, "GATHER": 2, "GRIDSAMPLE": 8, "CSC": 4, "ROIRESIZE": 6,
 }  # fmt: skip
-_OTHER_PASSES = 4
 # Over what lies in front of the reduction instead of what comes out.
 _PER_INPUT = frozenset({"REDUCE", "ARGMAX"})
 
@@ -82,9 +81,8 @@ def _array_cycles(i: Instruction, p: TargetProfile) -> int:
 
 
 def _vector_cycles(i: Instruction, p: TargetProfile) -> int:
-    passes = _VECTOR_PASSES.get(i.op, _OTHER_PASSES)
-    if i.op in ("MAXPOOL", "AVGPOOL"):
-        passes = i.aux["kernel_h"] * i.aux["kernel_w"]
+    pooling = i.op in ("MAXPOOL", "AVGPOOL")
+    passes = i.aux["kernel_h"] * i.aux["kernel_w"] if pooling else _VECTOR_PASSES[i.op]
     elements = math.prod(i.box) * (i.depth if i.op in _PER_INPUT else 1)
     return math.ceil(-(-elements // p.vector_lanes) * passes * (p.int16_factor if i.wide else 1))
 
