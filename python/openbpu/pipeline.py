@@ -138,7 +138,7 @@ def compile(
         warnings.warn(difference, ModelWarning, stacklevel=2)
     frontend.insert_inputs(ready, specs)
     graph = _lowered(ready, run_on_cpu, run_on_bpu)
-    if configuration := _recorded(ready, CONFIG_RECORD):
+    if configuration := metadata_of(ready, CONFIG_RECORD):
         graph.notes["configuration"] = configuration
     if specs:
         graph.notes["inputs"] = {name: spec.to_dict() for name, spec in specs.items()}
@@ -378,7 +378,7 @@ def _input_shapes(model: onnx.ModelProto) -> dict[str, list[int]]:
 
 
 def _recipes(model: onnx.ModelProto) -> dict[str, Recipe]:
-    values = _recorded(model, RECIPE_RECORD)
+    values = metadata_of(model, RECIPE_RECORD)
     return recorded(values) if values else {}
 
 
@@ -388,11 +388,11 @@ def _ready(model: onnx.ModelProto, input_shapes: Mapping[str, tuple[int, ...]] |
 
 
 def _lowered(model: onnx.ModelProto, run_on_cpu: Collection[str], run_on_bpu: Collection[str]) -> Graph:
-    asked = {str(name) for name in _recorded(model, _CPU_RECORD) or ()} - set(run_on_bpu)
+    asked = {str(name) for name in metadata_of(model, _CPU_RECORD) or ()} - set(run_on_bpu)
     return lower.lower(model, asked | _named(run_on_cpu, run_on_bpu, model), run_on_bpu)
 
 
-def _recorded(model: onnx.ModelProto, key: str) -> Any:
+def metadata_of(model: onnx.ModelProto, key: str) -> Any:
     """What a maker of the model left in its metadata as JSON; None if nothing, ModelError if it is none."""
     text = next((p.value for p in model.metadata_props if p.key == key), "null")
     try:

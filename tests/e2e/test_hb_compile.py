@@ -50,7 +50,7 @@ def test_a_build_writes_every_artefact(hb: Commands, tmp_path: Path) -> None:
     folder = tmp_path / "project" / "out"
     assert {p.name for p in folder.iterdir()} == {
         *(f"net_{stage}_model.onnx" for stage in _STAGES),
-        *("net.bpux", "net.json", "hb_compile.log", "calibration_data"),
+        *("net.bpux", "net.json", "net.html", "hb_compile.log", "calibration_data"),
     }
     assert list(tmp_path.iterdir()) == [tmp_path / "project"]  # nothing where the caller stands
     # tables

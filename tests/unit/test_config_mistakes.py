@@ -169,7 +169,7 @@ _MISTAKES: list[tuple[dict[str, Any], str, str]] = [
         "did you mean all_node_type?",
     ),
     ({Q: {"op_config": {"Conv": {"type": "int16"}}}}, Q + ".op_config.Conv.type", "did you mean qtype?"),
-    ({Q: {"op_config": {"Conv": {"input0": "int32"}}}}, Q + ".op_config.Conv.inputs_by_number.input0", "int"),
+    ({Q: {"op_config": {"Conv": {"input0": "int32"}}}}, Q + ".op_config.Conv.input0", "int"),
     ({Q: {"node_config": {"Conv_0": "int17"}}}, Q + ".node_config.Conv_0.qtype", "did you mean int1"),
     ({Q: {"subgraph_config": {"head": {"inputs": ["a"]}}}}, Q + ".subgraph_config.head.outputs", "name the last nodes"),
     ({Q: {"model_config": {"activation": {"num_bin": [64]}}}}, Q + ".model_config.activation.num_bin", "write 1024"),

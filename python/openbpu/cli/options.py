@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from openbpu.errors import OpenBpuError
+
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 console = Console(markup=False)  # names of models may hold brackets
 errors = Console(stderr=True)
@@ -246,6 +248,14 @@ def _print_accuracy(report: Any) -> None:
             worst.add_row(x.tensor, x.op, f"{x.sqnr_db:.1f}", f"{x.own_db:.1f}", x.cause, x.remedy)
         console.print(worst)
     console.print(report.line, highlight=False)
+
+
+def read_text(path: Path) -> str:
+    """The text of a file. Raises OpenBpuError naming it."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise OpenBpuError("the file must be readable text", where=str(path), seen=error) from error
 
 
 @contextmanager

@@ -98,7 +98,7 @@ def _mistake(detail: ErrorDetails, root: type[BaseModel]) -> Mistake:
     path = tuple(part for part in detail["loc"] if not _is_tag(part))
     steps = [str(part) for part in path]
     named = [step for step in steps if not step.isdecimal()]  # without places in lists
-    key = ".".join(named)
+    key = ".".join(step for step in named if step != "inputs_by_number")
     kind, seen, context = detail["type"], detail["input"], detail.get("ctx", {})
     holder, name = _at(root, named[:-1]), named[-1] if named else ""
     if kind == "extra_forbidden":

@@ -16,7 +16,16 @@ from typing import Any
 from pydantic import BaseModel
 
 from openbpu.config.config import Config
+from openbpu.config.quant_config import Activation, ModelConfig, OpConfig, QuantConfig, Search, SubgraphConfig
 
+_QUANT = {
+    "quant_config": QuantConfig,
+    "quant_config: model_config": ModelConfig,
+    "quant_config: model_config.activation": Activation,
+    "quant_config: model_config.modelwise_search, layerwise_search": Search,
+    "quant_config: an operator or node": OpConfig,
+    "quant_config: a subgraph": SubgraphConfig,
+}
 _BEGIN, _END = "<!-- keys: generated -->\n", "<!-- end of keys -->\n"
 
 
@@ -30,13 +39,16 @@ def schema() -> str:
 
 def keys() -> str:
     """Every key of every group: default, values, meaning and effect, as Markdown."""
-    text = []
-    for name, field in Config.model_fields.items():
-        model = field.annotation
-        assert isinstance(model, type) and issubclass(model, BaseModel)
-        text.append(f"\n### {name}\n\n| key | default | values | meaning |\n|---|---|---|---|\n")
-        text.extend(_row(key, model.model_fields[key]) for key in model.model_fields)
+    groups = {name: field.annotation for name, field in Config.model_fields.items()}
+    text = [_table(f"### {name}", model) for name, model in (groups | _QUANT).items()]
     return "".join(text) + "\n"
+
+
+def _table(title: str, model: Any) -> str:
+    assert isinstance(model, type) and issubclass(model, BaseModel)
+    names = {"inputs_by_number": "input0, input1, ..."}
+    rows = [_row(names.get(name, field.alias or name), field) for name, field in model.model_fields.items()]
+    return f"\n{title}\n\n| key | default | values | meaning |\n|---|---|---|---|\n{''.join(rows)}"
 
 
 def with_keys(page: str) -> str:

@@ -85,6 +85,8 @@ def build(
         return result
     with stage("convert"):
         quantised = _without_ends(config, qdq, arriving)
+        if group.layer_out_dump:
+            _show_layers(quantised)
         result.placement = pipeline.check(quantised, march=group.target)
         result.nodes = node_rows(result.placement, result.accuracy, qdq)
         log.debug(text_table("nodes", NODE_HEAD, (vars(row).values() for row in result.nodes)))
@@ -199,6 +201,15 @@ def _without_ends(config: Config, qdq: onnx.ModelProto, arriving: Mapping[str, I
     ]
     ends = [t for t in types if t == "Dequantize"]
     return pipeline.remove_boundary_nodes(qdq, types=ends, names=names) if ends or names else qdq
+
+
+def _show_layers(qdq: onnx.ModelProto) -> None:
+    """Every dequantised activation becomes an output, in the order of the model. Changes `qdq`."""
+    constants = {tensor.name for tensor in qdq.graph.initializer}
+    outputs = {info.name for info in qdq.graph.output}
+    for node in qdq.graph.node:
+        if node.op_type == "DequantizeLinear" and node.input[0] not in constants and node.output[0] not in outputs:
+            qdq.graph.output.append(onnx.ValueInfoProto(name=node.output[0]))
 
 
 def _removable(node: onnx.NodeProto, qdq: onnx.ModelProto, arriving: Mapping[str, InputSpec]) -> bool:

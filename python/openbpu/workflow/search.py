@@ -17,6 +17,7 @@ from openbpu.config import Config
 from openbpu.config.quant_config import Activation, QuantConfig
 from openbpu.workflow.stages import log
 
+FEWEST_BINS = 256  # of our histograms; the vendor's begin at 129
 MEASURED = 16  # samples on which outputs are compared
 _OURS = {"default": "auto", "mix": "auto", "min-max": "max", "load": "auto", "skip": "max"}
 _FIRST = ("max", "kl", "percentile")  # what modelwise_search alone tries
@@ -44,7 +45,7 @@ def combinations(config: Config) -> list[dict[str, Any]]:
     for kind, percentile, plain, count in itertools.product(types, percentiles, symmetric, bins):
         choice = _calibration(kind, percentile)
         choice |= {"symmetric": plain} if plain is not None else {}
-        choice |= {"bins": count} if count is not None else {}
+        choice |= {"bins": max(count, FEWEST_BINS)} if count is not None else {}
         if "run_fast" in group.optimization:
             choice |= {"refinement": (), "calibration": "max"}
         if choice not in found:

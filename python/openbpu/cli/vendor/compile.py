@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +13,7 @@ import click
 
 from openbpu import __version__
 from openbpu.cli import options
+from openbpu.cli.vendor.tables import show_table
 
 if TYPE_CHECKING:
     from openbpu.config import Config
@@ -132,8 +133,6 @@ def _build(path: Path, staged: Path | None, skip: str, verbose: int) -> None:
         with options.progress() as progress:
             result = build(config, staged=staged, skip=skip, progress=progress)
         _print(result)
-        if result.executable is not None:
-            _summary(result)
 
 
 def _say_config(config: Config, deprecated: list[str]) -> None:
@@ -160,9 +159,7 @@ def _fast(model: Path, march: str, shapes: dict[str, tuple[int, ...]], core_num:
         config = guessed(model, march, shapes, folder, core_num)
         with options.progress() as progress:
             result = build(config, skip=skip, measure=False, progress=progress)
-        _print_placement(result)
-        if result.executable is not None:
-            _summary(result)
+        _print_end(result)
 
 
 def _check(model: Path, march: str, shapes: dict[str, tuple[int, ...]], verbose: int) -> None:
@@ -173,7 +170,7 @@ def _check(model: Path, march: str, shapes: dict[str, tuple[int, ...]], verbose:
         with stage("check"):
             report = pipeline.check(model, march=march, input_shapes=shapes)
         rows = ((d.node, d.where, d.op, d.reason, d.remedy) for d in report.decisions if d.where != "none")
-        _table(str(model), ("node", "ON", "type", "why", "what would move it to the BPU"), rows)
+        show_table(str(model), ("node", "ON", "type", "why", "what would move it to the BPU"), rows)
         for ending in ("json", "html"):
             report.save(_CHECKED / f"{model.stem}_check.{ending}")
         options.console.print(f"{report.line}\nwrote {_CHECKED}/{model.stem}_check.html and .json", highlight=False)
@@ -183,36 +180,21 @@ def _print(result: Result) -> None:
     from openbpu.workflow import NODE_HEAD, OUTPUT_HEAD, OUTPUT_TITLE
 
     if result.nodes:
-        _table("", NODE_HEAD, (vars(row).values() for row in result.nodes))
+        show_table("", NODE_HEAD, (vars(row).values() for row in result.nodes))
     if result.outputs:
-        _table(OUTPUT_TITLE, OUTPUT_HEAD, result.outputs)
-    _print_placement(result)
+        show_table(OUTPUT_TITLE, OUTPUT_HEAD, result.outputs)
+    _print_end(result)
 
 
-def _table(title: str, head: tuple[str, ...], rows: Iterable[Iterable[str]]) -> None:
-    """Drawn on a terminal; plain lines of full width for a file or a script."""
-    from openbpu.workflow.tables import text_table
+def _print_end(result: Result) -> None:
+    from openbpu.workflow.summary import summarise
 
-    if not options.console.is_terminal:
-        click.echo(text_table(title, head, rows))
-        return
-    table = options.table(title, *head)
-    for row in rows:
-        table.add_row(*row)
-    options.console.print(table)
-
-
-def _print_placement(result: Result) -> None:
+    report = summarise(result) if result.executable is not None else None
     if result.placement is not None:
         options.console.print(result.placement.line, highlight=False)
     if result.folder.written:
         names = [path.name for path in result.folder.written if path.parent == result.folder.path]
         options.console.print(f"wrote into {result.folder.path}: {', '.join(names)}", highlight=False, soft_wrap=True)
-
-
-def _summary(result: Result) -> None:
-    from openbpu.workflow.summary import summarise
-
-    report = summarise(result)
-    options.console.print("performance summary", highlight=False)
-    options.print_estimate(report)
+    if report is not None:
+        options.console.print("performance summary", highlight=False)
+        options.print_estimate(report)
