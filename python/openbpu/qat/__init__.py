@@ -28,6 +28,7 @@ from openbpu.qat.debugging import (
     statistics,
 )
 from openbpu.qat.exporting import export
+from openbpu.qat.loading import load_ranges
 from openbpu.qat.preparing import Preparation, Row, preparation, prepare
 from openbpu.qat.report import report
 from openbpu.qat.states import State
@@ -54,6 +55,7 @@ __all__ = [
     "compare_weights",
     "export",
     "findings",
+    "load_ranges",
     "preparation",
     "prepare",
     "report",

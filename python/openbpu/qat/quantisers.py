@@ -99,8 +99,13 @@ class Quantiser(nn.Module):
     @torch.no_grad()
     def choose(self) -> None:
         """Takes the range from the observer."""
-        low, high = self.observer.limits(self.grid, self.symmetric)
-        self._cover(low, high)
+        self._cover(*self.observer.limits(self.grid, self.symmetric))
+        self.calibrated.fill_(True)
+
+    @torch.no_grad()
+    def cover(self, low: float, high: float) -> None:
+        """Takes a range; the quantiser counts as calibrated."""
+        self._cover(*(torch.tensor(edge, device=self.zero_point.device) for edge in (low, high)))
         self.calibrated.fill_(True)
 
     @torch.no_grad()

@@ -118,7 +118,7 @@ def verify(
     tensors = tensors_of_sites(qdq, model)
     inputs = [i.name for i in qdq.graph.input]
     want = _Torch(model)
-    runner = _Runner(qdq, [*outputs, *tensors.values()])
+    runner = Runner(qdq, [*outputs, *tensors.values()])
     parts = _Parts(qdq, list(tensors.values()))
     session = Session(executable)
     made_by = {tensor: name for name, tensor in tensors.items()}
@@ -190,7 +190,7 @@ class _Torch:
         return [t.cpu().numpy() for t in flat if isinstance(t, Tensor)], self.seen
 
 
-class _Runner:
+class Runner:
     """The QDQ model in ONNX Runtime, with inner tensors as outputs, as it stands: nothing optimised."""
 
     def __init__(self, qdq: onnx.ModelProto, wanted: Sequence[str]) -> None:
