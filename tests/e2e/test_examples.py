@@ -14,7 +14,7 @@ import onnx
 import pytest
 
 import openbpu
-from e2e.vendor_commands import Commands, write_project, write_samples
+from e2e.vendor_commands import Commands, write_photographs, write_project, write_samples
 from openbpu.cli import main as openbpu_command
 from unit.float_networks import Net
 
@@ -92,7 +92,7 @@ def _network() -> onnx.ModelProto:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the examples name: net.onnx, net.qdq.onnx, net.bpux, x.npy, calibration/, test/, net.yaml, model_output/."""
+    """What the examples name: net.onnx, net.qdq.onnx, net.bpux, x.npy, calibration/, test/, net.yaml, photographs/."""
     folder = tmp_path_factory.mktemp("examples")
     build = {
         "model_parameters": {"working_dir": "model_output"},
@@ -101,6 +101,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_project(folder, _network(), (1, 3, 16, 16), build)
     for name in ("calibration", "test"):
         write_samples(folder / name, (1, 3, 16, 16), low=-2, high=2)
+    write_photographs(folder / "photographs", folder / "val.txt")
     samples = [np.load(path) for path in sorted((folder / "calibration").iterdir())]
     np.save(folder / "x.npy", samples[0])
     qdq = openbpu.quantize(folder / "net.onnx", samples, refinement=())

@@ -46,6 +46,18 @@ def write_samples(folder: Path, shape: tuple[int, ...], count: int = 3, low: flo
         np.save(folder / f"{index}.npy", random.uniform(low, high, shape).astype(np.float32))
 
 
+def write_photographs(folder: Path, labels: Path, count: int = 3) -> None:
+    """Seeded pictures of noise on slopes, and lines with their names and classes."""
+    from PIL import Image
+
+    folder.mkdir(parents=True, exist_ok=True)
+    random = np.random.default_rng(1)
+    for index in range(count):
+        slope = np.linspace(0, 200, 64 * 48 * 3).reshape(48, 64, 3) + random.uniform(0, 55, (48, 64, 3))
+        Image.fromarray(slope.astype(np.uint8)).save(folder / f"{index}.png")
+    labels.write_text("".join(f"{index}.png {index}\n" for index in range(count)))
+
+
 def write_project(folder: Path, model: onnx.ModelProto, shape: tuple[int, ...], groups: Mapping[str, Any]) -> Path:
     """A model, samples of its one input, and the YAML file of a build; `groups` changes its keys (None removes one)."""
     onnx.save(model, folder / "net.onnx")
