@@ -79,7 +79,7 @@ PYTHON_FLOORS = {
         "runtime",
     },
     "backend": {*_STAGE, "lower", "pipeline", "runtime"},
-    "qat": {*_STAGE, "analyze", "ptq", "lower", "pipeline", "runtime", "__init__"},
+    "qat": {*_STAGE, "analyze", "frontend", "ptq", "lower", "pipeline", "runtime", "__init__"},
     "demo": {*_STAGE, "preprocess", "samples", "zoo", "pipeline", "runtime", "_native"},
     "cli": {
         *_STAGE,
