@@ -13,6 +13,7 @@ import pytest
 
 import openbpu
 from e2e.vendor_commands import Commands, write_project
+from openbpu import pipeline
 from openbpu.config import Config
 from openbpu.workflow import build, stage_of
 from unit.float_networks import Net, residual, unet
@@ -140,6 +141,38 @@ def test_fast_perf_guesses_dynamic_extents(hb: Commands, tmp_path: Path) -> None
     code, _, error = hb("hb_compile --fast-perf -m net.onnx --march nash-e -i z 1x7x16")
     assert code == 1
     assert "--input-shape: the model has no such input; got z. Use one of x" in error
+
+
+def test_fast_perf_guesses_what_the_model_takes(hb: Commands, tmp_path: Path) -> None:
+    """Lines of text of height 48; a scalar beside them; a state whose batch has the name of the first axis."""
+    net = Net(6)
+    rows = net.op("Reshape", net.op("Relu", net.conv("x", 3, 4)), net.constant(np.array([1, 4 * 48, -1])))
+    y = net.op("Add", net.op("ReduceMean", rows, axes=[2]), net.op("Mul", "state", "gain"), out="y")
+    shapes: dict[str, Any] = {"state": (1, "batch"), "gain": ()}
+    model = net.model(y, shape=("batch", 3, "height", "width"), **shapes)
+    onnx.save(model, tmp_path / "net.onnx")
+    code, _, error = hb("hb_compile --fast-perf -m net.onnx --march nash-e")
+    assert code == 0, error
+    assert "input x has dynamic dimensions: taken as 1x3x48x320;" in error
+    assert "input state has dynamic dimensions: taken as 1x1;" in error
+
+
+def test_an_error_that_nobody_expected_is_one_line(
+    hb: Commands, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_project(tmp_path, residual(), SHAPE, {})
+
+    def broken(*_: Any, **__: Any) -> None:
+        raise ZeroDivisionError("by zero\nmore")
+
+    monkeypatch.setattr(pipeline, "compile", broken)
+    code, _, error = hb(f"hb_compile -c {path}")
+    assert code == 1
+    assert error.splitlines()[-1] == (
+        "hb_compile: error: *** ERROR-OCCUR-DURING compile *** an error that nobody expected; "
+        "got ZeroDivisionError: by zero. The log file has where it happened: please report it."
+    )
+    assert "in broken" in (tmp_path / "out" / "hb_compile.log").read_text()
 
 
 def test_check_says_where_nodes_run(hb: Commands, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from openbpu.config import Config, ConfigWarning, load
+from openbpu.config import Config, ConfigWarning, against_model, load
 from openbpu.config.page import schema, with_keys
 from openbpu.errors import ConfigError
 
@@ -72,6 +72,13 @@ def test_numbers_and_shapes_per_input() -> None:
     assert group.input_shape == ((1, 8, 8, 3), (1, 5))
     assert group.mean_value == ((1.0, 2.5, 3.0), ())
     assert group.scale_value[:2] == ((2.0,), ())
+
+
+def test_an_empty_shape_is_that_of_the_model() -> None:
+    text = _SHORT.replace("featuremap\n", "'featuremap;featuremap'\n") + "  input_name: a;b\n  input_shape: ;1x5\n"
+    config = Config.from_text(text)
+    assert config.input_parameters.input_shape == ((), (1, 5))
+    assert against_model(config, {"a": (), "b": (1, None)}) == []
 
 
 def test_node_info_as_text() -> None:

@@ -68,7 +68,7 @@ def against_model(config: Config, inputs: Mapping[str, Sequence[int | None]]) ->
         )
     if found:
         return found
-    shapes = dict(zip(group.input_name or names, group.input_shape, strict=False))
+    shapes = {n: shape for n, shape in zip(group.input_name or names, group.input_shape, strict=False) if shape}
     for name, shape in shapes.items():
         dims = inputs[name]
         if len(dims) != len(shape):
@@ -234,6 +234,8 @@ def _geometry(group: InputParameters, shapes: Sequence[Sequence[int]]) -> Iterat
     """What shapes must be for the types and the batch."""
     key = "input_parameters"
     for i, (shape, trained) in enumerate(zip(shapes, group.input_type_train, strict=False)):
+        if not shape:
+            continue
         if group.input_batch and shape[0] != 1:
             yield Mistake(
                 f"{key}.input_batch",

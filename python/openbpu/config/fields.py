@@ -108,7 +108,7 @@ def _shapes(value: Any) -> tuple[tuple[int, ...], ...]:
         value = [list(value)]
     if isinstance(value, list | tuple):
         value = ["x".join(map(str, v)) if isinstance(v, list | tuple) else v for v in value]
-    return tuple(_shape(item) for item in _per_input(value))
+    return tuple(_shape(item) if item else () for item in _items(value))  # empty: as the model has it
 
 
 def _numbers(value: Any) -> tuple[tuple[float, ...], ...]:

@@ -68,7 +68,18 @@ class Runner:
         for name in self._from_feed:
             yield name, feed[name]
         for portion in self._portions:
-            yield from zip(portion, self._session.run(portion, feed), strict=True)
+            yield from zip(portion, self._computed(portion, feed), strict=True)
+
+    def _computed(self, tensors: list[str], feed: Feed) -> list[np.ndarray]:
+        try:
+            found: list[np.ndarray] = self._session.run(tensors, feed)
+        except Exception as error:  # onnxruntime raises several types of its own
+            raise ModelError(
+                "ONNX Runtime must be able to run the model on its samples",
+                seen=str(error).splitlines()[0],
+                remedy="check the shapes of the inputs, and what the samples hold",
+            ) from error
+        return found
 
 
 def calibrate(

@@ -7,14 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import onnx
+import onnxruntime as ort
 
 from openbpu import frontend
 from openbpu.config import Config, ConfigMistakes, Mistake
 from openbpu.config.mistakes import choose
-from openbpu.workflow.inputs import dimensions
+from openbpu.workflow.inputs import dimensions, typed_shapes
+from openbpu.workflow.samples import MadeUp
 from openbpu.workflow.stages import log
 
-_SIDE, _LENGTH = 224, 128  # what a dynamic height or width, and any other dynamic extent, is taken for
+# What a dynamic height, width and any other dynamic extent is taken for: the first that the model is consistent with.
+_GUESSES = ((224, 224, 128), (48, 320, 64), (640, 640, 512), (32, 128, 16), (64, 256, 1))
 
 
 def guessed(
@@ -35,7 +38,7 @@ def guessed(
         raise ConfigMistakes(
             [Mistake("--input-shape", "the model has no such input", unknown[0], choose(unknown[0], found))]
         )
-    fixed = {name: shapes.get(name) or _fixed(name, dims) for name, dims in found.items()}
+    fixed = _fitting(model, shapes)
     kinds = {name: _kind(model, name, shape) for name, shape in fixed.items()}
     return Config(
         model_parameters={
@@ -47,7 +50,7 @@ def guessed(
         },
         input_parameters={
             "input_name": list(found),
-            "input_shape": [list(shape) for shape in fixed.values()] if all(fixed.values()) else "",
+            "input_shape": [_text(shape) for shape in fixed.values()],
             **{key: [kind[key] for kind in kinds.values()] for key in _KEYS},
         },
         calibration_parameters={
@@ -65,14 +68,14 @@ def template_values(model_path: Path | None, march: str) -> dict[str, Any]:
         return {"onnx_model": "model.onnx", "march": march, **dict(zip((*_KEYS, "input_shape"), camera, strict=True))}
     model = frontend.load(model_path)
     found = dimensions(model)
-    fixed = {name: _fixed(name, dims) for name, dims in found.items()}
+    fixed = _fitting(model, {})
     kinds = [_kind(model, name, shape) for name, shape in fixed.items()]
     return {
         "onnx_model": model_path,
         "march": march,
         "output_model_file_prefix": model_path.stem,
         "input_name": list(found),
-        "input_shape": [_text(shape) for shape in fixed.values()] if all(fixed.values()) else "",
+        "input_shape": [_text(shape) for shape in fixed.values()],
         **{key: [kind[key] for kind in kinds] for key in _KEYS},
         **({"calibration_type": "load"} if frontend.is_quantised(model) else {}),
     }
@@ -81,12 +84,55 @@ def template_values(model_path: Path | None, march: str) -> dict[str, Any]:
 _KEYS = ("input_type_rt", "input_type_train", "input_layout_train")
 
 
-def _fixed(name: str, dims: tuple[int | None, ...]) -> tuple[int, ...]:
-    image = len(dims) == 4
-    guess = tuple(d or (1 if axis == 0 else _SIDE if image else _LENGTH) for axis, d in enumerate(dims))
-    if any(d is None for d in dims[1:]):
-        log.warning("input %s has dynamic dimensions: taken as %s; -i %s 1x... sets them", name, _text(guess), name)
-    return guess
+def _fitting(model: onnx.ModelProto, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+    """Shapes of all inputs: given ones, those of the model, and guesses, logged, that the model is consistent with."""
+    guesses = [_fixed(model, shapes, guess) for guess in _GUESSES]
+    dynamic = [n for n, dims in dimensions(model).items() if n not in shapes and None in dims[1:]]
+    if not dynamic or frontend.is_quantised(model):
+        return guesses[0]
+    fixed = next((guess for guess in guesses if _runs(model, guess)), guesses[0])
+    for name in dynamic:
+        shape = _text(fixed[name])
+        log.warning("input %s has dynamic dimensions: taken as %s; -i %s 1x... sets them", name, shape, name)
+    return fixed
+
+
+def _runs(model: onnx.ModelProto, shapes: Mapping[str, tuple[int, ...]]) -> bool:
+    """Whether the model can be prepared and run in these shapes."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    try:
+        clean = frontend.prepare(copy, {name: shape for name, shape in shapes.items() if shape})
+        options = ort.SessionOptions()
+        options.log_severity_level = 4
+        session = ort.InferenceSession(clean.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        session.run(None, next(iter(MadeUp(typed_shapes(clean), {}))))
+    except Exception as error:  # onnxruntime raises several types of its own
+        log.debug("shapes %s: %s", shapes, error)
+        return False
+    return True
+
+
+def _fixed(
+    model: onnx.ModelProto, shapes: Mapping[str, tuple[int, ...]], guess: tuple[int, int, int]
+) -> dict[str, tuple[int, ...]]:
+    """Shapes with every dynamic extent guessed; extents of one name are equal, those of a first axis 1."""
+    infos = {i.name: i.type.tensor_type.shape.dim for i in model.graph.input}
+    batches = {dims[0].dim_param for n, dims in infos.items() if dims and dims[0].dim_param}
+    height, width, length = guess
+    fixed = {}
+    for name, dims in dimensions(model).items():
+        sides = _sides(dims, height, width) if len(dims) == 4 else {}
+        fixed[name] = shapes.get(name) or tuple(
+            d or (1 if axis == 0 or infos[name][axis].dim_param in batches else sides.get(axis, length))
+            for axis, d in enumerate(dims)
+        )
+    return fixed
+
+
+def _sides(dims: tuple[int | None, ...], height: int, width: int) -> dict[int, int]:
+    """Where height and width stand: behind the channels if the last axis is none of 1, 3 or 4."""
+    return {1: height, 2: width} if dims[3] in (1, 3, 4) else {2: height, 3: width, 1: 3}
 
 
 def _kind(model: onnx.ModelProto, name: str, shape: tuple[int, ...]) -> dict[str, Any]:

@@ -41,7 +41,7 @@ def input_shapes(config: Config, model: onnx.ModelProto) -> dict[str, tuple[int,
     if mistakes := against_model(config, found):
         raise ConfigMistakes(mistakes)
     group = config.input_parameters
-    shapes = dict(zip(group.input_name or found, group.input_shape, strict=False))
+    shapes = {name: s for name, s in zip(group.input_name or found, group.input_shape, strict=False) if s}
     if group.input_batch is None:
         return shapes
     if fixed := [n for n, dims in found.items() if dims and dims[0] not in (None, 1, group.input_batch)]:

@@ -126,10 +126,10 @@ class MadeUp:
 
     def _made(self, random: np.random.Generator, name: str, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
         if dtype.kind != "f":
-            return random.integers(0, 2, shape).astype(dtype)
+            return np.asarray(random.integers(0, 2, shape), dtype)
         spec = self._specs.get(name)
         if spec is None or spec.type_train == "featuremap":
-            return random.standard_normal(shape).astype(dtype)
+            return np.asarray(random.standard_normal(shape), dtype)
         pixels = np.clip(random.uniform(0, 192) + 64 * random.standard_normal(shape), 0, 255)
         return normalised(pixels, spec).astype(dtype)
 

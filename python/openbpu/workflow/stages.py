@@ -36,4 +36,13 @@ def stage(name: str) -> Iterator[None]:
         raise
     except OpenBpuError as error:
         raise StageError(name, error) from error
+    except Exception as error:
+        log.debug("%s: %r", name, error, exc_info=True)
+        first = next(iter(str(error).strip().splitlines()), "")
+        unexpected = OpenBpuError(
+            "an error that nobody expected",
+            seen=f"{type(error).__name__}: {first[:200]}",
+            remedy="the log file has where it happened: please report it",
+        )
+        raise StageError(name, unexpected) from error
     log.info("%s: done", name)
