@@ -12,7 +12,6 @@ import difflib
 import json
 import warnings
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from itertools import islice
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +21,9 @@ from openbpu import frontend, lower, perf, ptq, schedule
 from openbpu.analyze import AccuracyReport, PlacementReport
 from openbpu.analyze.accuracy import measure
 from openbpu.errors import ConfigError, ModelError, ModelWarning
-from openbpu.evaluation.runners import Feed
+from openbpu.evaluation import EvaluationReport
+from openbpu.evaluation import evaluate as _evaluate
+from openbpu.evaluation.inputs import gathered
 from openbpu.ir.profile import profile
 from openbpu.perf import PerfReport
 from openbpu.preprocess import InputSpec, Recipe
@@ -31,7 +32,7 @@ from openbpu.preprocess.recipe import KEY as RECIPE_RECORD
 from openbpu.preprocess.recipe import record, recorded
 from openbpu.ptq.samples import SampleStream
 from openbpu.runtime import Executable
-from openbpu.tuning import Goal, Judge, SearchResult
+from openbpu.tuning import Goal, Judge, SearchResult, measured_samples
 from openbpu.tuning import search as _search
 
 if TYPE_CHECKING:
@@ -47,7 +48,6 @@ Progress = Callable[[str, int, int], None]  # stage, steps done, steps in all (0
 _CPU_RECORD = "openbpu.run_on_cpu"  # metadata of a QDQ model: nodes that its maker wants on the CPU
 CONFIG_RECORD = "openbpu.config"  # what a configuration said; the executable keeps it
 NODE_TYPES = ("int8", "int16", "float")
-_EVALUATED, _EVALUATED_BYTES = 32, 512 << 20  # samples of a search's measurements, and their outputs
 _MOST_DRAFTS = 4  # rounds in which a node that moves to the CPU may take others with it
 
 
@@ -293,10 +293,11 @@ def search(
 ) -> SearchResult:
     """Quantises to int8 and lifts the fewest and cheapest nodes to int16 until the executable reaches the target.
 
-    `metric` is "cosine" or "sqnr" (dB) of the worst output against the float model, or a function `metric(outputs,
-    references)`, higher is better, of two lists in the order of the samples: dicts {output: array}, and `labels` or,
-    without these, the float model's outputs. It is measured on the executable over `evaluation`, by default the first
-    32 of the calibration `samples`. A node without an int16 form is lifted to float on the CPU. Nodes whose type
+    `metric` is "cosine" or "sqnr" (dB) of the worst output against the float model, "recovery" (the share of its noise
+    that is gone, of what goes with all nodes in int16), or a function `metric(outputs, references)`, higher is better,
+    of two lists in the order of the samples: dicts {output: array}, and `labels` or, without, the float model's
+    outputs. It is measured on the executable over `evaluation`, by default the first 32 of the calibration `samples`. A
+    node without an int16 form is lifted to float on the CPU. Nodes whose type
     `node_types` or `run_on_cpu` gives keep it. At most `rounds` models are quantised; `options` are those of
     `quantize`. With an `executor` (of concurrent.futures, or what behaves so) the runs are its tasks.
     The result says whether the target was reached. Raises what `quantize` raises, and MetricError.
@@ -309,7 +310,7 @@ def search(
     recipes = recipes_of(preprocess, {name: tuple(shape) for name, shape in _input_shapes(clean).items()})
     calibration = SampleStream(stream(samples, recipes), clean)
     test = calibration if evaluation is None else SampleStream(stream(evaluation, recipes), clean)
-    feeds = _evaluated(clean, test, evaluation is None)
+    feeds = measured_samples(clean, test, bounded=evaluation is None)
     if labels is not None and len(labels) != len(feeds):
         raise ConfigError("one label per evaluation sample", where="labels", seen=f"{len(labels)} of {len(feeds)}")
     judge = Judge(clean, feeds, labels, goal, executor)
@@ -334,11 +335,41 @@ def search(
     return _search(clean, attempt, judge, perf.estimate, liftable=liftable, rounds=rounds, progress=progress)
 
 
-def _evaluated(clean: onnx.ModelProto, samples: SampleStream, bounded: bool) -> list[Feed]:
-    """The samples on which a search measures; of the calibration samples no more than it takes."""
-    outputs = sum(4 * int(np.prod([d.dim_value for d in o.type.tensor_type.shape.dim])) for o in clean.graph.output)
-    most = min(_EVALUATED, max(_EVALUATED_BYTES // max(outputs, 1), 4)) if bounded else None
-    return list(islice(samples, most))
+def evaluate(
+    models: Mapping[str, Any] | Sequence[Any],
+    samples: Iterable[Any] | str | PathLike[str],
+    *,
+    metric: str | MetricFunction = "top1",
+    labels: str | PathLike[str] | Sequence[Any] | None = None,
+    preprocess: Recipe | str | Mapping[str, Recipe | str] | None = None,
+    input_shapes: Mapping[str, tuple[int, ...]] | None = None,
+    confidence: float = 0.95,
+    resamples: int | None = None,
+    executor: Executor | None = None,
+    progress: Progress | None = None,
+) -> EvaluationReport:
+    """Runs float models, QDQ models and executables over the same samples; the first one is what the rest compares to.
+
+    `models` are paths, bytes, ModelProtos or Executables, by name or in a list. `samples` is a folder with one folder
+    per class, or with a CSV table `labels` of the columns file and label; or an iterable of pairs (sample, label), or
+    of samples, to which `labels` may hold the labels in order. Photographs go through `preprocess`, by default the
+    recipe that a model records. `metric` is "top1", "top5", or a function `metric(outputs, references)` of two lists:
+    dicts {output: array}, and labels, or the first model's outputs for samples without one. Intervals have the given
+    `confidence`: Wilson's for top1 and top5, the bootstrap (`resamples`; 0: none) for other metrics and differences.
+    With an `executor` (of concurrent.futures, or what behaves so) the runs are its tasks, eight samples each. Raises
+    ConfigError, SampleError, MetricError, and what reading a model raises.
+    """
+    runnables, feeds, count = gathered(models, samples, labels, preprocess, input_shapes)
+    return _evaluate(
+        runnables,
+        feeds,
+        metric,
+        confidence=confidence,
+        resamples=resamples,
+        executor=executor,
+        progress=progress,
+        count=count,
+    )
 
 
 def _liftable(

@@ -92,6 +92,15 @@ def test_the_node_that_needs_it_is_lifted_and_the_executable_measured() -> None:
     assert openbpu.search(model, samples, metric="cosine", target=0.999).node_types == result.node_types
 
 
+def test_a_share_of_what_int16_brings() -> None:
+    model, samples = nets.attention(), nets.samples(4, (1, 20, 32))
+    result = openbpu.search(model, samples, metric="recovery", target=0.7)
+    most, least, best = (10 ** (-t.sqnr_db / 10) for t in (*result.trials[:2], result.best))
+    assert result.reached and result.best.value == pytest.approx((most - best) / (most - least))
+    with pytest.raises(ConfigError, match="between 0 and 1"):
+        openbpu.search(model, samples, metric="recovery", target=1.0)
+
+
 def test_int8_that_is_good_enough_is_left_alone() -> None:
     result = openbpu.search(nets.residual(), nets.samples(4), target=0.99)
     assert result.reached and result.node_types == {} and len(result.trials) == 1 and not result.sensitivities
@@ -165,7 +174,7 @@ def test_metrics_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     for name, text in (
         ("own_metric_of_test", "module:function"),
         ("own_metric_of_test:g", "must exist"),
-        ("own_metric_of_test:x", "is a function"),
+        ("own_metric_of_test:x", "must be a function"),
         ("no_such_module_here:f", "must exist"),
         ("broken_metric_of_test:f", "must import.*ZeroDivisionError"),
     ):

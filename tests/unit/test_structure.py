@@ -50,7 +50,7 @@ PYTHON_FLOORS = {
     "zoo": {*_BASE, "preprocess", "samples"},
     "analyze": {*_STAGE, "ptq"},
     "perf": {*_STAGE, "target", "runtime"},
-    "evaluation": {*_STAGE, "preprocess", "runtime"},
+    "evaluation": {*_STAGE, "preprocess", "frontend", "ptq", "runtime"},
     "tuning": {*_STAGE, "analyze", "evaluation", "perf", "runtime"},
     "pipeline": {
         *_STAGE,
@@ -106,6 +106,7 @@ EXTERNAL = {
         "analyze",
         "backend",
         "ir",
+        "evaluation",
         "frontend",
         "ptq",
         "lower",

@@ -46,6 +46,7 @@ def command(
     remove_node_name: tuple[str, ...],
     target_cosine: float | None,
     target_sqnr: float | None,
+    target_recovery: float | None,
     metric: str | None,
     target: float | None,
     evaluation: tuple[str, ...],
@@ -63,7 +64,7 @@ def command(
     from openbpu import pipeline
     from openbpu.samples import SampleFiles
 
-    goal = targets.goal(target_cosine, target_sqnr, metric, target)
+    goal = targets.goal(metric, target, cosine=target_cosine, sqnr=target_sqnr, recovery=target_recovery)
     if goal is None and (evaluation or search_report):
         raise click.UsageError("--evaluation and --search-report need a target")
     output = output or model.with_suffix(".qdq.onnx")

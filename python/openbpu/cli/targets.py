@@ -22,6 +22,12 @@ def target(function: Decorated) -> Decorated:
         ),
         click.option("--target", type=float, help="Value that --metric must reach."),
         click.option("--metric", metavar="MODULE:FUNCTION", help="f(outputs, references) -> number, more is better."),
+        click.option(
+            "--target-recovery",
+            type=float,
+            metavar="SHARE",
+            help="The same, for what int16 throughout gains.",
+        ),
         click.option("--target-sqnr", type=float, metavar="DB", help="The same, for signal over noise."),
         click.option(
             "--target-cosine", type=float, metavar="COSINE", help="Lift nodes to int16 until all outputs have it."
@@ -31,21 +37,15 @@ def target(function: Decorated) -> Decorated:
     return function
 
 
-def goal(
-    target_cosine: float | None, target_sqnr: float | None, metric: str | None, value: float | None
-) -> tuple[str, float] | None:
+def goal(metric: str | None, value: float | None, **built_in: float | None) -> tuple[str, float] | None:
     """Metric and target; None if none is asked for. Raises UsageError for more than one, or half of one."""
     if (metric is None) != (value is None):
         raise click.UsageError("--metric and --target belong together")
-    given: list[tuple[str, float]] = []
-    if target_cosine is not None:
-        given.append(("cosine", target_cosine))
-    if target_sqnr is not None:
-        given.append(("sqnr", target_sqnr))
+    given = [(name, number) for name, number in built_in.items() if number is not None]
     if metric is not None and value is not None:
         given.append((metric, value))
     if len(given) > 1:
-        raise click.UsageError("give one of --target-cosine, --target-sqnr and --metric")
+        raise click.UsageError("give one of --target-cosine, --target-sqnr, --target-recovery and --metric")
     return given[0] if given else None
 
 

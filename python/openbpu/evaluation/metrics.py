@@ -14,9 +14,9 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from openbpu.errors import ConfigError, MetricError
+from openbpu.errors import ConfigError, MetricError, SampleError
 
 MetricFunction = Callable[[Sequence[Any], Sequence[Any]], float]
 
@@ -39,7 +39,7 @@ class Metric:
                 "the metric function must not fail",
                 where=where,
                 seen=f"{type(error).__name__}: {error}",
-                remedy="it is called with a list of {output: array} and a list of references; " + _place(error),
+                remedy="it is called with a list of {output: array} and a list of references; " + place(error),
             ) from error
         try:
             number = float(value)
@@ -60,28 +60,49 @@ def resolved(metric: str | Metric | MetricFunction) -> Metric:
         return metric
     if callable(metric):
         return Metric(getattr(metric, "__name__", type(metric).__name__), metric)
-    module_name, colon, attribute = str(metric).partition(":")
+    return Metric(str(metric), imported(str(metric), "metric"))
+
+
+def imported(name: str, what: str) -> Callable[..., Any]:
+    """The function "module:function"; modules of the current folder are found too.
+
+    `what` it is for stands in errors. Raises ConfigError if there is no such function.
+    """
+    where = f"{what} {name}"
+    module_name, colon, attribute = name.partition(":")
     if not colon or not module_name or not attribute:
-        raise ConfigError("a metric is a function or its name as module:function", where="metric", seen=metric)
+        raise ConfigError("must be a function, by name as module:function", where=what, seen=name)
     if str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
     try:
         function = getattr(importlib.import_module(module_name), attribute)
     except (ImportError, AttributeError) as error:
-        raise ConfigError("the metric function must exist", where=f"metric {metric}", seen=error) from error
+        raise ConfigError("the function must exist", where=where, seen=error) from error
     except Exception as error:
         seen = f"{type(error).__name__}: {error}"
-        raise ConfigError("the module of the metric must import", where=f"metric {metric}", seen=seen) from error
+        raise ConfigError("the module must import", where=where, seen=seen) from error
     if not callable(function):
-        raise ConfigError("a metric is a function", where=f"metric {metric}", seen=type(function).__name__)
-    return Metric(str(metric), function)
+        raise ConfigError("must be a function", where=where, seen=type(function).__name__)
+    return cast(Callable[..., Any], function)
+
+
+def called(loader: str) -> Any:
+    """What the function "module:function" returns: samples. Raises ConfigError, and SampleError if it fails."""
+    function = imported(loader, "loader")
+    try:
+        return function()
+    except Exception as error:
+        seen = f"{type(error).__name__}: {error}"
+        raise SampleError(
+            "the loader must not fail", where=f"loader {loader}", seen=seen, remedy=place(error)
+        ) from error
 
 
 def _is_number(value: object) -> bool:
     return isinstance(value, numbers.Real) or (getattr(value, "shape", None) == () and hasattr(value, "dtype"))
 
 
-def _place(error: BaseException) -> str:
+def place(error: BaseException) -> str:
     """The last line of the user's code on the way to an error."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:

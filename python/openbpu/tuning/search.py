@@ -9,9 +9,10 @@ prediction for the next mixture, within a bounded number of rounds.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from itertools import islice
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
@@ -31,8 +32,11 @@ if TYPE_CHECKING:
     from openbpu.runtime import Executable
 
 COSINE, SQNR = "cosine", "sqnr"
+RECOVERY = "recovery"  # share of the noise that all int16 would take away
 _ROUNDS = 6  # models that are quantised at most
 _EXCESS_DB = 0.5  # more than this beyond the target: a cheaper mixture is looked for
+_EVALUATED, _BYTES = 32, 512 << 20  # calibration samples that are measured, if no others are given; their outputs
+_BOUNDS = 2  # trials: all int8, all int16
 _SHOWN = 8  # samples of the sensitivity
 _PER_MACS, _PER_NODES = 0.5, 0.25  # weights of all MACs and all nodes beside the time of all
 
@@ -43,7 +47,10 @@ Types = dict[str, str]
 
 @dataclass(frozen=True)
 class Goal:
-    """A metric and the value that it must reach: "cosine" or "sqnr" (dB) of the worst output, or a function."""
+    """A metric and the value that it must reach: "cosine" or "sqnr" (dB) of the worst output, or a function.
+
+    "recovery" is the share of that output's noise that is gone, of what goes if all nodes are int16.
+    """
 
     metric: str | Metric
     target: float
@@ -51,11 +58,13 @@ class Goal:
     @staticmethod
     def of(metric: object, target: float) -> Goal:
         """Checks the target. Raises ConfigError."""
-        name = metric if metric in (COSINE, SQNR) else resolved(metric)  # type: ignore[arg-type]
+        name = metric if metric in (COSINE, SQNR, RECOVERY) else resolved(metric)  # type: ignore[arg-type]
         if not isinstance(target, int | float) or isinstance(target, bool) or not math.isfinite(target):
             raise ConfigError("the target is a finite number", where="target", seen=target)
         if metric == COSINE and not -1 <= target < 1:
             raise ConfigError("a cosine that can be reached is below 1", where="target", seen=target)
+        if metric == RECOVERY and not 0 < target < 1:
+            raise ConfigError("a share of the noise lies between 0 and 1", where="target", seen=target)
         return Goal(name, float(target))
 
     @property
@@ -113,6 +122,13 @@ class Judge:
         else:
             value = cosine if self.goal.metric == COSINE else sqnr
         return value, cosine, sqnr, median(times) * 1e3
+
+
+def measured_samples(model: onnx.ModelProto, samples: Iterable[Feed], *, bounded: bool) -> list[Feed]:
+    """The samples on which a search measures; if `bounded`, no more than it takes, and no more outputs than _BYTES."""
+    outputs = sum(4 * math.prod(d.dim_value for d in o.type.tensor_type.shape.dim) for o in model.graph.output)
+    most = min(_EVALUATED, max(_BYTES // max(outputs, 1), 4)) if bounded else None
+    return list(islice(samples, most))
 
 
 def search(
@@ -188,6 +204,8 @@ class _Search:
     def _try(self, lifted: Types) -> Trial:
         made = self.attempt(lifted)
         value, cosine, sqnr, milliseconds = self.judge.measure(made[1])
+        if self.judge.goal.metric == RECOVERY:
+            value = self._recovered(sqnr)
         share = {kind: self._share(lifted, kind) for kind in ("int16", "float")}
         trial = Trial(
             value=value,
@@ -204,6 +222,17 @@ class _Search:
         self.made.append((lifted, made))
         self.progress("search: models tried", len(self.trials), self.rounds)
         return trial
+
+    def _recovered(self, sqnr: float) -> float:
+        """Of the noise between all int8 and all int16, the share that is gone."""
+        if len(self.trials) < _BOUNDS:
+            return float(len(self.trials))
+        most, least = self._noise_bounds()
+        return (most - 10 ** (-sqnr / 10)) / max(most - least, 1e-30)
+
+    def _noise_bounds(self) -> tuple[float, float]:
+        most, least = (10 ** (-trial.sqnr_db / 10) for trial in self.trials[:_BOUNDS])
+        return most, least
 
     def _share(self, lifted: Types, kind: str) -> float:
         share = sum(self.macs[name] for name, k in lifted.items() if k == kind)
@@ -247,9 +276,14 @@ class _Search:
 
     @property
     def _wanted(self) -> float:
+        if self.judge.goal.metric == RECOVERY:
+            most, least = self._noise_bounds()
+            return -10 * math.log10(most - self.judge.goal.target * (most - least))
         return self.judge.goal.decibels(self.judge.goal.target)
 
     def _scale(self, trial: Trial) -> float:
+        if self.judge.goal.metric == RECOVERY:
+            return trial.sqnr_db
         return self.judge.goal.decibels(trial.value)
 
     def _goal_level(self) -> float:
@@ -258,7 +292,7 @@ class _Search:
 
     def _costs(self, errors: Errors) -> dict[str, float]:
         """What lifting a unit costs, as a share of the model: the extra time, its MACs, and its being one more."""
-        narrow, wide = (node_times(self.price(executable)) for _, (_, executable) in self.made[:2])
+        narrow, wide = (node_times(self.price(executable)) for _, (_, executable) in self.made[:_BOUNDS])
         time, macs = max(sum(narrow.values()), 1e-9), max(sum(self.macs.values()), 1)
         costs = {}
         for unit in (source.unit for source in errors.sources):
