@@ -217,6 +217,7 @@ _FAILURES: dict[str, tuple[dict[str, Any], str]] = {
         "op_config: the model has no such operator; got Convolution. Did you mean Conv?",
     ),
     "samples": ({"calibration_parameters": {"cal_data_dir": "none"}}, "none: the sample file or folder must exist"),
+    "march": ({"model_parameters": {"march": "mine.toml"}}, "mine.toml: the profile must be readable"),
     "quantised": ({"model_parameters": {"remove_node_name": "Conv_3"}}, "only nodes at an input or output"),
 }  # fmt: skip
 
@@ -250,6 +251,12 @@ def test_a_quantised_model_needs_load(hb: Commands, tmp_path: Path) -> None:
     load = {"calibration_parameters": {"calibration_type": "load", "cal_data_dir": None}}
     path = write_project(tmp_path, residual(), SHAPE, {**quantised, **load})
     assert hb(f"hb_compile -c {path}")[0] == 0
+    # places by hand count there too
+    load["calibration_parameters"]["run_on_cpu"] = "Conv_3"
+    path = write_project(tmp_path, residual(), SHAPE, {**quantised, **load})
+    code, out, error = hb(f"hb_compile -c {path}")
+    assert code == 0, error
+    assert any(line.split()[:2] == ["Conv_3", "CPU"] for line in out.splitlines())
 
 
 def test_a_folder_that_cannot_be_written(hb: Commands, tmp_path: Path) -> None:

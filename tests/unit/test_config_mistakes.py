@@ -137,6 +137,7 @@ _MISTAKES: list[tuple[dict[str, Any], str, str]] = [
     ),
     ({I + "input_shape": "1x3x225x224"}, I + "input_type_rt", "export the model with an even size"),
     ({I + "input_shape": "1x224x224x3"}, I + "input_layout_train", "write NHWC"),
+    ({I + "input_shape": "1x1x224x224"}, I + "input_type_train", "write gray"),
     ({I + "input_shape": "1x3x224"}, I + "input_type_train", "use featuremap for what is no image"),
     (
         {I + "input_batch": 4, I + "input_shape": "2x3x224x224"},

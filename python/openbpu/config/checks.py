@@ -257,12 +257,7 @@ def _geometry(group: InputParameters, shapes: Sequence[Sequence[int]]) -> Iterat
         size = dict(zip(layout, shape, strict=True))
         wanted = 1 if trained == "gray" else 3
         if size["C"] != wanted:
-            yield Mistake(
-                f"{key}.input_layout_train",
-                f"{trained} has {wanted} channels, which {layout} does not find",
-                _text(shape),
-                f"write {'NHWC' if layout == 'NCHW' else 'NCHW'}, or featuremap",
-            )
+            yield _channels(f"{trained} in {layout}", wanted, size["C"], shape, layout)
         elif _plain_type(group.input_type_rt[i]) == "nv12" and (size["H"] % 2 or size["W"] % 2):
             yield Mistake(
                 f"{key}.input_type_rt",
@@ -270,6 +265,18 @@ def _geometry(group: InputParameters, shapes: Sequence[Sequence[int]]) -> Iterat
                 _text(shape),
                 "export the model with an even size",
             )
+
+
+def _channels(what: str, wanted: int, found: int, shape: Sequence[int], layout: str) -> Mistake:
+    other = "NHWC" if layout == "NCHW" else "NCHW"
+    fits = dict(zip(other, shape, strict=True))["C"] == wanted
+    types = {1: "write gray", 3: "write rgb or bgr"}
+    return Mistake(
+        f"input_parameters.{'input_layout_train' if fits else 'input_type_train'}",
+        f"{what} has {wanted} channel{'s' * (wanted > 1)}",
+        f"{found} in {_text(shape)}",
+        f"write {other}" if fits else types.get(found, "use featuremap for what is no image"),
+    )
 
 
 def _calibration(config: Config) -> Iterator[Mistake]:

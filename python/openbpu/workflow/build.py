@@ -16,13 +16,14 @@ import onnxruntime as ort
 
 from openbpu import frontend, pipeline
 from openbpu.analyze import AccuracyReport, PlacementReport
-from openbpu.config import Config, ConfigMistakes, Mistake
+from openbpu.config import Config, ConfigMistakes, Mistake, against_model
 from openbpu.errors import ConfigError, ModelError
+from openbpu.ir.profile import profile
 from openbpu.preprocess import InputSpec
 from openbpu.runtime import Executable
 from openbpu.workflow import inputs, search
 from openbpu.workflow.artefacts import Folder, calibrated, stage_of
-from openbpu.workflow.node_choices import choices
+from openbpu.workflow.node_choices import NodeChoices, choices
 from openbpu.workflow.samples import CalibrationFiles, Feed, MadeUp, samples_of
 from openbpu.workflow.stages import SKIPPABLE, log, stage
 from openbpu.workflow.tables import NodeRow, node_rows, output_rows, text_table
@@ -73,11 +74,13 @@ def build(
         log.info("recorded, no effect: %s (%s)", key, why)
     with stage("load"):
         model = _loaded(config, staged)
-        arriving = inputs.arriving(inputs.specs(config, model))
-    qdq = model if frontend.is_quantised(model) else _quantised(config, model, result, measure, progress)
+        given = frontend.is_quantised(model)
+        placed = choices(config, model) if given else NodeChoices()
+        arriving = _arriving(config, model, staged is not None)
+    qdq = model if given else _quantised(config, model, result, measure, progress)
     if skip == "export":
         return result
-    if not frontend.is_quantised(model) or not staged:
+    if not (given and staged):
         with stage("export"):
             _record(qdq, config)
             result.folder.model("ptq", qdq)
@@ -87,20 +90,31 @@ def build(
         quantised = _without_ends(config, qdq, arriving)
         if group.layer_out_dump:
             _show_layers(quantised)
-        result.placement = pipeline.check(quantised, march=group.target)
+        places: dict[str, Any] = {"run_on_cpu": sorted(placed.run_on_cpu), "run_on_bpu": sorted(placed.run_on_bpu)}
+        result.placement = pipeline.check(quantised, march=group.target, **places)
         result.nodes = node_rows(result.placement, result.accuracy, qdq)
         log.debug(text_table("nodes", NODE_HEAD, (vars(row).values() for row in result.nodes)))
         result.folder.model("quantized", quantised)
     if skip == "compile":
         return result
     with stage("compile"):
-        result.executable = pipeline.compile(quantised, march=group.target, inputs=arriving)
+        result.executable = pipeline.compile(quantised, march=group.target, inputs=arriving, **places)
     with stage("save"):
         result.folder.write(result.folder.file(".bpux"), result.executable.to_bytes())
     return result
 
 
+def _arriving(config: Config, model: onnx.ModelProto, staged: bool) -> dict[str, InputSpec]:
+    """Inputs that arrive as images. A staged model may have lost its first nodes, and so the names of its inputs."""
+    found = inputs.dimensions(model)
+    if not staged and (mistakes := against_model(config, found)):
+        raise ConfigMistakes(mistakes)
+    arriving = inputs.arriving(inputs.specs(config, model))
+    return {name: spec for name, spec in arriving.items() if name in found}
+
+
 def _loaded(config: Config, staged: str | PathLike[str] | None) -> onnx.ModelProto:
+    profile(config.model_parameters.target)  # a wrong march is said before the long work
     path = staged or config.model_parameters.onnx_model
     assert path is not None  # the configuration has been checked
     model = frontend.load(path)

@@ -67,7 +67,7 @@ def specs(config: Config, model: onnx.ModelProto) -> dict[str, InputSpec]:
     """How each input arrives. Raises ConfigMistakes."""
     group = config.input_parameters
     names = group.input_name or tuple(dimensions(model))
-    return {name: _spec(config, place, name) for place, name in enumerate(names)}
+    return {name: _spec(config, place, name) for place, name in enumerate(names[: len(group.input_type_rt)])}
 
 
 def _spec(config: Config, place: int, name: str) -> InputSpec:
