@@ -16,13 +16,19 @@ import pytest
 import openbpu
 from e2e.vendor_commands import Commands, write_photographs, write_project, write_samples
 from openbpu.cli import main as openbpu_command
+from openbpu.preprocess import Recipe, Resize
 from unit.float_networks import Net
 
 ROOT = Path(__file__).parents[2]
 SCREEN = 50  # lines
 _PROGRAM = re.compile(r"^(openbpu|hb_\w+)$")
-# Commands with files of their own, which another test runs.
-_ELSEWHERE = {"openbpu demo": "e2e/test_demo.py"}
+# Commands with data or processes of their own, and the test that runs them.
+_ELSEWHERE = {
+    "openbpu demo": "e2e/test_demo.py",
+    "openbpu evaluate net.onnx net.bpux --loader my_data:test_set --metric my_data:mean_ap --jobs 4": (
+        "e2e/test_evaluate_command.py"
+    ),
+}
 _VENDOR = re.findall(r"^(hb_\w+) =", (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
 
 
@@ -67,6 +73,7 @@ EXAMPLES = sorted({*_examples_of_pages(), *(x for c in COMMANDS.values() for x i
 def test_examples_are_found() -> None:
     assert openbpu_command is not None
     assert "hb_compile -c net.yaml" in EXAMPLES
+    assert all((ROOT / "tests" / test).is_file() for test in _ELSEWHERE.values())
     assert "openbpu quantize net.onnx --samples calibration/ -o net.qdq.onnx" in EXAMPLES
     assert len(EXAMPLES) > 20
 
@@ -82,12 +89,13 @@ def test_help_fits_a_screen_and_shows_an_example(name: str) -> None:
 
 
 def _network() -> onnx.ModelProto:
-    """An image in, a head called head_0 whose result is transposed out."""
+    """An image in, a head called head_0 whose result is transposed, four classes out."""
     net = Net(7)
     features = net.op("Relu", net.conv("x", 3, 8, stride=2))
     net.op("Conv", features, net.normal(4, 8, 1, 1, scale=0.3), out="head_0")
     net.nodes[-1].name = "head_0"
-    return net.model(net.op("Transpose", "head_0", perm=[0, 2, 3, 1], out="y"), shape=(1, 3, 16, 16))
+    last = net.op("Transpose", "head_0", perm=[0, 2, 3, 1])
+    return net.model(net.op("ReduceMean", last, axes=[1, 2], keepdims=0, out="y"), shape=(1, 3, 16, 16))
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +110,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("calibration", "test"):
         write_samples(folder / name, (1, 3, 16, 16), low=-2, high=2)
     write_photographs(folder / "photographs", folder / "val.txt")
+    labels = "".join(f"{path.name},{i % 4}\n" for i, path in enumerate(sorted((folder / "test").iterdir())))
+    (folder / "labels.csv").write_text(f"file,label\n{labels}")
+    (folder / "imagenet.json").write_text(Recipe((Resize(16, 16),), mean=127.5, scale=1 / 127.5).to_json())
     samples = [np.load(path) for path in sorted((folder / "calibration").iterdir())]
     np.save(folder / "x.npy", samples[0])
     qdq = openbpu.quantize(folder / "net.onnx", samples, refinement=())
