@@ -81,9 +81,7 @@ class Config(Group):
     @property
     def deprecated(self) -> list[str]:
         """One sentence per deprecated key or value that is set."""
-        found = [
-            f"{path} is deprecated; instead: {extra['deprecated_for']}" for path, extra in _set(self, "deprecated_for")
-        ]
+        found = [_deprecated(path, str(extra["deprecated_for"])) for path, extra in _set(self, "deprecated_for")]
         if self.model_parameters.march in OLDER_MARCHES:
             older = self.model_parameters.march
             found.append(
@@ -106,6 +104,15 @@ class Config(Group):
             name: {k: _without_folder(v) for k, v in group.items()}
             for name, group in self.model_dump(mode="python", by_alias=True, exclude_unset=True).items()
         }
+
+
+def _deprecated(path: str, instead: str) -> str:
+    nothing, _, why = instead.partition("nothing: ")
+    return (
+        f"{path} is deprecated, and needs no successor: {why}"
+        if why and not nothing
+        else (f"{path} is deprecated; instead: {instead}")
+    )
 
 
 def _unknown_group(name: str) -> Mistake:

@@ -64,7 +64,7 @@ def _row(name: str, field: Any) -> str:
     if why := extra.get("recorded"):
         meaning += f". **Recorded, no effect**: {why}"
     if instead := extra.get("deprecated_for"):
-        meaning += f". **Deprecated**; instead: {instead}"
+        meaning += f". **Deprecated**; instead: {instead}".replace("; instead: nothing: ", ": ")
     default = "required" if field.is_required() else _text(field.default)
     return f"| `{name}` | {default} | {_values(field)} | {meaning} |\n"
 

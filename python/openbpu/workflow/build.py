@@ -40,6 +40,7 @@ class Result:
     """What a build made."""
 
     folder: Folder
+    search: search.Found | None = None
     accuracy: AccuracyReport | None = None
     placement: PlacementReport | None = None
     nodes: list[NodeRow] = field(default_factory=list)
@@ -180,7 +181,8 @@ def _quantised(
 
         combinations = search.combinations(config)
         if len(combinations) > 1:
-            qdq, result.accuracy = search.best(combinations, clean, samples, config, quantize)
+            result.search = search.best(combinations, clean, samples, config, quantize)
+            qdq, result.accuracy = result.search.model, result.search.report
         else:
             qdq = quantize(**combinations[0])
             if measure:

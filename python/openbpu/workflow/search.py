@@ -24,11 +24,13 @@ _FIRST = ("max", "kl", "percentile")  # what modelwise_search alone tries
 
 
 @dataclass(frozen=True)
-class Tried:
-    """One combination: the arguments of quantising, and how near its outputs are."""
+class Found:
+    """The model that is kept, its report, and what was tried: (arguments of quantising, score), larger is nearer."""
 
-    arguments: Mapping[str, Any]
+    model: onnx.ModelProto
     report: AccuracyReport
+    metric: str
+    tried: tuple[tuple[str, float], ...]
 
 
 def combinations(config: Config) -> list[dict[str, Any]]:
@@ -73,26 +75,27 @@ def best(
     samples: Iterable[Mapping[str, Any]],
     config: Config,
     quantize: Callable[..., onnx.ModelProto],
-) -> tuple[onnx.ModelProto, AccuracyReport]:
-    """The quantised model whose worst output is nearest to the float one, and its report.
+) -> Found:
+    """The quantised model whose worst output is nearest to the float one.
 
     Stops early at the similarity that modelwise_search asks for.
     """
-    quant = config.calibration_parameters.quant
-    search = quant.model.modelwise_search
-    metric = search.metric if search else "cosine-similarity"
-    found: tuple[float, onnx.ModelProto, AccuracyReport] | None = None
-    for number, choice in enumerate(choices, 1):
+    search = config.calibration_parameters.quant.model.modelwise_search
+    metric = str(search.metric) if search else "cosine-similarity"
+    tried: list[tuple[str, float]] = []
+    kept: tuple[float, onnx.ModelProto, AccuracyReport] | None = None
+    for choice in choices:
         qdq = quantize(**choice)
         report = pipeline.accuracy(model, qdq, islice(iter(samples), MEASURED))
-        score = _score(report, str(metric))
-        log.info("combination %d of %d, %s: %s %.6g", number, len(choices), choice, metric, abs(score))
-        if found is None or score > found[0]:
-            found = (score, qdq, report)
+        score = _score(report, metric)
+        tried.append((", ".join(f"{key} {value}" for key, value in choice.items()), score))
+        log.info("tried %s: %s %.6g", *tried[-1][:1], metric, score)
+        if kept is None or score > kept[0]:
+            kept = (score, qdq, report)
         if search and search.similarity is not None and report.cosine >= search.similarity:
             break
-    assert found is not None
-    return found[1], found[2]
+    assert kept is not None
+    return Found(kept[1], kept[2], metric, tuple(tried))
 
 
 def _score(report: AccuracyReport, metric: str) -> float:

@@ -179,6 +179,9 @@ def _check(model: Path, march: str, shapes: dict[str, tuple[int, ...]], verbose:
 def _print(result: Result) -> None:
     from openbpu.workflow import NODE_HEAD, OUTPUT_HEAD, OUTPUT_TITLE
 
+    if result.search is not None:
+        tried = ((text, f"{score:.6g}") for text, score in result.search.tried)
+        show_table("calibrations tried", ("calibration", result.search.metric), tried)
     if result.nodes:
         show_table("", NODE_HEAD, (vars(row).values() for row in result.nodes))
     if result.outputs:
