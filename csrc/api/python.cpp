@@ -267,7 +267,7 @@ py::list ports(const ProgramPtr& program, const std::string& name) {
     result.append(py::dict("name"_a = text(program->string(port.name)),
                            "direction"_a = port.direction == 0 ? "input" : "output",
                            "dtype"_a = dtype_name(static_cast<isa::DType>(port.dtype)), "shape"_a = port_shape(port),
-                           "scale"_a = port.scale, "zero_point"_a = port.zero_point));
+                           "scale"_a = port.scale, "zero_point"_a = port.zero_point, "flags"_a = port.flags));
   }
   return result;
 }

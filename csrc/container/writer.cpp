@@ -72,6 +72,7 @@ std::uint16_t minor_of(isa::Op op) {
     case isa::Op::GRIDSAMPLE:
       return 2;
     case isa::Op::CSC:
+    case isa::Op::ROIRESIZE:
       return 3;
     case isa::Op::CPUCALL:
       return 1;
@@ -87,8 +88,10 @@ std::uint16_t needed_minor(const Parts& parts) {
     needed =
         std::max(needed, isa::is_wide(instruction, parts.surfaces) ? kWideForms
                                                                    : minor_of(static_cast<isa::Op>(instruction.op)));
-  for (const isa::Port& port : parts.ports)
+  for (const isa::Port& port : parts.ports) {
+    if (port.flags != 0) needed = std::max<std::uint16_t>(needed, 3);
     if (port.dtype > static_cast<std::uint8_t>(isa::DType::Bool)) needed = std::max<std::uint16_t>(needed, 1);
+  }
   return needed;
 }
 

@@ -255,6 +255,22 @@ class Binder : private OperandViews {
     return choose(p, kernels::csc_rows());
   }
 
+  StepResult operator()(Tag<Op::ROIRESIZE>) {
+    const isa::Surface& result = surface(i_.out);
+    kernels::RoiResizeParams p{};
+    p.in = channels(in0());
+    p.roi = view(i_.in1);
+    p.out = out();
+    p.height = static_cast<std::int32_t>(result.h);
+    p.width = static_cast<std::int32_t>(result.w);
+    p.y = i_.box_y;
+    p.x = i_.box_x;
+    p.shift = m_.program->aux_record<isa::RoiResizeAux>(i_).shift;
+    p.in_flip = storage(surface(i_.in0));
+    p.out_flip = m_.flip;
+    return choose(p, kernels::roiresize_rows());
+  }
+
   StepResult operator()(Tag<Op::MAXPOOL>) {
     return choose(kernels::MaxPoolParams{channels(in0()), out(), window(), m_.flip}, kernels::maxpool_rows());
   }

@@ -14,6 +14,7 @@
 #include "kernels/pool/pool.hpp"
 #include "kernels/quantize/quantize.hpp"
 #include "kernels/reduce/reduce.hpp"
+#include "kernels/roiresize/roiresize.hpp"
 
 namespace openbpu::engine {
 
@@ -193,6 +194,9 @@ class OperandViews {
     } else if constexpr (std::is_same_v<Params, kernels::CscParams>) {
       note_port(*made.value(), made.value()->params().luma, i_.in0);
       note_port(*made.value(), made.value()->params().chroma, i_.in1);
+    } else if constexpr (std::is_same_v<Params, kernels::RoiResizeParams>) {
+      note_port(*made.value(), made.value()->params().in, i_.in0);
+      note_port(*made.value(), made.value()->params().roi, i_.in1);
     } else if constexpr (std::is_same_v<Params, kernels::GatherParams>) {
       note_port(*made.value(), made.value()->params().index, i_.in1);
     } else if constexpr (std::is_same_v<Params, kernels::GridSampleParams>) {

@@ -13,6 +13,7 @@
 #include "kernels/gather/gather.hpp"
 #include "kernels/lut/lut.hpp"
 #include "kernels/matmul/matmul.hpp"
+#include "kernels/roiresize/roiresize.hpp"
 
 namespace openbpu::engine {
 
@@ -36,11 +37,16 @@ constexpr bool kIsFollowed =
     std::is_same_v<Params, kernels::ConvParams> || std::is_same_v<Params, kernels::DwConvParams> ||
     std::is_same_v<Params, kernels::MatMulParams>;
 
+// Operators whose data may be wrong.
+template <class Params>
+constexpr bool kIsCheckedWhileRunning =
+    std::is_same_v<Params, kernels::GatherParams> || std::is_same_v<Params, kernels::RoiResizeParams>;
+
 template <class Params>
 class RowStep final : public Step {
  public:
   RowStep(const Params& params, const kernels::Row<Params>& row) : params_(params), row_(row) {
-    if constexpr (std::is_same_v<Params, kernels::GatherParams>) params_.fault = &fault_;
+    if constexpr (kIsCheckedWhileRunning<Params>) params_.fault = &fault_;
     plan = row.plan(params_);
     info.row = row.name;
   }
@@ -80,7 +86,12 @@ class RowStep final : public Step {
   }
 
   const char* failure() const override {
-    return fault_.exchange(false, std::memory_order_relaxed) ? "an index lies outside its axis" : nullptr;
+    constexpr const char* kWrong =
+        std::is_same_v<Params, kernels::RoiResizeParams>
+            ? "a region of interest does not lie in its image: left <= right and top <= bottom, the last pixels "
+              "included; of images with chroma of half size, left and top even, right and bottom odd"
+            : "an index lies outside its axis";
+    return fault_.exchange(false, std::memory_order_relaxed) ? kWrong : nullptr;
   }
 
   Params& params() { return params_; }

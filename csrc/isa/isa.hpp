@@ -26,6 +26,11 @@ constexpr u16 kNumericsVersion = 1;
 constexpr u16 kNoId = 0xFFFF;
 constexpr u32 kNoAux = 0xFFFFFFFF;
 
+// Bits of Port.flags.
+constexpr u8 kPortStrides = 1;  // rows may have gaps, as the application says
+constexpr u8 kPortSize = 2;     // an image of any size up to the shape, in its upper left
+constexpr u8 kPortRegion = 4;   // regions of interest in the ports before it
+
 enum class Queue : u8 { Ctrl, Ld, St, Mac, Vec, Cpu };
 enum class Region : u8 { Const, Ddr, Sram, In, Out };
 // Surfaces have types up to Bool, ports all but Bf16, operands of CPUCALL all.

@@ -75,7 +75,20 @@ inline constexpr RecordInfo kRecords[] = {
 // Operand bits of an instruction.
 enum Operand : u8 { A = 1, B = 2, O = 4, W = 8, T = 16, M = 32 };
 
-enum class AuxKind : u8 { None, Conv, Pool, MatMul, Softmax, Norm, Cmp, Reduce, Resize, GridSample, CpuCall };
+enum class AuxKind : u8 {
+  None,
+  Conv,
+  Pool,
+  MatMul,
+  Softmax,
+  Norm,
+  Cmp,
+  Reduce,
+  Resize,
+  GridSample,
+  RoiResize,
+  CpuCall
+};
 
 struct InstructionInfo {
   const char* name;
@@ -148,6 +161,8 @@ constexpr const RecordInfo* aux_record(AuxKind kind) {
       return &kRecords[static_cast<int>(RecordId::ResizeAux)];
     case AuxKind::GridSample:
       return &kRecords[static_cast<int>(RecordId::GridSampleAux)];
+    case AuxKind::RoiResize:
+      return &kRecords[static_cast<int>(RecordId::RoiResizeAux)];
     case AuxKind::CpuCall:
       return &kRecords[static_cast<int>(RecordId::CpuCallAux)];
   }

@@ -57,6 +57,18 @@ Status check_shape(const Port& port, u64 limit, const std::string& where) {
   return {};
 }
 
+// What only inputs of a camera have.
+Status check_camera(const Port& port, const std::string& where) {
+  if (port.flags == 0) return {};
+  const auto type = static_cast<DType>(port.dtype);
+  const bool picture = port.rank == 4 && (type == DType::I8 || type == DType::U8);
+  const bool region = port.rank == 2 && type == DType::I32 && port.shape[1] == 4;
+  if (port.direction != 0 || (port.flags == kPortRegion ? !region : !picture || port.flags > 3))
+    return illegal(where + ", field flags", "must be 0, 1..3 of an input of bytes with rank 4, or 4 of int32 [n, 4]",
+                   port.flags);
+  return {};
+}
+
 Status check_port(const Port& port, const Sections& s, u64 limit, const std::string& where) {
   if (Status status = check_name(port.name, s, where); !status.ok()) return status;
   if (port.dtype >= static_cast<u8>(DType::Bf16) || port.dtype == 0)
@@ -66,7 +78,7 @@ Status check_port(const Port& port, const Sections& s, u64 limit, const std::str
     return illegal(where + ", field scale", "must be finite and not negative");
   if (Status status = detail::check_zero_point(port.zero_point, static_cast<DType>(port.dtype), where); !status.ok())
     return status;
-  if (port.reserved0 != 0) return illegal(where, "reserved bytes must be zero; some are", port.reserved0);
+  if (Status status = check_camera(port, where); !status.ok()) return status;
   if (Status status = check_zero(port.reserved1, where); !status.ok()) return status;
   return check_zero(port.reserved2, where);
 }

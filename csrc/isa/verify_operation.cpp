@@ -238,6 +238,17 @@ class Rules : private WordRules {
     return {};
   }
 
+  Status operator()(Tag<Op::ROIRESIZE>) {
+    const Surface &in = w_.in0(), &roi = w_.in1(), &out = w_.out();
+    if (Status status = pixels("in0", in, out.c); !status.ok()) return status;
+    if (Status status = int8_nhwc("out", out); !status.ok()) return status;
+    if (dtype(roi) != DType::I32) return w_.field("in1", "must be int32", roi.dtype);
+    if (roi.n != out.n || roi.h != 1 || roi.w != 1 || roi.c != 4)
+      return w_.field("in1", "extents must be out.n, 1, 1, 4", roi.c);
+    const u8 shift = w_.aux<RoiResizeAux>().shift;
+    return shift <= 1 ? Status{} : w_.field("shift", "must be 0 or 1", shift);
+  }
+
   // ---- ports
 
   Status operator()(Tag<Op::QUANTIZE>) { return port_conversion(w_.in0(), w_.out(), "in0", "out"); }

@@ -7,14 +7,16 @@ namespace {
 
 bool reaches_caller_memory(Op op, bool input) {
   return op == Op::COPY || op == Op::LOAD || op == Op::STORE || op == Op::QUANTIZE || op == Op::DEQUANTIZE ||
-         ((op == Op::GATHER || op == Op::GRIDSAMPLE || op == Op::CSC) && input) || (op == Op::ARGMAX && !input);
+         ((op == Op::GATHER || op == Op::GRIDSAMPLE || op == Op::CSC || op == Op::ROIRESIZE) && input) ||
+         (op == Op::ARGMAX && !input);
 }
 
 Status check_port_surface(const Word& w, const char* name, const Surface& surface) {
   const bool input = region(surface) == Region::In;
   if (!reaches_caller_memory(w.info.op, input))
-    return w.field(name,
-                   "only COPY, LOAD, STORE, QUANTIZE, DEQUANTIZE, CSC, indices and coordinates access IN and OUT");
+    return w.field(
+        name,
+        "only COPY, LOAD, STORE, QUANTIZE, DEQUANTIZE, CSC, ROIRESIZE, indices and coordinates access IN and OUT");
   if (surface.port >= (input ? w.entry.inputs : w.entry.outputs)) return w.field(name, "no such port", surface.port);
   const Port& port = w.sections.ports[w.entry.first_port + (input ? 0 : w.entry.inputs) + surface.port];
   return surface.dtype == port.dtype ? Status{} : w.field(name, "must have the type of its port", surface.dtype);

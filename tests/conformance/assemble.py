@@ -213,6 +213,10 @@ def _csc(a: Assembler, step: Step) -> Fields:
     }
 
 
+def _roi_resize(a: Assembler, step: Step) -> Fields:
+    return {**_unary(a, step), "in1": a.surface(step.inputs[1]), "aux": {"shift": step.params["shift"]}}
+
+
 def _rescale(a: Assembler, step: Step) -> Fields:
     p = step.params["p"]
     return {**_unary(a, step), "table": a.builder.const("RQ16", packing.rq16(p.bias, p.m, p.sh)), **_clamp(p)}
@@ -364,6 +368,7 @@ FIELDS: dict[str, Callable[[Assembler, Step], Fields]] = {
     "GATHER": _gather,
     "GRIDSAMPLE": _grid_sample,
     "CSC": _csc,
+    "ROIRESIZE": _roi_resize,
     "RESCALE": _rescale,
     "LUT8": _lut8,
     "SOFTMAX": _softmax,

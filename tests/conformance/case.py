@@ -48,6 +48,7 @@ ORACLE: dict[str, Callable[..., np.ndarray]] = {
     "GATHER": vec.gather,
     "GRIDSAMPLE": window.grid_sample,
     "CSC": camera.csc,
+    "ROIRESIZE": camera.roi_resize,
     "MAXPOOL": window.maxpool,
     "AVGPOOL": window.avgpool,
     "RESIZE_NN": window.resize_nearest,

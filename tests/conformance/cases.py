@@ -284,6 +284,17 @@ def csc(rng: np.random.Generator, name: str) -> Case:
     )
 
 
+def roi_resize(rng: np.random.Generator, name: str) -> Case:
+    x, shift = activations(rng, (*shape4(rng)[:3], pick(rng, (1, 2, 2, 3)))), int(rng.integers(2))
+    n, h, w, _ = x.shape
+    ends = [np.sort(rng.integers(0, extent, (n, 2)), axis=1) << shift for extent in (w, h)]
+    roi = np.stack([ends[0][:, 0], ends[1][:, 0], ends[0][:, 1] + shift, ends[1][:, 1] + shift], 1)
+    size = int(rng.integers(1, 12)), int(rng.integers(1, 12))
+    params = {"size": size, "shift": shift}
+    label = f"{name}-{'x'.join(map(str, x.shape))}-to{size[0]}x{size[1]}-{shift}"
+    return Case(label, "ROIRESIZE", (x, roi.astype(np.int32).reshape(n, 1, 1, 4)), params)
+
+
 def shape4(rng: np.random.Generator) -> tuple[int, int, int, int]:
     return pick(rng, (1, 1, 2)), int(rng.integers(1, 9)), int(rng.integers(1, 9)), pick(rng, CHANNELS)
 
@@ -449,6 +460,7 @@ DRAWS: dict[str, tuple[Draw, int]] = {
     "GATHER": (gather, 12),
     "GRIDSAMPLE": (grid_sample, 24),
     "CSC": (csc, 32),
+    "ROIRESIZE": (roi_resize, 24),
     "RESCALE": (rescale, 16),
     "LUT8": (lut8, 10),
     "SOFTMAX": (softmax, 16),

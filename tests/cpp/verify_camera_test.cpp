@@ -32,6 +32,10 @@ container::Parts base() {
     i.table = colours;
     i.sh = 14;
   });
+  p.emit(Op::ROIRESIZE, [&](isa::Instruction& i) {
+    i.out = at({2, 5, 7, 1}, 512), i.in0 = luma, i.in1 = at({2, 1, 1, 4}, 1024, isa::DType::I32);
+    i.aux = p.aux(isa::RoiResizeAux{0, {}});
+  });
   return parts_of(*p.finish(4096));
 }
 
@@ -53,6 +57,10 @@ const Breach kCameras[] = {
     {"constant", [](Editor& e) { e.table<isa::CscEntry>(Op::CSC)[2].b = 1 << 30; }, "channel 2", "below 2^30"},
     {"clamps", [](Editor& e) { e.table<isa::CscEntry>(Op::CSC)[0].lo = 128; }, "channel 0", "at most hi"},
     {"clamp_type", [](Editor& e) { e.table<isa::CscEntry>(Op::CSC)[0].hi = 128; }, "(CSC), field table", "int8"},
+    {"region_type", [](Editor& e) { set(e.in1(Op::ROIRESIZE), isa::DType::F32); }, "(ROIRESIZE), field in1", "int32"},
+    {"region_extents", [](Editor& e) { e.in1(Op::ROIRESIZE).c = 3; }, "(ROIRESIZE), field in1", "extents"},
+    {"region_channels", [](Editor& e) { e.in0(Op::ROIRESIZE).c = 2; }, "(ROIRESIZE), field in0", "channels"},
+    {"region_shift", [](Editor& e) { e.aux<isa::RoiResizeAux>(Op::ROIRESIZE).shift = 2; }, "field shift", "0 or 1"},
     {"reserved", [](Editor& e) { e.table<isa::CscEntry>(Op::CSC)[0].reserved0 = 1; }, "channel 0", "reserved"},
 };
 INSTANTIATE_TEST_SUITE_P(Camera, Cameras, ::testing::ValuesIn(kCameras), name_of<Breach>);

@@ -77,7 +77,7 @@ const Breach kPorts[] = {
     {"zero_point_i8", [](Editor& e) { e.parts.ports[2].zero_point = 128; }, "port 2, field zero_point", "range"},
     {"zero_point_u8", [](Editor& e) { e.parts.ports[1].zero_point = -1; }, "port 1, field zero_point", "range"},
     {"zero_point_f32", [](Editor& e) { e.parts.ports[0].zero_point = 1; }, "port 0, field zero_point", "range"},
-    {"reserved0", [](Editor& e) { e.parts.ports[1].reserved0 = 1; }, "port 1", "reserved"},
+    {"flags", [](Editor& e) { e.parts.ports[1].flags = 8; }, "port 1, field flags", "rank 4"},
     {"reserved1", [](Editor& e) { e.parts.ports[1].reserved1[2] = 1; }, "port 1", "reserved"},
     {"reserved2", [](Editor& e) { e.parts.ports[1].reserved2[2] = 1; }, "port 1", "reserved"},
 };

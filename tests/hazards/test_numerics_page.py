@@ -170,6 +170,12 @@ def check_csc(n: dict[str, Any]) -> None:
     assert camera.csc(luma, chroma, p).item() == n["y"]
 
 
+def check_roiresize(n: dict[str, Any]) -> None:
+    roi = np.array([n["f"], 0, n["f"] + n["L"] - 1, 0], np.int32).reshape(1, 1, 1, 4)
+    x = np.array(n["row"], np.int8).reshape(1, 1, -1, 1)
+    assert camera.roi_resize(x, roi, (1, n["O"]), 0).ravel().tolist() == n["y"]
+
+
 def check_resize(n: dict[str, Any]) -> None:
     table = tables.bilinear(n["I"], n["O"], None, "half_pixel")
     assert table[1] == (0, 1, n["w0"], n["w1"])

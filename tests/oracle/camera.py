@@ -10,6 +10,7 @@ import numpy as np
 
 from oracle.derive import Infeasible
 from oracle.integers import clamp, fits, round_half_up
+from oracle.window import resize_bilinear
 
 
 @dataclass(frozen=True)
@@ -61,3 +62,25 @@ def csc(luma: np.ndarray, chroma: np.ndarray, p: Csc, dtype: str = "int8") -> np
         total = fits((x * np.array(m)).sum(-1) + b, 32, "products and b")
         channels.append(clamp(total >> p.sh, lo, hi))
     return np.stack(channels, -1).astype(dtype)
+
+
+def roi_resize(x: np.ndarray, roi: np.ndarray, size: tuple[int, int], shift: int) -> np.ndarray:
+    """ROIRESIZE: roi [n, 1, 1, 4] holds left, top, right, bottom; ValueError for a region outside of its image."""
+    images = []
+    for image, (left, top, right, bottom) in zip(x, roi.reshape(-1, 4).tolist(), strict=True):
+        axes = []
+        h, w, _ = image.shape
+        for first, last, extent, out in ((top, bottom, h, size[0]), (left, right, w, size[1])):
+            unit = 1 << shift
+            if not 0 <= first <= last < extent * unit or first % unit or (last + 1) % unit:
+                raise ValueError("a region outside of its image")
+            begin, length = first // unit, (last + 1 - first) // unit
+            rows = []
+            for j in range(out):
+                exact = Fraction(2 * j + 1, 2 * out) * length - Fraction(1, 2)
+                place = min(max(round_half_up(exact * 2048), 0), (length - 1) * 2048)
+                i0 = place // 2048
+                rows.append((begin + i0, begin + min(i0 + 1, length - 1), 2048 - place % 2048, place % 2048))
+            axes.append(rows)
+        images.append(resize_bilinear(image[None], *axes))
+    return np.concatenate(images)

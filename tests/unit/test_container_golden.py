@@ -14,7 +14,7 @@ from openbpu.runtime import Session
 _DATA = v1.FILE.read_bytes()
 _LATER = {  # instructions of later containers, in files of their own
     "CPUCALL", "LAYERNORM", "RMSNORM", "LUT16", "MAX", "MIN", "CMP", "SELECT", "REDUCE", "ARGMAX", "DIV", "GATHER",
-    "GRIDSAMPLE", "CSC",
+    "GRIDSAMPLE", "CSC", "ROIRESIZE",
 }  # fmt: skip
 _RECORDED = json.loads(v1.DIGESTS.read_text())
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import onnx
 import pytest
@@ -9,7 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 import openbpu
 from openbpu import _native
-from openbpu.errors import ConfigError
+from openbpu.errors import ConfigError, ExecutableError, SampleError
 from openbpu.ir.quant import QuantParams
 from openbpu.lower import camera as lowering
 from openbpu.preprocess import InputSpec
@@ -142,6 +144,104 @@ def test_a_feature_map_in_another_layout() -> None:
     x = np.random.default_rng(0).uniform(-2, 2, (1, 4, 6, 3)).astype(np.float32)
     out = Session(executable).run(x)["out"]
     assert np.abs(out - x.transpose(0, 3, 1, 2)).max() <= 0.501 * SCALE
+
+
+REGIONS = [(0, 0, 37, 29), (2, 4, 33, 27), (10, 10, 11, 11)]
+
+
+def resized(planes: dict[str, np.ndarray], roi: np.ndarray, size: tuple[int, int]) -> dict[str, np.ndarray]:
+    """What the oracle makes of the regions of the planes, uint8."""
+    made, regions = {}, roi.reshape(-1, 1, 1, 4)
+    for name, plane in planes.items():
+        shift = int(name.endswith("_uv"))
+        x = (plane ^ 128).view(np.int8)
+        made[name] = oracle.roi_resize(x, regions, (size[0] >> shift, size[1] >> shift), shift).view(np.uint8) ^ 128
+    return made
+
+
+@pytest.mark.parametrize("region", REGIONS)
+def test_a_region_of_a_frame_of_any_size(region: tuple[int, ...]) -> None:
+    """nv12 of 30x38 through a resizer of up to 64x128: as the oracle resizes both planes, then as ever."""
+    spec = InputSpec("nv12", "rgb", mean=120.0, std=58.0, source="resizer", source_size=(64, 128))
+    executable = openbpu.compile(network((1, 3, HEIGHT, WIDTH)), inputs={"image": spec})
+    assert [(p.name, p.shape, p.any_size) for p in executable.ports() if p.direction == "input"] == [
+        ("image_y", (1, 64, 128, 1), True),
+        ("image_uv", (1, 32, 64, 2), True),
+        ("image_roi", (1, 4), False),
+    ]
+    rng = np.random.default_rng(1)
+    planes = {"image_y": rng.integers(0, 256, (1, 30, 38, 1)).astype(np.uint8)}
+    planes["image_uv"] = rng.integers(0, 256, (1, 15, 19, 2)).astype(np.uint8)
+    roi = np.array([region], np.int32)
+    want = spec.reference("image", resized(planes, roi, (HEIGHT, WIDTH)))
+    for isa in ("auto", "scalar"):
+        out = Session(executable, isa=isa).run({**planes, "image_roi": roi})["out"]
+        assert np.abs(out - np.clip(want, -110 * FLOAT, 145 * FLOAT)).max() <= BOUND * FLOAT
+
+
+def test_a_region_of_a_grey_frame() -> None:
+    spec = InputSpec("gray", "gray", source="resizer", source_size=(64, 128), scale=1 / 64)
+    executable = openbpu.compile(network((1, 1, HEIGHT, WIDTH)), inputs={"image": spec})
+    frame = np.random.default_rng(1).integers(0, 200, (1, 1, 31, 37)).astype(np.uint8)
+    roi = np.array([[1, 2, 36, 30]], np.int32)
+    planes = resized({"image": frame.transpose(0, 2, 3, 1)}, roi, (HEIGHT, WIDTH))
+    want = planes["image"].transpose(0, 3, 1, 2) / 64.0
+    out = Session(executable).run({"image": frame, "image_roi": roi})["out"]
+    assert np.abs(out - np.clip(want, -110 * FLOAT, 145 * FLOAT)).max() <= BOUND * FLOAT
+
+
+def test_what_is_decided_at_run_time_is_minus_one(tmp_path: Path) -> None:
+    from openbpu.hbm_runtime import HB_HBMRuntime
+
+    for source, shape, strides in (
+        ("pyramid", [1, 32, 64, 2], [-1, -1, 2, 1]),
+        ("resizer", [1, -1, -1, 2], [-1, -1, 2, 1]),
+        ("ddr", [1, 32, 64, 2], [4096, 128, 2, 1]),
+    ):
+        spec = InputSpec("nv12", "rgb", source=source, source_size=(64, 128))
+        openbpu.compile(network((1, 3, 64, 128)), inputs={"image": spec}).save(tmp_path / "net.bpux")
+        runtime = HB_HBMRuntime(str(tmp_path / "net.bpux"))
+        assert runtime.input_shapes["image"]["image_uv"] == shape
+        assert runtime.input_strides["image"]["image_uv"] == strides
+
+
+HOSTILE = [
+    (-2, 0, 3, 3), (0, 0, 38, 29), (0, 0, 37, 30), (4, 0, 3, 3), (0, 4, 3, 3), (-(2**31), 0, 2**31 - 1, 3),
+    (0, -(2**31), 3, 2**31 - 1), (2**31 - 1, 2**31 - 1, 2**31 - 1, 2**31 - 1),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("region", HOSTILE)
+def test_regions_outside_of_the_frame_are_refused(region: tuple[int, ...]) -> None:
+    spec = InputSpec("nv12", "rgb", source="resizer", source_size=(30, 38))
+    executable = openbpu.compile(network((1, 3, HEIGHT, WIDTH)), inputs={"image": spec})
+    planes = [np.zeros((1, 30, 38, 1), np.uint8), np.zeros((1, 15, 19, 2), np.uint8), np.array([region], np.int32)]
+    with pytest.raises(SampleError, match="input image_roi: left, top, right, bottom must lie in the image of 30 rows"):
+        Session(executable).run(dict(zip(("image_y", "image_uv", "image_roi"), planes, strict=True)))
+    for isa in _native.available_isas():  # the engine looks for itself
+        engine = _native.Engine(executable.native, isa=isa)
+        with pytest.raises(_native.NativeError, match="does not lie in its image"):
+            engine.run(planes)
+        planes_ok = [*planes[:2], np.array([(0, 0, 37, 29)], np.int32)]
+        engine.run(planes_ok)
+
+
+@pytest.mark.parametrize("region", [(1, 0, 36, 29), (0, 1, 37, 28), (0, 0, 36, 29), (0, 0, 37, 28)])
+def test_regions_between_pixels_of_chroma_are_refused(region: tuple[int, ...]) -> None:
+    spec = InputSpec("nv12", "rgb", source="resizer", source_size=(30, 38))
+    executable = openbpu.compile(network((1, 3, HEIGHT, WIDTH)), inputs={"image": spec})
+    planes = {"image_y": np.zeros((1, 30, 38, 1), np.uint8), "image_uv": np.zeros((1, 15, 19, 2), np.uint8)}
+    with pytest.raises(ExecutableError, match="left and top even, right and bottom odd"):
+        Session(executable).run({**planes, "image_roi": np.array([region], np.int32)})
+
+
+@pytest.mark.parametrize("shape", [(1, 14, 19, 2), (1, 16, 19, 2), (1, 15, 19, 1), (1, 33, 64, 2)])
+def test_planes_of_different_sizes_are_refused(shape: tuple[int, ...]) -> None:
+    spec = InputSpec("nv12", "rgb", source="resizer", source_size=(64, 128))
+    executable = openbpu.compile(network((1, 3, HEIGHT, WIDTH)), inputs={"image": spec})
+    planes = {"image_y": np.zeros((1, 30, 38, 1), np.uint8), "image_uv": np.zeros(shape, np.uint8)}
+    with pytest.raises(SampleError, match="input image_uv: must"):
+        Session(executable).run({**planes, "image_roi": np.array([(0, 0, 37, 29)], np.int32)})
 
 
 @pytest.mark.parametrize(

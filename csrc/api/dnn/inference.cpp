@@ -10,25 +10,29 @@ constexpr const char* kFunction = "hbDNNInferV2";
 using Lock = std::unique_lock<std::mutex>;
 using ucp::fail;
 
-// Copies the elements of a tensor between their dense form and the application's memory.
+// Copies the elements of a tensor between the engine's dense buffer and the application's memory.
 void copy_strided(const Transfer& transfer, unsigned char* dense, bool gather) {
   const Tensor& tensor = *transfer.tensor;
-  const hbDNNTensorShape& shape = tensor.properties.validShape;
-  const int rank = shape.numDimensions;
-  const std::size_t element = tensor.element_bytes;
-  const bool has_rows = rank > 0 && transfer.stride[rank - 1] == static_cast<std::int64_t>(element);
+  const int rank = tensor.properties.validShape.numDimensions;
+  const auto element = static_cast<std::int64_t>(tensor.element_bytes);
+  const bool has_rows = rank > 0 && transfer.stride[rank - 1] == element;
   const int outer = has_rows ? rank - 1 : rank;
-  const std::size_t piece = has_rows ? element * static_cast<std::size_t>(shape.dimensionSize[rank - 1]) : element;
+  const auto piece = static_cast<std::size_t>(has_rows ? element * transfer.shape[rank - 1] : element);
+  std::int64_t pieces = 1;
+  for (int k = 0; k < outer; ++k) pieces *= transfer.shape[k];
   std::int64_t index[HB_DNN_TENSOR_MAX_DIMENSIONS] = {};
-  for (std::size_t done = 0; done < tensor.bytes; done += piece) {
-    std::int64_t offset = 0;
-    for (int k = 0; k < outer; ++k) offset += index[k] * transfer.stride[k];
+  for (; pieces > 0; --pieces) {
+    std::int64_t there = 0, here = 0;
+    for (int k = 0; k < outer; ++k) {
+      there += index[k] * transfer.stride[k];
+      here += index[k] * tensor.stride[k];
+    }
     if (gather)
-      std::memcpy(dense + done, transfer.memory + offset, piece);
+      std::memcpy(dense + here, transfer.memory + there, piece);
     else
-      std::memcpy(transfer.memory + offset, dense + done, piece);
+      std::memcpy(transfer.memory + there, dense + here, piece);
     for (int k = outer; k-- > 0;) {
-      if (++index[k] < shape.dimensionSize[k]) break;
+      if (++index[k] < transfer.shape[k]) break;
       index[k] = 0;
     }
   }
@@ -41,21 +45,21 @@ std::int32_t wrong(const std::string& where, const std::string& message) {
 // Bytes from the first to behind the last element, and whether they are dense. Fails where rows overlap.
 std::int32_t read_strides(const std::string& where, const hbDNNTensor& given, Transfer& transfer,
                           std::uint64_t& extent) {
-  const hbDNNTensorProperties& published = transfer.tensor->properties;
-  const int rank = published.validShape.numDimensions;
+  const Tensor& tensor = *transfer.tensor;
+  const int rank = tensor.properties.validShape.numDimensions;
   // Engines want elements at their own alignment.
   transfer.dense = reinterpret_cast<std::uintptr_t>(transfer.memory) % transfer.tensor->element_bytes == 0;
   extent = transfer.tensor->element_bytes;
   std::int64_t least = static_cast<std::int64_t>(transfer.tensor->element_bytes);
   for (int k = rank; k-- > 0;) {
     const std::int64_t stride = given.properties.stride[k];
-    const std::int64_t size = published.validShape.dimensionSize[k];
+    const std::int64_t size = transfer.shape[k];
     if (stride < least)
       return wrong(where, "stride " + std::to_string(k) + " must be at least " + std::to_string(least) + "; got " +
                               std::to_string(stride));
     if (stride > static_cast<std::int64_t>(given.sysMem.memSize / static_cast<std::uint64_t>(size)) && size > 1)
       return wrong(where, "needs more than its " + std::to_string(given.sysMem.memSize) + " bytes of memory");
-    if (stride != published.stride[k]) transfer.dense = false;
+    if (stride != tensor.stride[k] || size != tensor.shape[k]) transfer.dense = false;
     transfer.stride[k] = stride;
     extent += static_cast<std::uint64_t>(stride) * static_cast<std::uint64_t>(size - 1);
     least = stride * size;
@@ -63,18 +67,32 @@ std::int32_t read_strides(const std::string& where, const hbDNNTensor& given, Tr
   return HB_DNN_SUCCESS;
 }
 
+// The published shape, with sizes of the application's own where it leaves them open.
+std::int32_t read_shape(const std::string& where, const Tensor& tensor, const hbDNNTensorShape& shape,
+                        Transfer& transfer) {
+  const hbDNNTensorShape& want = tensor.properties.validShape;
+  if (shape.numDimensions != want.numDimensions)
+    return wrong(where, "its shape is not the one that the model publishes");
+  for (int k = 0; k < want.numDimensions; ++k) {
+    const std::int64_t size = shape.dimensionSize[k];
+    if (want.dimensionSize[k] >= 0 && size != want.dimensionSize[k])
+      return wrong(where, "its shape is not the one that the model publishes");
+    if (size < 1 || size > tensor.shape[k])
+      return wrong(where, "dimension " + std::to_string(k) + " must be 1 to " + std::to_string(tensor.shape[k]) +
+                              "; got " + std::to_string(size));
+    transfer.shape[k] = size;
+  }
+  return HB_DNN_SUCCESS;
+}
+
 std::int32_t read_tensor(const std::string& where, const Tensor& tensor, const hbDNNTensor& given, Transfer& transfer) {
   const hbDNNTensorProperties& published = tensor.properties;
-  const hbDNNTensorShape &shape = given.properties.validShape, &want = published.validShape;
-  if (shape.numDimensions != want.numDimensions ||
-      std::memcmp(shape.dimensionSize, want.dimensionSize,
-                  static_cast<std::size_t>(want.numDimensions) * sizeof(std::int32_t)) != 0)
-    return wrong(where, "its shape is not the one that the model publishes");
+  if (const std::int32_t status = read_shape(where, tensor, given.properties.validShape, transfer)) return status;
   if (given.properties.tensorType != published.tensorType)
     return wrong(where, "its type must be " + std::to_string(published.tensorType) + "; got " +
                             std::to_string(given.properties.tensorType));
   if (!given.sysMem.virAddr) return wrong(where, "it has no memory");
-  if (given.sysMem.memSize < tensor.bytes)
+  if (published.alignedByteSize >= 0 && given.sysMem.memSize < tensor.bytes)
     return wrong(where, "needs " + std::to_string(tensor.bytes) + " bytes of memory; has " +
                             std::to_string(given.sysMem.memSize));
   transfer.tensor = &tensor;
@@ -98,6 +116,43 @@ std::int32_t read_tensors(const char* kind, const std::vector<std::unique_ptr<Te
     const std::int32_t status = read_tensor(kind, *tensors[k], given[k], transfers[k]);
     if (status != HB_DNN_SUCCESS) return status;
   }
+  return HB_DNN_SUCCESS;
+}
+
+// Images with a region of interest: the planes before it.
+template <class Check>
+std::int32_t for_each_region(std::vector<Transfer>& inputs, Check check) {
+  std::size_t first = 0;
+  for (std::size_t k = 0; k < inputs.size(); ++k) {
+    if (!inputs[k].tensor->may_be_smaller && !inputs[k].tensor->is_region) first = k + 1;
+    if (!inputs[k].tensor->is_region) continue;
+    if (first < k)
+      if (const std::int32_t status = check(inputs[first], first + 1 < k ? &inputs[first + 1] : nullptr, inputs[k]))
+        return status;
+    first = k + 1;
+  }
+  return HB_DNN_SUCCESS;
+}
+
+std::int64_t rows_of(const Transfer& image) { return image.shape[image.tensor->rows]; }
+std::int64_t columns_of(const Transfer& image) { return image.shape[image.tensor->rows + 1]; }
+
+std::int32_t check_planes(const Transfer& luma, const Transfer* chroma, const Transfer&) {
+  if (!chroma || (rows_of(*chroma) * 2 == rows_of(luma) && columns_of(*chroma) * 2 == columns_of(luma)))
+    return HB_DNN_SUCCESS;
+  return wrong("input " + chroma->tensor->name, "must have half the rows and columns of " + luma.tensor->name);
+}
+
+// The engine knows the largest image only; this is the one that is there.
+std::int32_t check_region(const Transfer& luma, const Transfer*, Transfer& region) {
+  const auto* ends = static_cast<const std::int32_t*>(region.dense_memory());
+  for (std::int64_t n = 0; n < region.shape[0]; ++n, ends += 4)
+    if (ends[0] < 0 || ends[1] < 0 || ends[2] < ends[0] || ends[3] < ends[1] || ends[2] >= columns_of(luma) ||
+        ends[3] >= rows_of(luma))
+      return wrong("input " + region.tensor->name,
+                   "left, top, right, bottom must lie in the image of " + std::to_string(rows_of(luma)) + " rows and " +
+                       std::to_string(columns_of(luma)) + " columns; got " + std::to_string(ends[0]) + ", " +
+                       std::to_string(ends[1]) + ", " + std::to_string(ends[2]) + ", " + std::to_string(ends[3]));
   return HB_DNN_SUCCESS;
 }
 
@@ -188,6 +243,7 @@ std::int32_t run(void* context, runtime::Execution& execution) {
       if (!input.dense) copy_strided(input, input.staging.data(), true);
       inference.from[k] = input.dense_memory();
     }
+    if (const std::int32_t status = for_each_region(inference.inputs, check_region)) return status;
     for (std::size_t k = 0; k < inference.outputs.size(); ++k) inference.to[k] = inference.outputs[k].dense_memory();
     runtime::RunOptions options;
     options.execution = &execution;
@@ -237,6 +293,7 @@ int32_t hbDNNInferV2(hbUCPTaskHandle_t* taskHandle, hbDNNTensor* output, hbDNNTe
       return fail(HB_DNN_API_USE_ERROR, kFunction, "a call-back must not wait for an inference");
     auto inference = take_inference(model);
     std::int32_t status = read_tensors("input", model->inputs, input, inference->inputs);
+    if (status == HB_DNN_SUCCESS) status = for_each_region(inference->inputs, check_planes);
     if (status == HB_DNN_SUCCESS) status = read_tensors("output", model->outputs, output, inference->outputs);
     hbUCPTaskHandle_t task = taskHandle ? *taskHandle : nullptr;
     if (status == HB_DNN_SUCCESS) status = openbpu::ucp::append(task, {run, finish, release, inference.get()});

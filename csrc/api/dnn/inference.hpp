@@ -14,6 +14,7 @@ struct Transfer {
   const Tensor* tensor = nullptr;
   unsigned char* memory = nullptr;
   bool dense = true;
+  std::int64_t shape[HB_DNN_TENSOR_MAX_DIMENSIONS] = {};
   std::int64_t stride[HB_DNN_TENSOR_MAX_DIMENSIONS] = {};
   std::vector<unsigned char> staging;  // the dense form of what is not dense, or not aligned
   ucp::Allocation* allocation = nullptr;

@@ -178,17 +178,28 @@ Tensor::Tensor(const runtime::Port& port)
       description(describe(port)),
       element_bytes(runtime::size_of(port.type)),
       bytes(port.bytes),
+      may_have_strides(port.may_have_strides),
+      may_be_smaller(port.may_be_smaller),
+      is_region(port.is_region),
       scale_(static_cast<float>(port.scale)),
       zero_point_(port.zero_point) {
   properties.tensorType = type_of(port.type);
   properties.validShape.numDimensions = static_cast<std::int32_t>(port.rank);
-  auto stride = static_cast<std::int64_t>(element_bytes);
+  auto step = static_cast<std::int64_t>(element_bytes);
   for (std::uint32_t k = port.rank; k-- > 0;) {
     properties.validShape.dimensionSize[k] = static_cast<std::int32_t>(port.shape[k]);
-    properties.stride[k] = stride;
-    stride *= port.shape[k];
+    properties.stride[k] = stride[k] = step;
+    shape[k] = port.shape[k];
+    step *= port.shape[k];
   }
   properties.alignedByteSize = static_cast<std::int64_t>(port.bytes);
+  if (may_have_strides || may_be_smaller) {
+    rows = port.shape[1] == 1 ? 2 : 1;  // of a plane, or of pixels
+    properties.alignedByteSize = -1;
+    for (int k = 0; k <= rows; ++k) properties.stride[k] = -1;
+  }
+  if (may_be_smaller)
+    for (const int k : {rows, rows + 1}) properties.validShape.dimensionSize[k] = -1;
   if (port.scale == 0) return;
   properties.quantiType = SCALE;
   properties.scale = {1, &scale_, 1, &zero_point_};

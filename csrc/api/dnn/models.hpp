@@ -24,7 +24,12 @@ struct Tensor {
   std::string description;  // JSON
   std::size_t element_bytes;
   std::size_t bytes;
-  hbDNNTensorProperties properties{};
+  hbDNNTensorProperties properties{};  // -1: decided by the application for each run
+  // The dense buffer of an engine.
+  std::int64_t shape[HB_DNN_TENSOR_MAX_DIMENSIONS] = {};
+  std::int64_t stride[HB_DNN_TENSOR_MAX_DIMENSIONS] = {};
+  int rows = 0;  // the dimension of rows of an image; columns follow
+  bool may_have_strides, may_be_smaller, is_region;
 
  private:
   float scale_;

@@ -44,15 +44,42 @@ Result<std::vector<Shape>> parse_lists(const std::string& option, const std::str
   return lists;
 }
 
-Status check_shapes(const Options& options, const std::vector<Tensor>& ports) {
-  const Result<std::vector<Shape>> shapes = parse_lists("--input_valid_shape", options.input_valid_shape, ports);
-  if (!shapes.ok()) return shapes.status();
+// Whether the port takes an image of this shape: its own, or of a resizer one with fewer rows and columns.
+bool takes(const Tensor& port, const Shape& shape) {
+  for (std::size_t k = 0; k < shape.size(); ++k) {
+    const bool is_open = (port.flags & isa::kPortSize) && (k == port.rows() || k == port.rows() + 1);
+    if (is_open ? shape[k] > port.shape[k] : shape[k] != port.shape[k]) return false;
+  }
+  return true;
+}
+
+// The shapes of what the inputs are given.
+Result<std::vector<Shape>> given_shapes(const Options& options, const std::vector<Tensor>& ports) {
+  Result<std::vector<Shape>> shapes = parse_lists("--input_valid_shape", options.input_valid_shape, ports);
+  if (!shapes.ok()) return shapes;
   for (std::size_t k = 0; k < shapes.value().size(); ++k)
-    if (shapes.value()[k] != ports[k].shape)
+    if (!takes(ports[k], shapes.value()[k]))
       return wrong("--input_valid_shape", "input " + ports[k].name + " is compiled for " + shape_text(ports[k].shape) +
                                               "; got " + shape_text(shapes.value()[k]) +
                                               ". Compile the model for the other shape");
-  return {};
+  for (std::size_t k = shapes.value().size(); k < ports.size(); ++k) shapes.value().push_back(ports[k].shape);
+  return shapes;
+}
+
+// An image in the upper left of a buffer of the port's shape.
+Bytes in_the_corner(const Tensor& port, const Tensor& image, Bytes bytes) {
+  if (image.shape == port.shape) return bytes;
+  const std::size_t rows = port.rows();
+  std::uint64_t pixel = 1, planes = 1;
+  for (std::size_t k = rows + 2; k < port.shape.size(); ++k) pixel *= port.shape[k];
+  for (std::size_t k = 0; k < rows; ++k) planes *= port.shape[k];
+  const std::uint64_t from = image.shape[rows + 1] * pixel, to = port.shape[rows + 1] * pixel;
+  Bytes whole(port.bytes(), 0);
+  for (std::uint64_t plane = 0; plane < planes; ++plane)
+    for (std::uint64_t y = 0; y < image.shape[rows]; ++y)
+      std::memcpy(whole.data() + (plane * port.shape[rows] + y) * to,
+                  bytes.data() + (plane * image.shape[rows] + y) * from, from);
+  return whole;
 }
 
 // ---- one file
@@ -195,26 +222,49 @@ Bytes random_bytes(const Tensor& port, std::uint64_t& state) {
   return bytes;
 }
 
+// The whole frame, for each image.
+Bytes whole_frame(const Tensor& region, const Tensor& frame) {
+  const std::int32_t ends[] = {0, 0, static_cast<std::int32_t>(frame.shape[frame.rows() + 1]) - 1,
+                               static_cast<std::int32_t>(frame.shape[frame.rows()]) - 1};
+  Bytes bytes(region.bytes());
+  for (std::size_t at = 0; at + sizeof ends <= bytes.size(); at += sizeof ends)
+    std::memcpy(bytes.data() + at, ends, sizeof ends);
+  return bytes;
+}
+
+// Random data; regions of interest are the whole of the first plane before them.
+Buffers random_inputs(const std::vector<Tensor>& ports) {
+  Buffers buffers;
+  std::uint64_t state = 0;
+  const Tensor* frame = nullptr;
+  for (const Tensor& port : ports) {
+    const bool is_region = frame && (port.flags & isa::kPortRegion);
+    buffers.push_back(is_region ? whole_frame(port, *frame) : random_bytes(port, state));
+    const bool is_plane = (port.flags & isa::kPortSize) != 0;
+    frame = is_plane ? (frame ? frame : &port) : nullptr;
+  }
+  return buffers;
+}
+
 }  // namespace
 
 Result<Buffers> load_inputs(const Options& options, const std::vector<Tensor>& ports) {
-  if (Status status = check_shapes(options, ports); !status.ok()) return status;
+  const Result<std::vector<Shape>> shapes = given_shapes(options, ports);
+  if (!shapes.ok()) return shapes.status();
   const Result<std::vector<Strides>> strides = parse_lists("--input_stride", options.input_stride, ports);
   if (!strides.ok()) return strides.status();
   Buffers buffers;
-  if (options.input_file.empty()) {
-    std::uint64_t state = 0;
-    for (const Tensor& port : ports) buffers.push_back(random_bytes(port, state));
-    return buffers;
-  }
+  if (options.input_file.empty()) return random_inputs(ports);
   const std::vector<std::string> files = split(options.input_file, ',');
   if (files.size() != ports.size())
     return wrong("--input_file", "needs one file per input, separated by ',': " + number(ports.size()) + "; got " +
                                      number(files.size()));
   for (std::size_t k = 0; k < ports.size(); ++k) {
-    Result<Bytes> bytes = load_file(files[k], ports[k], strides.value().empty() ? nullptr : &strides.value()[k]);
+    Tensor image = ports[k];
+    image.shape = shapes.value()[k];
+    Result<Bytes> bytes = load_file(files[k], image, strides.value().empty() ? nullptr : &strides.value()[k]);
     if (!bytes.ok()) return bytes.status();
-    buffers.push_back(std::move(bytes.value()));
+    buffers.push_back(in_the_corner(ports[k], image, std::move(bytes.value())));
   }
   return buffers;
 }

@@ -12,6 +12,7 @@ Tensor tensor_of(const container::Program& program, const isa::Port& port) {
   tensor.name = program.string(port.name);
   tensor.dtype = static_cast<isa::DType>(port.dtype);
   tensor.shape.assign(port.shape, port.shape + port.rank);
+  tensor.flags = port.flags;
   tensor.scale = port.scale;
   tensor.zero_point = port.zero_point;
   return tensor;

@@ -17,6 +17,7 @@ struct Tensor {
   Shape shape;
   double scale = 0;  // 0: not quantised
   std::int32_t zero_point = 0;
+  std::uint8_t flags = 0;  // of a camera's input, as in isa::Port
 
   std::uint64_t elements() const {
     std::uint64_t count = 1;
@@ -24,6 +25,8 @@ struct Tensor {
     return count;
   }
   std::uint64_t bytes() const { return elements() * isa::element_size(dtype); }
+  // The dimension of rows of an image; columns follow.
+  std::size_t rows() const { return shape[1] == 1 ? 2 : 1; }
 };
 
 bool is_known(isa::DType dtype);           // the functions below take no others

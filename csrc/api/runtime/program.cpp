@@ -31,6 +31,9 @@ Port port_of(const container::Program& program, const isa::Port& port) {
   result.scale = port.scale;
   result.zero_point = port.zero_point;
   result.bytes = static_cast<std::size_t>(port.bytes);
+  result.may_have_strides = (port.flags & isa::kPortStrides) != 0;
+  result.may_be_smaller = (port.flags & isa::kPortSize) != 0;
+  result.is_region = (port.flags & isa::kPortRegion) != 0;
   return result;
 }
 

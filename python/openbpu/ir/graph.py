@@ -27,6 +27,7 @@ class Value:
     dtype: str  # "int8" or "int16"; ports also "uint8"; ports and CPU tensors "float32", "int64", "int32", "bool"
     quant: QuantParams | None  # None for CPU tensors
     onnx_shape: tuple[int, ...]
+    flags: int = 0  # of an input of the graph: Port.flags of docs/isa.md
 
     @property
     def item_size(self) -> int:
@@ -117,6 +118,8 @@ KINDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     # borders to the caller and to CPU tensors, which are dense in ONNX order, whatever their extents say
     "quantize": ((), ()),  # float32 -> int8 or int16
     "dequantize": ((), ()),  # int8 or int16 -> float32
+    # image port (n, h, w, c) and regions int32 [n, 4] to (n, oh, ow, c)
+    "roi_resize": (("shift", "source"), ()),  # source: extents of the image
     "read_image": ((), ()),  # uint8 input of one channel -> int8, 128 less
     "read_port": ((), ()),  # int8 or uint8 input -> int8; int16 as it is
     "write_port": ((), ()),  # int8 -> int8 or uint8 output; int16 as it is

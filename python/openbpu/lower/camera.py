@@ -17,6 +17,7 @@ from openbpu.preprocess import InputSpec
 DOMAIN = "openbpu"
 OPERATOR = "CameraInput"
 PIXELS = QuantParams.per_tensor(1.0, -128)  # bytes 0..255 as int8
+STRIDES, SIZE, REGION = 1, 2, 4  # bits of Port.flags
 _NHWC = (0, 2, 3, 1)
 _MOST_SHIFT, _MOST_M, _MOST_B = 22, 32767, 1 << 30
 
@@ -45,13 +46,17 @@ def picture(node: Node) -> Expr:
     """What the node of an image input computes, in the layout of the model."""
     spec = InputSpec.from_dict(json.loads(node.attribute("spec")))
     ports = [_held(node, index) for index in range(len(node.inputs))]
+    _mark(ports, spec)
     gain, shift = spec.normalisation()
     turned = spec.layout_train == "NHWC"
     info = node.infos[0]
     assert info is not None
+    n, c, h, w = (info.shape[axis] for axis in (0, 3, 1, 2)) if turned else info.shape
+    if spec.input_source == "resizer":
+        *planes, regions = ports
+        ports = [_resized(node, plane, regions, (n, h, w), shift) for shift, plane in enumerate(planes)]
     if spec.type_rt == "gray":
         return _grey(node, ports[0], float(gain[0]), float(shift[0]), turned)
-    n, c, h, w = (info.shape[axis] for axis in (0, 3, 1, 2)) if turned else info.shape
     matrix, offset = spec.colour()
     form = "nv12" if spec.type_rt == "nv12" else "planes" if spec.runtime_layout == "NCHW" else "pixels"
     return Picture(
@@ -69,6 +74,24 @@ def picture(node: Node) -> Expr:
     )
 
 
+def _mark(ports: list[Value], spec: InputSpec) -> None:
+    """What the caller may do with the ports of a pyramid or a resizer."""
+    flags = {"pyramid": STRIDES, "resizer": STRIDES | SIZE}.get(spec.input_source, 0)
+    for port in ports:
+        port.flags = REGION if port.dtype == "int32" else flags
+
+
+def _resized(node: Node, plane: Value, regions: Value, size: tuple[int, int, int], shift: int) -> Value:
+    """The regions of interest of a plane at the size of the network; that of chroma, shift 1, at half of it."""
+    n, h, w = size
+    _, a, b, c = plane.onnx_shape
+    source = (n, b, c, a) if a == 1 and not shift else (n, a, b, c)
+    attrs = {"shift": shift, "source": source}
+    shape = (n, source[3], h >> shift, w >> shift)
+    name = f"{plane.name}.region"
+    return node.graph.emit("roi_resize", [plane, regions], shape, PIXELS, (node.name,), name=name, attrs=attrs)
+
+
 def _held(node: Node, index: int) -> Value:
     operand = node.operand(index)
     assert isinstance(operand, Plain)
@@ -80,7 +103,9 @@ def _grey(node: Node, port: Value, gain: float, shift: float, turned: bool) -> E
     assert info is not None
     n, h, w = (info.shape[axis] for axis in ((0, 1, 2) if turned else (0, 2, 3)))
     origin = (node.name,)
-    pixels = node.graph.emit("read_image", [port], (n, 1, h, w), PIXELS, origin, name=f"{port.name}.int8")
+    pixels = port
+    if port.on_cpu:
+        pixels = node.graph.emit("read_image", [port], (n, 1, h, w), PIXELS, origin, name=f"{port.name}.int8")
     if turned:
         pixels = node.graph.transpose(pixels, _NHWC, origin)
     grey = Grey(node=node, shape=info.shape, origin=origin, root=pixels, leaf=pixels)

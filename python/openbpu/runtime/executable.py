@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from openbpu.preprocess import InputSpec, Recipe
 
 _T = TypeVar("_T")
+STRIDES, _SIZE, REGION = 1, 2, 4  # bits of Port.flags
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,17 @@ class Port:
     shape: tuple[int, ...]
     scale: float
     zero_point: int
+    flags: int = 0  # docs/isa.md: of camera inputs
+
+    @property
+    def any_size(self) -> bool:
+        """Whether an image [n, h, w, c] of any size up to `shape` will do."""
+        return bool(self.flags & _SIZE)
+
+    @property
+    def sides(self) -> tuple[int, int]:
+        """The axes of rows and columns of an image."""
+        return (2, 3) if self.shape[1] == 1 else (1, 2)
 
 
 class Executable:

@@ -27,6 +27,7 @@ from openbpu.runtime.hbm_values import (
     hbDNNDataType,
     hbDNNQuantiType,
     quant_params,
+    shape,
     strides,
 )
 from openbpu.runtime.session import Session
@@ -76,7 +77,7 @@ class HB_HBMRuntime:
     input_counts = _by_model(lambda session: len(session.inputs))
     input_names = _by_model(lambda session: [port.name for port in session.inputs])
     input_descs = _by_input(lambda _: "")
-    input_shapes = _by_input(lambda port: list(port.shape))
+    input_shapes = _by_input(shape)
     input_dtypes = _by_input(data_type)
     input_quants = _by_input(quant_params)
     input_strides = _by_input(strides)

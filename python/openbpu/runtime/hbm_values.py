@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from openbpu.errors import ConfigError
-from openbpu.runtime.executable import Port
+from openbpu.runtime.executable import STRIDES, Port
 from openbpu.runtime.session import CORES, MAX_PRIORITY, Schedule
 
 
@@ -99,11 +99,19 @@ def quant_params(port: Port) -> QuantParams:
 
 
 def strides(port: Port) -> list[int]:
-    """Bytes from element to element along each dimension: ports are dense."""
+    """Bytes from element to element along each dimension; -1 where the rows of a camera's frame may have gaps."""
     sizes = [np.dtype(port.dtype).itemsize]
     for extent in port.shape[:0:-1]:
         sizes.append(sizes[-1] * extent)
+    if port.flags & STRIDES:
+        rows = port.sides[0]
+        sizes = [*sizes[: len(port.shape) - rows - 1], *[-1] * (rows + 1)]
     return sizes[::-1] if port.shape else []
+
+
+def shape(port: Port) -> list[int]:
+    """The extents; -1 for those of a frame of any size."""
+    return [-1 if port.any_size and axis in port.sides else extent for axis, extent in enumerate(port.shape)]
 
 
 def _integer(low: int, high: int) -> Callable[[str, Any], int]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from openbpu import _native
 from openbpu.errors import ConfigError, ExecutableError, OpenBpuError, SampleError
-from openbpu.runtime.executable import Executable, Port
+from openbpu.runtime.executable import REGION, Executable, Port
 
 if TYPE_CHECKING:
     from openbpu.runtime.profile import Explanation, Profile, Step
@@ -194,7 +194,10 @@ class Session:
         missing = [port.name for port in self.inputs if port.name not in inputs]
         if missing:
             raise SampleError("every input needs an array", where="inputs", seen=f"none for {', '.join(missing)}")
-        return [_array(port, inputs[port.name]) for port in self.inputs]
+        arrays = [_array(port, inputs[port.name]) for port in self.inputs]
+        if any(port.flags & REGION for port in self.inputs):
+            _check_regions(self.inputs, inputs)
+        return arrays
 
     def _names(self) -> str:
         return ", ".join(port.name for port in self.inputs)
@@ -216,12 +219,47 @@ def _session_error(error: _native.NativeError) -> OpenBpuError:
     return kind(message, where=where)
 
 
+def _check_regions(ports: tuple[Port, ...], inputs: Mapping[str, Any]) -> None:
+    """Regions of interest lie in the images of the ports before them, whose sizes agree."""
+    images: list[tuple[Port, tuple[int, ...]]] = []
+    for port in ports:
+        if port.any_size:
+            images.append((port, np.shape(inputs[port.name])))
+        if not port.flags & REGION or not images:
+            continue
+        (first, size), *rest = images
+        height, width = (size[axis] for axis in first.sides)
+        for other, shape in rest:
+            if tuple(shape[1:3]) != (height // 2, width // 2) or height % 2 or width % 2:
+                where = f"input {other.name}"
+                raise SampleError(f"must be half of the {height}x{width} of {first.name}", where=where, seen=shape)
+        for left, top, right, bottom in np.asarray(inputs[port.name]).tolist():
+            if not (0 <= left <= right < width and 0 <= top <= bottom < height):
+                seen = f"{left}, {top}, {right}, {bottom}"
+                rule = f"left, top, right, bottom must lie in the image of {height} rows and {width} columns"
+                raise SampleError(rule, where=f"input {port.name}", seen=seen)
+        images = []
+
+
+def _in_the_corner(port: Port, array: np.ndarray) -> np.ndarray:
+    """An image smaller than its port, in the upper left of zeros; others as they are."""
+    if not port.any_size or array.shape == port.shape or array.ndim != 4:
+        return array
+    for axis, (have, most) in enumerate(zip(array.shape, port.shape, strict=True)):
+        if not (1 <= have <= most if axis in port.sides else have == most):
+            return array
+    whole = np.zeros(port.shape, array.dtype)
+    whole[tuple(slice(extent) for extent in array.shape)] = array
+    return whole
+
+
 def _array(port: Port, value: Any) -> np.ndarray:
     where = f"input {port.name}"
     try:
         array = np.asarray(value)
     except ValueError as error:
         raise SampleError("must be an array", where=where, seen=error) from error
+    array = _in_the_corner(port, array)
     if array.shape != port.shape:
         raise SampleError(f"must have shape {port.shape}", where=where, seen=f"shape {array.shape}")
     if array.dtype != port.dtype and not (port.dtype == "float32" and array.dtype.name in _REAL):

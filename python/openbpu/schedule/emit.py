@@ -242,6 +242,14 @@ def _csc(e: Emitter, op: Op) -> Iterator[Instruction]:
     yield Instruction("CSC", e.layer, e.operand(op.outputs[0]), luma, chroma, table=table, fields=fields)
 
 
+@_emits("roi_resize")
+def _roi_resize(e: Emitter, op: Op) -> Iterator[Instruction]:
+    out, (image, regions) = e.operand(op.outputs[0]), op.inputs
+    roi = e.dense(regions, (out.extents[0], 1, 1, 4))
+    aux = {"shift": op.attrs["shift"]}
+    yield Instruction("ROIRESIZE", e.layer, out, e.dense(image, op.attrs["source"]), roi, aux=aux)
+
+
 @_emits("read_image")
 def _read_image(e: Emitter, op: Op) -> Iterator[Instruction]:
     out = e.operand(op.outputs[0])

@@ -26,9 +26,10 @@ def schedule(graph: Graph, profile: TargetProfile) -> bytes:
     tensor beyond the limits of an instruction.
     """
     builder = ProgramBuilder(graph.name)
-    for add, values in ((builder.input, graph.inputs), (builder.output, graph.outputs)):
-        for value in values:
-            add(value.name, value.onnx_shape, value.dtype, *_port_parameters(value))
+    for value in graph.inputs:
+        builder.input(value.name, value.onnx_shape, value.dtype, *_port_parameters(value), flags=value.flags)
+    for value in graph.outputs:
+        builder.output(value.name, value.onnx_shape, value.dtype, *_port_parameters(value))
     placement = Placement(graph)
     emitter = Emitter(builder, placement)
     layers: dict[str, dict[str, Any]] = {}

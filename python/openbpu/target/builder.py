@@ -72,10 +72,17 @@ class ProgramBuilder:
     # ---- ports
 
     def input(
-        self, name: str, shape: Sequence[int], dtype: str = "float32", scale: float = 0.0, zero_point: int = 0
+        self,
+        name: str,
+        shape: Sequence[int],
+        dtype: str = "float32",
+        scale: float = 0.0,
+        zero_point: int = 0,
+        *,
+        flags: int = 0,
     ) -> int:
         """Adds an input port (dense, row major); returns its index for surfaces in region "in"."""
-        return self._port("input", name, shape, dtype, scale, zero_point)
+        return self._port("input", name, shape, dtype, scale, zero_point, flags)
 
     def output(
         self, name: str, shape: Sequence[int], dtype: str = "float32", scale: float = 0.0, zero_point: int = 0
@@ -240,12 +247,21 @@ class ProgramBuilder:
 
     # ---- pieces
 
-    def _port(self, direction: str, name: str, shape: Sequence[int], dtype: str, scale: float, zero_point: int) -> int:
+    def _port(
+        self,
+        direction: str,
+        name: str,
+        shape: Sequence[int],
+        dtype: str,
+        scale: float,
+        zero_point: int,
+        flags: int = 0,
+    ) -> int:
         if len(shape) > 8:
             raise ExecutableError("a port has at most 8 dimensions", where=f"port {name}", seen=tuple(shape))
         fields: dict[str, Any] = {"name": self._string(name), "direction": int(direction == "output")}
         fields |= {"dtype": DTYPES[dtype], "rank": len(shape), "shape": tuple(shape), "scale": scale}
-        fields |= {"zero_point": zero_point, "bytes": math.prod(shape) * np.dtype(dtype).itemsize}
+        fields |= {"flags": flags, "zero_point": zero_point, "bytes": math.prod(shape) * np.dtype(dtype).itemsize}
         self._ports[direction].append(record("Port", fields))
         return len(self._ports[direction]) - 1
 

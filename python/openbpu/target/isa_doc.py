@@ -37,7 +37,7 @@ on whole tensors in memory; there are no registers. A network takes some hundred
 | CONST | section CONST of the file: weights, tables, constant tensors | read |
 | DDR | activation arena of the entry, `ddr_bytes` long | read, write |
 | SRAM | on-chip arena of the entry, `sram_bytes` long | read, write |
-| IN k | the caller's input k, dense row-major | read by COPY, LOAD, QUANTIZE, CPUCALL, CSC; in1 of GATHER, GRIDSAMPLE |
+| IN k | the caller's input k, dense row-major | read by COPY, LOAD, QUANTIZE, CPUCALL, CSC, ROIRESIZE; some as in1 |
 | OUT k | the output k of the caller, dense row-major | written by COPY, STORE, DEQUANTIZE, CPUCALL, ARGMAX |
 
 An address is a region and a byte offset in it. Both arenas may be of size 0, and a program may use either as it
@@ -118,6 +118,10 @@ example `section CODE, instruction 12 (CONV2D), field out: must lie inside its r
 in order; at most 256 inputs and 256 outputs per entry. Arenas and ports are no larger than the caller allows (8 GiB
 unless told otherwise). Names are UTF-8 and differ within their kind. Reserved fields are zero.
 
+**Ports.** `flags` is 0, or 1 to 3 of an input of bytes with rank 4, or 4 of an input int32 [n, 4]. With bit 0 the rows
+of an application may have gaps, with bit 1 its image may be smaller than the shape; whoever fills the buffer of the
+port, which is dense, puts it into the upper left.
+
 **Surfaces.** Extents are 1 to 65535 and their product is below 2^31. Base and strides are multiples of the element.
 NHWC means `stride_c` = element size. `roll_h` is 0 in this version. Scales are finite and not negative; zero points
 lie in the range of the type. Where an instruction uses it, every byte of a surface lies in its region; a surface in
@@ -174,6 +178,7 @@ container 1.2.
 | GRIDSAMPLE | equal n, c, scale and zero point of in0 and out; in1 float32 of the extents of out, with 2 channels |
 | GATHER | equal n, h, c, scale and zero point of in0 and out; in1 int32 or int64 of extents 1, 1, out.w, 1 |
 | CSC | bytes, not in CONST: in0 one channel, in1 two, of all or half the rows and columns; an entry per channel |
+| ROIRESIZE | in0 bytes, not in CONST, of the n and c of out; in1 int32 of extents out.n, 1, 1, 4; out int8 |
 | RESCALE, LUT8, LUT16, SOFTMAX | in0 as out; RESCALE with 1 or out.c entries; SOFTMAX with all channels in the box |
 | LAYERNORM, RMSNORM | in0 as out; one table entry per channel, all channels in the box |
 | MAXPOOL, RESIZE_NN, RESIZE_BILIN | equal n, c, scale and zero point; one table entry per output row and column |
@@ -181,10 +186,10 @@ container 1.2.
 | QUANTIZE, DEQUANTIZE | equal extents; the integer side has a positive normal float32 scale |
 | CPUCALL | operands inside their region; outputs share bytes with nothing else; what the operator's rule asks |
 
-Operands are int8, or int16 as above, and NHWC, except those of LOAD, STORE, COPY, LDW, CSC and CPUCALL, and the float32
-side of QUANTIZE and DEQUANTIZE. Operands of CPUCALL have less than 2^31 elements, its parameters lie in CONST, and
-the rules of the operators are in `csrc/operators`. Indices that are data, those of GATHER too, are checked while
-they are used: a breach ends the run with an error.
+Operands are int8, or int16 as above, and NHWC, except those of LOAD, STORE, COPY, LDW, CSC, ROIRESIZE and CPUCALL, and
+the float32 side of QUANTIZE and DEQUANTIZE. Operands of CPUCALL have less than 2^31 elements, its parameters lie in
+CONST, and the rules of the operators are in `csrc/operators`. Indices and regions that are data, those of GATHER and
+ROIRESIZE too, are checked while they are used: a breach ends the run with an error.
 
 ## Cost
 

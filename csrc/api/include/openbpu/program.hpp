@@ -38,6 +38,11 @@ struct Port {
   double scale;            // real = scale * (value - zero_point); 0: not quantised
   std::int32_t zero_point;
   std::size_t bytes;  // of the whole buffer
+  // Inputs of a camera. The buffer is dense and of the whole shape all the same: rows without gaps, an image smaller
+  // than the shape in its upper left.
+  bool may_have_strides;  // of a pyramid: applications have rows with gaps
+  bool may_be_smaller;    // of a resizer: an image of any size up to the shape
+  bool is_region;         // regions of interest in the inputs before it: left, top, right, bottom, all included
 };
 
 // The contents of a .bpux file: one or several models. Immutable; copies share the contents; safe from any thread.
