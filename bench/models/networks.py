@@ -64,12 +64,17 @@ def resnet18() -> onnx.ModelProto:
 
 def resnet50() -> onnx.ModelProto:
     """He et al. 2015, bottleneck blocks with the stride in the 3x3 convolution, 224 x 224."""
+    return _resnet("resnet50", (3, 4, 6, 3), 4, _bottleneck)
 
-    def block(net: Network, x: str, out: int, stride: int) -> str:
-        y = net.conv(net.conv(net.conv(x, out // 4), out // 4, 3, stride), out, act=None)
-        return net.op("Relu", net.op("Add", y, _shortcut(net, x, out, stride)))
 
-    return _resnet("resnet50", (3, 4, 6, 3), 4, block)
+def resnet152() -> onnx.ModelProto:
+    """The same with the deepest stages of the paper."""
+    return _resnet("resnet152", (3, 8, 36, 3), 4, _bottleneck)
+
+
+def _bottleneck(net: Network, x: str, out: int, stride: int) -> str:
+    y = net.conv(net.conv(net.conv(x, out // 4), out // 4, 3, stride), out, act=None)
+    return net.op("Relu", net.op("Add", y, _shortcut(net, x, out, stride)))
 
 
 def _shortcut(net: Network, x: str, out: int, stride: int) -> str:

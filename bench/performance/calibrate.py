@@ -10,10 +10,13 @@ from __future__ import annotations
 import argparse
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import onnx
+
+from bench.models import networks
 from bench.performance.yolov8 import SIZES, yolov8
 from openbpu import frontend, pipeline, ptq
 from openbpu.ir.profile import PROFILES
@@ -28,6 +31,8 @@ PUBLIC_MS = {
 }
 FIT = {("nash-e", "n"), ("nash-e", "m"), ("nash-e", "x"), ("nash-m", "s"), ("nash-m", "l")}
 LIMIT = 0.25
+# Estimates of the vendor's compiler for nash-e's board, without a launch; for comparison, nothing is fitted to them.
+STATIC_MS = {"mobilenet_v2": (networks.mobilenet_v2, 0.20), "resnet152": (networks.resnet152, 2.23)}
 _PARAMETERS = ("lanes_per_pixel", "mac_efficiency", "ddr_efficiency", "launch_seconds")
 _LAUNCHES = [k * 1e-5 for k in range(21)]
 _MOST_DDR = 0.9
@@ -52,11 +57,16 @@ class Figure:
 
 
 def compiled(size: str, march: str, folder: Path | None = None) -> Executable:
+    """YOLOv8 of this size, as `built`."""
+    return built(f"yolov8{size}", lambda: yolov8(size), march, folder)
+
+
+def built(name: str, make: Callable[[], onnx.ModelProto], march: str, folder: Path | None = None) -> Executable:
     """The network quantised with made-up ranges, integers at its ends; kept in `folder` if one is given."""
-    path = folder / f"yolov8{size}-{march}.bpux" if folder else None
+    path = folder / f"{name}-{march}.bpux" if folder else None
     if path is not None and path.exists():
         return Executable.load(path)
-    clean = frontend.prepare(frontend.load(yolov8(size)))
+    clean = frontend.prepare(frontend.load(make()))
     qdq = frontend.remove_boundary(ptq.draft(clean, set()), ("Quantize", "Dequantize"), ())
     executable = pipeline.compile(qdq, march=march)
     if path is not None:
@@ -121,6 +131,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--sizes", default="".join(SIZES), help="any of n, s, m, l, x")
     parser.add_argument("--fit", action="store_true", help="search the parameters and print them")
+    parser.add_argument("--more", action="store_true", help="figures of other networks, which are not fitted")
     parser.add_argument("--folder", type=Path, help="keep compiled networks here")
     arguments = parser.parse_args()
     if arguments.fit:
@@ -129,6 +140,10 @@ def main() -> None:
         return
     rows = list(figures(arguments.sizes, arguments.folder))
     print(_table(rows))
+    for name, (make, public) in STATIC_MS.items() if arguments.more else ():
+        report = estimate(built(name, make, "nash-e", arguments.folder), "nash-e")
+        ours = report.makespan_us / 1e3
+        print(f"| nash-e | {name} | {public:.3f} | {ours:.3f} | {ours / public - 1:+.1%} | without launch |")
     if max(abs(row.error) for row in rows) > LIMIT:
         raise SystemExit(f"an error is above {LIMIT:.0%}")
 

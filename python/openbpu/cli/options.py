@@ -310,6 +310,9 @@ def print_estimate(report: Any) -> None:
 def print_advice(report: Any, threshold: float) -> None:
     """The layers that are slower than they could be by more than `threshold` microseconds."""
     found = report.advice(threshold)
+    if not found:
+        console.print(f"no layer is slower than in theory by more than {threshold:g} us", highlight=False)
+        return
     rows = table(
         f"{counted(len(found), 'layer')} slower than in theory by more than {threshold:g} us",
         *("layer", "operator", ">slower by, us", ">padding, %", "because", "what helps"),

@@ -81,9 +81,9 @@ def command(
 def _print_layers(report: PerfReport, sort: str, count: int) -> None:
     rows = sorted(report.layers, key=lambda x: -x.time_us) if sort == "time" else list(report.layers)
     shown = rows[: count or None]
-    title = f"{options.counted(len(rows), 'layer')}, {len(shown)} shown; times in us, used: share of the MAC array"
-    names = (">time", ">%", ">compute", ">load", ">store", ">used", ">DDR KB", "bound by")
-    table = options.table(title, "layer", "operator", *names)
+    title = f"{options.counted(len(rows), 'layer')}, {len(shown)} shown; times in us; used: of the MAC array"
+    table = options.table(title, "layer", "operator", ">time", ">%", ">units", ">DDR", ">used", ">DDR KB", "bound")
+    table.columns[0].min_width = 12
     for column in table.columns[1:]:
         column.no_wrap = True
     for layer in shown:
@@ -97,7 +97,7 @@ def _row(layer: LayerCost, latency: float) -> tuple[str, ...]:
         layer.op,
         f"{layer.time_us:.1f}",
         f"{100 * layer.time_us / latency:.1f}",
-        *(f"{time:.1f}" if time else "" for time in (layer.compute_us, layer.load_us, layer.store_us)),
+        *(f"{time:.1f}" if time else "" for time in (layer.compute_us, layer.load_us + layer.store_us)),
         f"{100 * layer.utilisation:.0f} %" if layer.macs else "",
         f"{(layer.read_bytes + layer.write_bytes) / 1e3:.1f}",
         layer.bound,

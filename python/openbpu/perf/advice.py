@@ -50,17 +50,15 @@ def _cause(layer: LayerCost, profile: TargetProfile) -> tuple[str, str]:
 
 def _losses(layer: LayerCost, profile: TargetProfile) -> Iterator[tuple[str, tuple[float, str]]]:
     granule = f"{profile.mac_rows} input and {profile.mac_columns} output channels, {profile.mac_pixels} pixels"
-    peak = 1e6 * layer.macs / profile.macs_per_second
-    array = layer.mac_us * profile.mac_efficiency
+    useful = 1e6 * layer.macs / (profile.macs_per_second * profile.mac_efficiency)
     if layer.op == "dwconv2d":
         remedy = "a depthwise convolution uses one input channel of the array: prefer fewer or wider layers"
-        yield "depthwise convolution", (array - peak, remedy)
+        yield "depthwise convolution", (layer.mac_us - useful, remedy)
     elif layer.padding > _PADDING:
-        yield "padding of the MAC array", (array - peak, f"make its extents multiples of {granule}")
-    yield (
-        "operands are not ready",
-        (layer.mac_us - array, "this is the machine's share (mac_efficiency); larger layers do not change it"),
-    )
+        yield "padding of the MAC array", (layer.mac_us - useful, f"make its extents multiples of {granule}")
+    if layer.int16:
+        slower = layer.mac_us * (1 - 1 / profile.int16_factor)
+        yield "int16 activations", (slower, "int8 activations, if the accuracy allows it")
     direction = "loading" if layer.load_us >= layer.store_us else "storing"
     moved = f"{(layer.read_bytes + layer.write_bytes) / 1e3:,.0f} KB pass through DDR"
     remedy = f"{moved}: more SRAM, a higher optimisation level or a smaller resolution keeps tensors on the chip"

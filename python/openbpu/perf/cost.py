@@ -37,7 +37,7 @@ _FUNCTION_OPERATIONS, _PLAIN_OPERATIONS = 20, 2
 
 @dataclass(frozen=True)
 class Cost:
-    """Cycles of an instruction; `slots` are the multiplications that the MAC array could have done meanwhile."""
+    """Cycles of an instruction; `slots` are the products that the MAC array had room for in its own cycles."""
 
     issue: int
     compute: int
@@ -59,7 +59,8 @@ def cost(instruction: Instruction, profile: TargetProfile) -> Cost:
     cycles = math.ceil(array / profile.mac_efficiency) if array else _vector_cycles(instruction, profile)
     moved = sum(t.bytes for t in instruction.transfers)
     cycles = max(cycles, math.ceil(moved / profile.sram_bytes_per_cycle))
-    return Cost(profile.instruction_cycles, cycles, port, latency, array * profile.macs_per_cycle)
+    slots = int(array / (profile.int16_factor if instruction.wide else 1)) * profile.macs_per_cycle
+    return Cost(profile.instruction_cycles, cycles, port, latency, slots)
 
 
 def _array_cycles(i: Instruction, p: TargetProfile) -> int:

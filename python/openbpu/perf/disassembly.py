@@ -47,19 +47,16 @@ def _lines(text: str, program: Program, report: PerfReport | None) -> Iterator[s
         index, number, rest = int(match[1]), int(match[2]), match[3]
         if number != layer and number in program.layers:
             layer = number
-            yield ""
-            yield from _heading(program.layers[layer], report, layer in seen)
-            if layer not in seen:
-                yield _HEAD
+            if layer in seen:
+                yield f"; layer {layer}: {program.layers[layer].name}, continued"
+            else:
+                yield from ("", *_heading(program.layers[layer], report), _HEAD)
             seen.add(layer)
         yield f"{index:<6}{_cost(events.get(index))}{_moved(moved.get(index))}  {rest}"
 
 
-def _heading(layer: Layer, report: PerfReport | None, again: bool) -> Iterator[str]:
+def _heading(layer: Layer, report: PerfReport | None) -> Iterator[str]:
     title = f"; layer {layer.id}: {layer.name} ({layer.op})"
-    if again:
-        yield f"{title}, continued"
-        return
     yield f"{title} <- {', '.join(layer.nodes)}" if layer.nodes else title
     cost = next((x for x in report.layers if x.id == layer.id), None) if report is not None else None
     if report is not None and cost is not None:

@@ -150,7 +150,8 @@ def _layer(layer: Layer, parts: Sequence[tuple[Instruction, Cost, Slot, int]], m
     slots = sum(c.slots for _, c, _, _ in parts)
     needed = sum(i.needed_bytes for i, _, _, _ in parts if i.queue != "CPU")
     rate = machine.ddr_bytes_per_second * machine.ddr_efficiency
-    theory = max(1e6 * macs / machine.macs_per_second, 1e6 * needed / rate, units["VEC"])
+    useful = 1e6 * macs / (machine.macs_per_second * machine.mac_efficiency)
+    theory = max(useful, 1e6 * needed / rate, units["VEC"])
     loads = {"compute": units["MAC"], "vector": units["VEC"], "memory": sum(ports.values())}
     loads |= {"cpu": units["CPU"], "overhead": issue}
     compute = sum(units.values())
@@ -173,6 +174,7 @@ def _layer(layer: Layer, parts: Sequence[tuple[Instruction, Cost, Slot, int]], m
         exposed_us=exposed,
         macs=macs,
         utilisation=1e6 * macs / (units["MAC"] * machine.macs_per_second) if units["MAC"] else 0.0,
+        int16=any(i.wide for i, *_ in parts if i.queue == "MAC"),
         padding=1 - min(macs / slots, 1.0) if slots else 0.0,
         read_bytes=sum(i.read_bytes for i, _, _, _ in parts),
         write_bytes=sum(i.write_bytes for i, _, _, _ in parts),

@@ -150,7 +150,7 @@ def read(executable: Executable, entry: str = "") -> Program:
 
 
 def _layers(meta: Mapping[str, Any], instructions: tuple[Instruction, ...]) -> dict[int, Layer]:
-    """Layers in the order of their first instruction; META may lack some, or be damaged."""
+    """Layers in the order of their ids; META may lack some, or be damaged."""
     recorded = meta.get("layers")
     recorded = recorded if isinstance(recorded, dict) else {}
     layers: dict[int, Layer] = {}
@@ -162,7 +162,7 @@ def _layers(meta: Mapping[str, Any], instructions: tuple[Instruction, ...]) -> d
             nodes = tuple(str(node) for node in nodes) if isinstance(nodes, list) else ()
             name = str(known.get("name") or f"layer {instruction.layer}")
             layers[instruction.layer] = Layer(instruction.layer, name, str(known.get("op") or instruction.op), nodes)
-    return layers
+    return dict(sorted(layers.items()))
 
 
 class _Reader:

@@ -51,7 +51,7 @@ class LayerCost:
     start_us: float
     end_us: float
     time_us: float
-    theory_us: float  # products at the array's peak, vector passes, or weights and ports from DDR: the longest
+    theory_us: float  # useful int8 products as fast as the array goes on, vector passes, weights and ports from DDR
     compute_us: float  # of all units, without DDR
     mac_us: float
     vector_us: float
@@ -61,6 +61,7 @@ class LayerCost:
     exposed_us: float  # DDR transfers during which no unit computes
     macs: int
     utilisation: float  # useful products of those that the array could do in compute_us
+    int16: bool  # whether an operand of its products is int16
     padding: float  # share of the array's work that falls on padding of channels, pixels and taps it cannot use
     read_bytes: int
     write_bytes: int
