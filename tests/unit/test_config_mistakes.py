@@ -71,7 +71,7 @@ _MISTAKES: list[tuple[dict[str, Any], str, str]] = [
     ({M + "output_model_file_prefix": "out/net"}, M + "output_model_file_prefix", "give the folder as working_dir"),
     ({M + "output_model_file_prefix": True}, M + "output_model_file_prefix", "put the value in quotes"),
     ({M + "remove_node_type": "Quantise"}, M + "remove_node_type", "did you mean Quantize?"),
-    ({M + "remove_node_type": "Quantize,Dequantize"}, M + "remove_node_type", "Allowed: Quantize, Dequantize"),
+    ({M + "remove_node_type": "Quantize,Dequantize"}, M + "remove_node_type", "write Quantize;Dequantize"),
     ({M + "remove_node_name": {"a": 1}}, M + "remove_node_name", "separate the items with ';'"),
     ({M + "debug_mode": "dump_all"}, M + "debug_mode", "dump_calibration_data"),
     ({M + "node_info": "Conv_0"}, M + "node_info", "write Conv_0:int16;Conv_1:int16"),
@@ -93,7 +93,7 @@ _MISTAKES: list[tuple[dict[str, Any], str, str]] = [
     ({I + "scale_value": "nan"}, I + "scale_value", "write 123.68 116.78 103.94"),
     ({I + "separate_batch": 2}, I + "separate_batch", "write true or false"),
     ({K + "calibration_type": "entropy"}, K + "calibration_type", "use one of default, kl, max"),
-    ({K + "max_percentile": 99.99}, K + "max_percentile", "choose a value from 0.5 to 1"),
+    ({K + "max_percentile": 99.99}, K + "max_percentile", "0.9999 for 99.99 %"),
     ({K + "per_channel": "each"}, K + "per_channel", "write true or false"),
     ({K + "optimization": "set_model_output_int32"}, K + "optimization", "did you mean set_model_output_int8?"),
     ({C + "compile_mode": "speed"}, C + "compile_mode", "use one of latency, bandwidth, balance"),
@@ -145,7 +145,7 @@ _MISTAKES: list[tuple[dict[str, Any], str, str]] = [
         "write the batch in input_shape alone",
     ),
     ({I + "separate_batch": True, I + "separate_name": "data"}, I + "separate_name", "remove one of them"),
-    ({I + "separate_name": "date"}, I + "separate_name", "did you mean data?"),
+    ({I + "separate_name": "date"}, I + "separate_name", "write data"),
     ({K + "cal_data_dir": "a;b"}, K + "cal_data_dir", "in the order of input_name"),
     ({K + "run_on_cpu": "a;b", K + "run_on_bpu": "b"}, K + "run_on_cpu", "remove it from one of both"),
     (
@@ -157,7 +157,7 @@ _MISTAKES: list[tuple[dict[str, Any], str, str]] = [
     ({C + "balance_factor": 101}, C + "balance_factor", "choose a value from 0 to 100"),
     ({C + "core_num": 2}, C + "core_num", "write 1, or choose nash-h"),
     ({C + "max_l2m_size": 1 << 20}, C + "max_l2m_size", "write 0, or choose nash-h"),
-    ({C + "input_source": {"date": "pyramid"}}, C + "input_source", "did you mean data?"),
+    ({C + "input_source": {"date": "pyramid"}}, C + "input_source", "write data"),
     ({C + "input_source": {"data": "pyramid"}, I + "input_type_rt": "rgb"}, C + "input_source", "write ddr"),
     # quant_config
     ({Q: "nowhere.json"}, Q, "name an existing JSON file"),
@@ -249,7 +249,7 @@ def test_python_makes_the_same_mistakes() -> None:
 # ---- against a model
 
 _MODEL: list[tuple[dict[str, Any], dict[str, tuple[int | None, ...]], str, str]] = [
-    ({I + "input_name": "dada"}, {"data": (1, 3, 224, 224)}, I + "input_name", "did you mean data?"),
+    ({I + "input_name": "dada"}, {"data": (1, 3, 224, 224)}, I + "input_name", "write data"),
     ({I + "input_name": ""}, {"data": (1, 3, 224, 224), "more": (1, 2)}, I + "input_name", "write data;more"),
     ({}, {"data": (1, 3, 224, 224), "more": (1, 2)}, I + "input_name", "name more too"),
     ({}, {"data": (1, 3, 224)}, I + "input_shape", "write 1x3x224"),

@@ -74,7 +74,7 @@ def _march(value: Any) -> Any:
     if isinstance(value, str) and value.endswith(".toml"):
         return str(resolved(value))
     if value not in PROFILES and value not in OLDER_MARCHES:
-        raise wrong("not an allowed value", choose(str(value), [*PROFILES, *OLDER_MARCHES]))
+        raise wrong("not an allowed value", choose(str(value), PROFILES))
     return value
 
 
@@ -129,10 +129,12 @@ class InputParameters(Group):
 
     input_name: Names = key((), "inputs in the order of all other lists; required if there are several")
     input_type_rt: Annotated[tuple[RunTimeType, ...], split_per_input, text_or_list] = key(
-        ..., "what arrives at run time, per input", remedy="nv12 for a camera, featuremap for what is no image"
+        ..., "what arrives at run time, per input", remedy="write nv12 for a camera, featuremap for what is no image"
     )
     input_type_train: Annotated[tuple[TrainingType, ...], split_per_input, text_or_list] = key(
-        ..., "what the network was trained with, per input", remedy="rgb or bgr for images, featuremap for other inputs"
+        ...,
+        "what the network was trained with, per input",
+        remedy="write rgb or bgr for images, featuremap for other inputs",
     )
     input_layout_train: Annotated[tuple[Literal["", Layout], ...], split_per_input, text_or_list] = key(
         (), "NCHW or NHWC, required for images"
@@ -178,7 +180,9 @@ class CalibrationParameters(Group, extra="allow"):
         "default", "how ranges are chosen; default: per tensor, by measured error"
     )
     per_channel: bool = key(False, "activations per channel too")
-    max_percentile: float | None = key(None, "share of values that max keeps", ge=0.5, le=1.0)
+    max_percentile: float | None = key(
+        None, "share of values that max keeps", ge=0.5, le=1.0, remedy="write a share, 0.9999 for 99.99 %"
+    )
     run_on_cpu: Names = key((), "nodes that stay float")
     run_on_bpu: Names = key((), "nodes that must run on the BPU")
     optimization: Names = key((), f"{', '.join(_OPTIMIZATIONS)}, set_NAME_input_int16 ...")

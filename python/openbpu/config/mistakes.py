@@ -52,9 +52,9 @@ class ConfigMistakes(ConfigError):
         return f"line {self._lines[path]}, {mistake.key}" if path else mistake.key
 
 
-def wrong(rule: str, remedy: str = "") -> PydanticCustomError:
-    """The error that a validator raises: the rule, and what to do."""
-    return PydanticCustomError("openbpu", "{rule}", {"rule": rule, "remedy": remedy})
+def wrong(rule: str, remedy: str = "", seen: bool = True) -> PydanticCustomError:
+    """The error that a validator raises: the rule, what to do, and whether the message shall show the value."""
+    return PydanticCustomError("openbpu", "{rule}", {"rule": rule, "remedy": remedy, "seen": seen})
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
@@ -69,7 +69,12 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 def choose(word: str, known: Iterable[str]) -> str:
     """The remedy for a word that is none of the known ones."""
-    known = list(known)
+    known = [k for k in known if k]
+    if len(known) == 1:
+        return f"write {known[0]}"
+    parts = [part for part in re.split(r"[\s,|/]+", word) if part]
+    if len(parts) > 1 and set(parts) <= set(known):
+        return f"write {';'.join(parts)}"
     near = nearest(word, known)
     return f"did you mean {near}? Allowed: {', '.join(known)}" if near else f"use one of {', '.join(known)}"
 
@@ -106,16 +111,23 @@ def _mistake(detail: ErrorDetails, root: type[BaseModel]) -> Mistake:
     if kind == "missing":
         return Mistake(key, _REQUIRED, "", _remedy(holder, name))
     if kind == "openbpu":
-        return Mistake(key, context["rule"], shown(seen), context["remedy"])
+        said = f"'{seen}'" in context["rule"] or not context["seen"]
+        return Mistake(key, context["rule"], "" if said else shown(seen), context["remedy"])
     if kind in ("literal_error", "enum"):
         allowed = re.findall(r"'([^']*)'", context["expected"])
         return Mistake(key, "not an allowed value", shown(seen), choose(str(seen), allowed))
     if kind in ("model_type", "model_attributes_type", "dict_type"):
         return Mistake(key, "a group of keys", shown(seen), "write 'key: value' lines below it, indented")
-    rule, remedy = _RULES.get(kind.split("_")[0], (detail["msg"].lower().removeprefix("input should be "), ""))
+    rule, remedy = _RULES.get(kind.split("_")[0], (_plainly(detail["msg"]), ""))
     if bounds := _bounds(holder, name):
         rule, remedy = f"a number {bounds}", f"choose a value {bounds}"
     return Mistake(key, rule, shown(seen), _remedy(holder, name) or remedy)
+
+
+def _plainly(message: str) -> str:
+    """pydantic's words in ours."""
+    text = message.lower().removeprefix("input should be ")
+    return text.replace("greater than or equal to", "at least").replace("less than or equal to", "at most")
 
 
 _RULES = {

@@ -149,10 +149,9 @@ class QuantConfig(Group):
             path = resolved(value)
             loaded = parse_json(read_text(path, "quant_config file"), str(path))
         except ConfigError as error:
-            raise wrong(
-                f"{error.where}: {error.rule}" + (f"; got {error.seen}" if error.seen else ""),
-                error.remedy or "name an existing JSON file",
-            ) from error
+            seen = f": {error.seen}" if error.seen else ""
+            remedy = error.remedy or "name an existing JSON file"
+            raise wrong(f"{error.where}: {error.rule}{seen}", remedy, seen=False) from error
         if not isinstance(loaded, dict):
             raise wrong("a JSON object", 'write {"model_config": {...}}')
         return loaded
