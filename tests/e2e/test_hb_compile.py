@@ -140,7 +140,7 @@ def test_fast_perf_guesses_dynamic_extents(hb: Commands, tmp_path: Path) -> None
     assert "dynamic" not in error
     code, _, error = hb("hb_compile --fast-perf -m net.onnx --march nash-e -i z 1x7x16")
     assert code == 1
-    assert "--input-shape: the model has no such input; got z. Use one of x" in error
+    assert "--input-shape: the model has no such input; got z. Write x" in error
 
 
 def test_fast_perf_guesses_what_the_model_takes(hb: Commands, tmp_path: Path) -> None:
