@@ -231,6 +231,8 @@ def test_failures_name_their_stage(name: str, hb: Commands, tmp_path: Path) -> N
     assert "*** ERROR-OCCUR-DURING " in error
     assert message in error
     assert not (tmp_path / "out" / "net.bpux").exists()
+    assert error.count(message) == 1
+    assert message in (tmp_path / "out" / "hb_compile.log").read_text()
 
 
 def test_samples_of_another_shape_are_named(hb: Commands, tmp_path: Path) -> None:

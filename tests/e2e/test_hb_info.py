@@ -138,6 +138,7 @@ def test_an_interrupt_leaves_whole_files_only(hb: Commands, tmp_path: Path, monk
     assert "hb_compile: interrupted; nothing is half-written." in error
     written = sorted(p.name for p in (tmp_path / "out").iterdir())
     assert written == ["hb_compile.log", *(f"net_{s}_model.onnx" for s in _STAGES)]
+    assert "ERROR   compile: interrupted" in (tmp_path / "out" / "hb_compile.log").read_text()
     assert not log.handlers
     for stage in _STAGES:
         onnx.checker.check_model(tmp_path / "out" / f"net_{stage}_model.onnx")

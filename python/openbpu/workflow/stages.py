@@ -28,16 +28,20 @@ class StageError(OpenBpuError):
 
 @contextmanager
 def stage(name: str) -> Iterator[None]:
-    """What fails inside is a StageError of this stage."""
+    """What fails inside is a StageError of this stage, and an error in the log."""
     log.info("%s: begins", name)
     try:
         yield
     except StageError:
         raise
+    except KeyboardInterrupt:
+        log.error("%s: interrupted", name)
+        raise
     except OpenBpuError as error:
+        log.error("%s: %s", name, error)
         raise StageError(name, error) from error
     except Exception as error:
-        log.debug("%s: %r", name, error, exc_info=True)
+        log.error("%s: %r", name, error, exc_info=True)
         first = next(iter(str(error).strip().splitlines()), "")
         unexpected = OpenBpuError(
             "an error that nobody expected",

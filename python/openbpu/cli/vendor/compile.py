@@ -111,6 +111,8 @@ def _logged(folder: Path, verbose: int) -> Iterator[None]:
     from openbpu.workflow.logfile import logged
 
     def say(level: int, message: str) -> None:
+        if level == logging.ERROR:
+            return  # the last line of the command says it
         if level >= (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]:
             prefix = "warning: " if level == logging.WARNING else ""
             options.errors.print(f"{prefix}{message}", highlight=False, markup=False, soft_wrap=True)
