@@ -42,7 +42,7 @@ def test_a_build_writes_every_artefact(hb: Commands, tmp_path: Path) -> None:
         tmp_path / "project", residual(), SHAPE,
         {
             "input_parameters": {"norm_type": "no_preprocess"},
-            "compiler_parameters": {"jobs": 4},
+            "compiler_parameters": {"jobs": 4, "advice": 0.01},
             "model_parameters": {"debug_mode": "dump_calibration_data"},
         },
     )  # fmt: skip
@@ -63,6 +63,7 @@ def test_a_build_writes_every_artefact(hb: Commands, tmp_path: Path) -> None:
     assert row[6] == "int8"
     assert "The quantized model output" in out
     assert "BPU 9 nodes, CPU none" in out
+    assert "layers slower than in theory by more than 0.01 us" in out
     assert "performance summary" in out
     # warnings once each, and the same in the log
     assert error.count("norm_type is deprecated") == 1
@@ -86,7 +87,7 @@ def test_a_build_writes_every_artefact(hb: Commands, tmp_path: Path) -> None:
     np.testing.assert_allclose(ours["y"], results["quantized"], atol=error_of["ptq"])
     # what the configuration said goes along, without folders of this machine
     recorded = next(p.value for p in models["ptq"].metadata_props if p.key == "openbpu.config")
-    assert json.loads(recorded)["compiler_parameters"] == {"jobs": 4}
+    assert json.loads(recorded)["compiler_parameters"] == {"advice": 0.01, "jobs": 4}
     assert str(tmp_path) not in recorded
 
 

@@ -134,7 +134,7 @@ def _build(path: Path, staged: Path | None, skip: str, verbose: int) -> None:
         _say_config(config, [str(w.message) for w in caught if w.category is ConfigWarning])
         with options.progress() as progress:
             result = build(config, staged=staged, skip=skip, progress=progress)
-        _print(result)
+        _print(result, config.compiler_parameters.advice)
 
 
 def _say_config(config: Config, deprecated: list[str]) -> None:
@@ -178,7 +178,7 @@ def _check(model: Path, march: str, shapes: dict[str, tuple[int, ...]], verbose:
         options.console.print(f"{report.line}\nwrote {_CHECKED}/{model.stem}_check.html and .json", highlight=False)
 
 
-def _print(result: Result) -> None:
+def _print(result: Result, advice: float) -> None:
     from openbpu.workflow import NODE_HEAD, OUTPUT_HEAD, OUTPUT_TITLE
 
     if result.search is not None:
@@ -188,10 +188,10 @@ def _print(result: Result) -> None:
         show_table("", NODE_HEAD, (vars(row).values() for row in result.nodes))
     if result.outputs:
         show_table(OUTPUT_TITLE, OUTPUT_HEAD, result.outputs)
-    _print_end(result)
+    _print_end(result, advice)
 
 
-def _print_end(result: Result) -> None:
+def _print_end(result: Result, advice: float = 0.0) -> None:
     from openbpu.workflow.summary import summarise
 
     report = summarise(result) if result.executable is not None else None
@@ -201,5 +201,9 @@ def _print_end(result: Result) -> None:
         names = [path.name for path in result.folder.written if path.parent == result.folder.path]
         options.console.print(f"wrote into {result.folder.path}: {', '.join(names)}", highlight=False, soft_wrap=True)
     if report is not None:
+        if advice:
+            title = f"layers slower than in theory by more than {advice:g} us"
+            rows = ((x.layer, x.op, f"{x.slower_us:.1f}", x.cause, x.remedy) for x in report.advice(advice))
+            show_table(title, ("layer", "operator", "slower by, us", "because", "what helps"), rows)
         options.console.print("performance summary", highlight=False)
         options.print_estimate(report)
