@@ -9,6 +9,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from e2e.vendor_commands import Commands
+
 
 @pytest.fixture(scope="session")
 def float_model() -> onnx.ModelProto:
@@ -73,3 +75,10 @@ def workspace(
     for index, sample in enumerate(samples):
         np.save(folder / "calibration" / f"{index:02}.npy", sample)
     return folder
+
+
+@pytest.fixture
+def hb(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> Commands:
+    """Runs command lines in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    return Commands(monkeypatch, capfd)

@@ -22,12 +22,6 @@ SHAPE = (3, 32, 32)
 _STAGES = ("original_float", "optimized_float", "calibrated", "ptq", "quantized")
 
 
-@pytest.fixture
-def hb(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> Commands:
-    monkeypatch.chdir(tmp_path)
-    return Commands(monkeypatch, capfd)
-
-
 def _run(model: onnx.ModelProto, feed: dict[str, np.ndarray]) -> np.ndarray:
     options = ort.SessionOptions()  # optimised, ONNX Runtime quantises weights that are float beside Q/DQ nodes
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL

@@ -14,12 +14,6 @@ from openbpu.config.config import Config as Declared
 from unit.float_networks import Net, residual
 
 
-@pytest.fixture
-def hb(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> Commands:
-    monkeypatch.chdir(tmp_path)
-    return Commands(monkeypatch, capfd)
-
-
 def test_a_simple_template_of_a_model_builds(hb: Commands, tmp_path: Path) -> None:
     onnx.save(residual(), tmp_path / "net.onnx")
     assert hb("hb_config_generator --simple-yaml -m net.onnx --march nash-m")[0] == 0
