@@ -120,6 +120,15 @@ def test_instructions_wait_for_what_they_name() -> None:
         assert all(a[1] <= b[0] for a, b in pairwise(ports)), "the port serves one at a time"
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_events_of_a_lane_do_not_overlap(seed: int) -> None:
+    report = estimate(random_program(seed), replace(PROFILES["nash-e"], sram_bytes=1 << 24))
+    slices = [e for e in json.loads(report.to_trace())["traceEvents"] if e["ph"] == "X"]
+    for lane in {e["tid"] for e in slices}:
+        spans = sorted((e["ts"], e["ts"] + e["dur"]) for e in slices if e["tid"] == lane)
+        assert all(end <= start + 1e-9 for (_, end), (start, _) in pairwise(spans))
+
+
 def test_the_host_is_a_barrier() -> None:
     first, second, third = estimate(convolution(), "nash-e").events
     assert (first.lane, second.lane, third.lane) == ("CPU", "TAE", "CPU")

@@ -193,7 +193,7 @@ def _share(i: Instruction, price: Cost, writes: bool) -> float:
 
 def _event(i: Instruction, price: Cost, slot: Slot, us: float) -> Event:
     lane = _LANES.get(i.queue) or ("AAE" if i.op in _AUXILIARY else "TRANS" if i.op in _TRANSFORMS else "VPU")
-    start = max(slot.start, slot.port[0] - price.latency - price.issue) if lane in ("LOAD", "STORE") else slot.start
+    start = slot.port[0] if price.port and i.queue in ("LD", "ST") else slot.start  # requests run ahead of transfers
     return Event(
         index=i.index,
         op=i.kernel or i.op,

@@ -22,7 +22,10 @@ BOUNDS = {
 
 @dataclass(frozen=True)
 class Event:
-    """One instruction on the timeline; times in microseconds from the start of the run on the BPU."""
+    """One instruction on the timeline; times in microseconds from the start of the run on the BPU.
+
+    Events of a lane do not overlap: those of LOAD and STORE begin when their transfer does.
+    """
 
     index: int
     op: str
