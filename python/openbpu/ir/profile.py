@@ -43,18 +43,18 @@ class TargetProfile:
     sram_bytes_per_cycle: int = _parameter(
         "bytes", "What a core reads and writes in its SRAM per cycle.", 1, 1 << 20, 4096
     )
-    ddr_efficiency: float = _parameter("", "Share of the peak rate that long transfers reach.", 0.01, 1, 0.85)
+    ddr_efficiency: float = _parameter("", "Share of the peak rate that long transfers reach.", 0.01, 1, 0.7)
     ddr_latency_cycles: int = _parameter("cycles", "From the request of a transfer to its first byte.", 0, 100_000, 200)
     ddr_burst_bytes: int = _parameter(
         "bytes", "Granule of DDR: rows of a transfer begin and end at multiples.", 1, 65536, 64
     )
     mac_efficiency: float = _parameter(
-        "", "Share of its cycles in which the MAC array finds its operands ready.", 0.01, 1, 0.6
+        "", "Share of its cycles in which the MAC array finds its operands ready.", 0.01, 1, 0.85
     )
     depthwise_penalty: float = _parameter("", "Cycles of a depthwise tap relative to those of a channel.", 1, 64, 1.0)
     int16_factor: float = _parameter("", "Cycles of a product with an int16 operand relative to int8.", 1, 16, 2.0)
     instruction_cycles: int = _parameter("cycles", "Decoding and starting an instruction.", 0, 1_000_000, 64)
-    launch_seconds: float = _parameter("s", "Handing an inference to the BPU and taking its result.", 0, 1, 200e-6)
+    launch_seconds: float = _parameter("s", "Handing an inference to the BPU and taking its result.", 0, 1, 180e-6)
     cpu_flops_per_second: float = _parameter(
         "1/s", "Float operations of the host per second, for CPU parts.", 1e6, 1e14, 8e9
     )
@@ -132,11 +132,11 @@ def _checked(key: str, value: Any, where: str) -> Any:
 def _preset(
     name: str, sram_mib: int, array: tuple[int, int, int], ghz: float, ddr_gb: float, **more: Any
 ) -> TargetProfile:
-    return TargetProfile(name, sram_mib * _MIB, *array, array[2], ghz * 1e9, ddr_gb * 1e9, **more)
+    return TargetProfile(name, sram_mib * _MIB, *array, array[2] // 2, ghz * 1e9, ddr_gb * 1e9, **more)
 
 
 # MAC arrays are half the marketed TOPS, which count structured sparsity, at granules of 16 channels; DDR is the peak of
-# the public boards where one is known. The vector unit has a lane per pixel of the array. SRAM sizes are assumptions,
+# the public boards where one is known. SRAM sizes are assumptions; vector lanes (one for two pixels of the array),
 # efficiencies and the launch are fitted (docs/performance-estimate.md).
 PROFILES: dict[str, TargetProfile] = {
     p.name: p
