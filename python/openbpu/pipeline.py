@@ -260,15 +260,17 @@ def accuracy(
     samples: Iterable[Sample],
     *,
     input_shapes: Mapping[str, tuple[int, ...]] | None = None,
+    sensitivity: int = 0,
     progress: Progress | None = None,
 ) -> AccuracyReport:
     """How far the QDQ model that `quantize` made is from its float model: outputs, every layer, causes and remedies.
 
-    `samples` is read once, as a stream; other samples than those of the calibration tell more. Both models run in ONNX
-    Runtime, whose operators the executable follows within one step. Raises ModelError, SampleError.
+    `samples` is read once, as a stream; other samples than those of the calibration tell more. On the first
+    `sensitivity` of them every node is quantised alone too. Both models run in ONNX Runtime, whose operators the
+    executable follows within one step. Raises ModelError, SampleError.
     """
     clean, quantised = frontend.prepare(frontend.load(model), input_shapes), frontend.load(qdq)
-    return measure(clean, quantised, stream(samples, _recipes(quantised)), progress)
+    return measure(clean, quantised, stream(samples, _recipes(quantised)), progress, sensitivity)
 
 
 def search(
@@ -286,7 +288,7 @@ def search(
     node_types: Mapping[str, str] | None = None,
     all_nodes_type: str = "int8",
     preprocess: Recipe | str | Mapping[str, Recipe | str] | None = None,
-    rounds: int = 6,
+    rounds: int = 8,
     executor: Executor | None = None,
     progress: Progress | None = None,
     **options: Any,

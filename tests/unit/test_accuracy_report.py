@@ -12,6 +12,7 @@ import pytest
 from float_networks import Net
 
 import openbpu
+from openbpu.analyze.difference import ChannelBoxes
 from openbpu.errors import ModelError, SampleError
 
 SHAPE = (1, 3, 16, 16)
@@ -85,15 +86,17 @@ def test_coarse_weights_are_named_as_the_cause() -> None:
 
 def test_files_for_programs_and_people(tmp_path: Path) -> None:
     model, samples = _net(), _samples(2)
-    report = openbpu.accuracy(model, openbpu.quantize(model, samples), samples)
+    report = openbpu.accuracy(model, openbpu.quantize(model, samples), samples, sensitivity=1)
     report.save(tmp_path / "a.json")
     report.save(tmp_path / "a.html")
     data = json.loads((tmp_path / "a.json").read_text())
     assert data["outputs"][0]["name"] == "last" and data["layers"][0]["inherited_db"] is None
     assert set(data["histograms"]) == {layer.tensor for layer in report.worst}
-    assert sum(data["histograms"]["x"]["counts"]) > 0
+    for counts in (data["histograms"]["x"]["counts"], data["histograms"]["x"]["quantised"]):
+        assert sum(counts) == 2 * 3 * 16 * 16
+    assert len(data["boxes"]["middle"]) == 8 and len(data["sensitivities"]) == 2
     page = (tmp_path / "a.html").read_text()
-    assert page.count("<svg") == 1 + len(report.worst) and "http" not in page
+    assert page.count("<svg") == 3 + 2 * len(report.worst) and "<script" not in page and "<link" not in page
     for layer in report.layers:
         assert f"<td>{layer.tensor}</td>" in page
 
@@ -108,3 +111,28 @@ def test_models_that_do_not_belong_together() -> None:
         openbpu.accuracy(stranger, qdq, samples)
     with pytest.raises(SampleError):
         openbpu.accuracy(_net(), qdq, [])
+
+
+def test_int16_activations_and_outputs_of_unknown_shape() -> None:
+    net = Net(seed=4)
+    x = net.op("Relu", net.conv("x", 3, 8))
+    net.op("NonZero", net.conv(x, 8, 4, out="y"), out="places")
+    model = net.model("y", "places", shape=SHAPE)
+    samples = _samples(3)
+    narrow, wide = (
+        openbpu.accuracy(model, openbpu.quantize(model, samples, all_nodes_type=kind, calibration="max"), samples)
+        for kind in ("int8", "int16")
+    )
+    assert [output.name for output in wide.outputs] == ["y"]
+    assert wide.sqnr_db > narrow.sqnr_db + 6
+
+
+def test_channel_boxes_are_those_of_numpy() -> None:
+    boxes, random = ChannelBoxes(), np.random.default_rng(0)
+    first, second = random.standard_normal((2, 1, 3, 8, 8))
+    boxes.add(first)
+    boxes.add(second)
+    both = np.stack([first, second]).reshape(2, 3, 64)
+    for k, row in enumerate(boxes.rows()):
+        assert row["min"] == pytest.approx(both[:, k].min()) and row["max"] == pytest.approx(both[:, k].max())
+        assert row["median"] == pytest.approx(np.median(both[:, k], axis=1).mean())

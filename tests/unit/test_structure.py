@@ -50,6 +50,7 @@ PYTHON_FLOORS = {
     "zoo": {*_BASE, "preprocess", "samples"},
     "analyze": {*_STAGE, "ptq"},
     "perf": {*_STAGE, "target", "runtime"},
+    "debugger": {*_STAGE, "analyze", "frontend"},
     "evaluation": {*_STAGE, "preprocess", "frontend", "ptq", "runtime"},
     "tuning": {*_STAGE, "analyze", "evaluation", "perf", "runtime"},
     "pipeline": {
@@ -85,6 +86,7 @@ PYTHON_FLOORS = {
         *_STAGE,
         "preprocess",
         "analyze",
+        "debugger",
         "evaluation",
         "perf",
         "samples",
@@ -105,6 +107,7 @@ EXTERNAL = {
     "onnx": {
         "analyze",
         "backend",
+        "debugger",
         "ir",
         "evaluation",
         "frontend",
@@ -130,7 +133,7 @@ EXTERNAL = {
     "jinja2": {"analyze", "perf", "qat"},
     "tomli": {"ir"},
     "ml_dtypes": {"lower"},
-    "matplotlib": {"demo"},
+    "matplotlib": {"analyze", "demo"},
     "skimage": {"zoo", "demo"},
     "PIL": {"preprocess", "zoo", "demo", "cli"},
 }

@@ -13,16 +13,19 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from openbpu.analyze.difference import Difference, OwnError, decibels
-from openbpu.analyze.plots import bars, histogram
+from openbpu.analyze.difference import ChannelBoxes, Difference, OwnError, decibels
+from openbpu.analyze.plots import bars, boxes, curves, histograms, svg
+from openbpu.analyze.sensitivity import float_outputs
+from openbpu.analyze.studies import NodeSensitivity, node_sensitivity
 from openbpu.errors import ModelError
 from openbpu.files import write_file
 from openbpu.ir.quant import QuantParams
 from openbpu.ptq.calibration import Runner
-from openbpu.ptq.samples import SampleStream
+from openbpu.ptq.samples import Feed, SampleStream
 from openbpu.ptq.view import ModelView, channel_axis
 
 WORST = 8  # layers that the report shows with a histogram
+_SENSITIVE = 40  # nodes whose sensitivity is drawn
 _POOR_DB = 10.0  # below this an output is called poor
 _REMEDIES = {
     "clamping": 'calibration="max" keeps every value of this tensor',
@@ -75,7 +78,9 @@ class AccuracyReport:
     samples: int
     outputs: tuple[OutputError, ...]
     layers: tuple[LayerError, ...]
-    histograms: dict[str, dict[str, Any]]  # by tensor: counts, span, range
+    histograms: dict[str, dict[str, Any]]  # by tensor: counts, quantised, span, range
+    boxes: dict[str, list[dict[str, float]]]  # by tensor: min, q1, median, q3, max of each channel
+    sensitivities: tuple[NodeSensitivity, ...]  # worst first; empty if not measured
 
     @property
     def cosine(self) -> float:
@@ -108,6 +113,8 @@ class AccuracyReport:
             "outputs": [asdict(output) for output in self.outputs],
             "layers": [asdict(layer) for layer in self.layers],
             "histograms": self.histograms,
+            "boxes": self.boxes,
+            "sensitivities": [asdict(node) for node in self.sensitivities],
         }
         return json.dumps(finite(data), indent=2)
 
@@ -117,9 +124,22 @@ class AccuracyReport:
 
         environment = Environment(loader=PackageLoader("openbpu.analyze"), autoescape=True, trim_blocks=True)
         environment.filters["db"] = lambda value: "" if math.isinf(value) else f"{value:.1f}"
-        depth = bars([layer.sqnr_db for layer in self.layers], [f"{x.tensor}: {x.sqnr_db:.1f} dB" for x in self.layers])
-        shown = {name: histogram(h["counts"], h["span"], h["range"]) for name, h in self.histograms.items()}
-        return environment.get_template("accuracy.html").render(report=self, depth=depth, histograms=shown)
+        depth = {"all error": [x.sqnr_db for x in self.layers], "added here": [x.own_db for x in self.layers]}
+        ranges = {name: (h["span"], h["range"]) for name, h in self.histograms.items()}
+        shown = {
+            name: svg(histograms({"float": h["counts"], "quantised": h["quantised"]}, *ranges[name]))
+            for name, h in self.histograms.items()
+        }
+        channels = {name: svg(boxes(rows, ranges[name][1], "channel")) for name, rows in self.boxes.items()}
+        worst = self.sensitivities[:_SENSITIVE]
+        return environment.get_template("accuracy.html").render(
+            report=self,
+            similarity=svg(curves({"cosine": [x.cosine for x in self.layers]}, "layer", "cosine")),
+            depth=svg(curves(depth, "layer", "signal over noise, dB")),
+            sensitivity=svg(bars([x.sqnr_db for x in worst], [x.node for x in worst], "SQNR alone, dB"), 3.2),
+            histograms=shown,
+            channels=channels,
+        )
 
     def save(self, path: str | PathLike[str]) -> None:
         """Writes JSON, or HTML if the name ends so. Raises OpenBpuError naming the path."""
@@ -132,27 +152,34 @@ def measure(
     qdq: onnx.ModelProto,
     samples: Iterable[Any],
     progress: Callable[[str, int, int], None] | None = None,
+    sensitivity: int = 0,
 ) -> AccuracyReport:
     """Runs a clean float model (`frontend.prepare`) and its QDQ form side by side; tensors are matched by name.
 
-    `samples` is read once, as a stream. Raises SampleError, and ModelError if the models do not belong together.
+    `samples` is read once, as a stream; on the first `sensitivity` of them each node is quantised alone as
+    well. Raises SampleError, and ModelError if the models do not belong together.
     """
-    outputs = [o.name for o in model.graph.output]
+    outputs = _fixed_outputs(model)
     pairs = _pairs(model, qdq)
-    if {o.name for o in qdq.graph.output} != set(outputs):
+    if {o.name for o in qdq.graph.output} != {o.name for o in model.graph.output}:
         raise ModelError("the QDQ model must have the outputs of the float model", where=qdq.graph.name)
     floats = Runner(model, dict.fromkeys([*pairs, *outputs]))
     quantised = Runner(_typed(model, qdq, pairs), dict.fromkeys([*(real for real, _ in pairs.values()), *outputs]))
     differences = {name: Difference() for name in dict.fromkeys([*pairs, *outputs])}
     own = {name: OwnError(quant) for name, (_, quant) in pairs.items()}
+    boxes = {name: ChannelBoxes() for name in pairs}
     stream = SampleStream(samples, model)
+    kept: list[Feed] = []
     for done, feed in enumerate(stream, 1):
         found = dict(quantised.run(feed))
+        if len(kept) < sensitivity:
+            kept.append(feed)
         for name, array in floats.run(feed):
             real = pairs[name][0] if name in pairs else name
             differences[name].add(array, found[real])
             if name in own:
-                own[name].add(array)
+                own[name].add(array, found[real])
+                boxes[name].add(array)
         if progress:
             progress("measure accuracy", done, stream.count)
     layers = _layers(model, qdq, differences, own)
@@ -162,7 +189,15 @@ def measure(
         tuple(_output(name, differences[name]) for name in outputs),
         tuple(layers),
         {x.tensor: _histogram(own[x.tensor]) for x in _worst(layers)},
+        {x.tensor: boxes[x.tensor].rows() for x in _worst(layers)},
+        tuple(node_sensitivity(model, qdq, kept, progress=progress)) if kept else (),
     )
+
+
+def _fixed_outputs(model: onnx.ModelProto) -> list[str]:
+    """Outputs whose shape is known: what a selection makes has another shape in either model."""
+    shapes = {o.name: o.type.tensor_type.shape.dim for o in model.graph.output}
+    return [name for name, dims in shapes.items() if all(d.HasField("dim_value") for d in dims)] or float_outputs(model)
 
 
 def _typed(model: onnx.ModelProto, qdq: onnx.ModelProto, pairs: dict[str, tuple[str, QuantParams]]) -> onnx.ModelProto:
@@ -187,7 +222,12 @@ def _output(name: str, difference: Difference) -> OutputError:
 
 
 def _histogram(own: OwnError) -> dict[str, Any]:
-    return {"counts": own.counts.tolist(), "span": list(own.span), "range": list(own.range)}
+    return {
+        "counts": own.counts.tolist(),
+        "quantised": own.quantised.tolist(),
+        "span": list(own.span),
+        "range": list(own.range),
+    }
 
 
 def _pairs(model: onnx.ModelProto, qdq: onnx.ModelProto) -> dict[str, tuple[str, QuantParams]]:

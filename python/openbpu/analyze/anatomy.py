@@ -89,8 +89,18 @@ class Anatomy:
             self._sessions[name] = session
         return np.asarray(session.run([name], {start: feed})[0])
 
-    def weights(self, node: str) -> tuple[str, np.ndarray] | None:
-        """Name of the dequantised weight of a node and its values; None if it has no quantised weights."""
+    def range(self, name: str) -> tuple[float, float] | None:
+        """The reals that the last pair before a dequantised tensor can hold; None if it is per channel."""
+        node = self.chains[name][-1]
+        scale, zero = (self._arrays[n] for n in node.input[1:3])
+        if scale.size != 1:
+            return None
+        limits = np.iinfo(zero.dtype)
+        s, z = float(scale.ravel()[0]), int(zero.ravel()[0])
+        return (limits.min - z) * s, (limits.max - z) * s
+
+    def weights(self, node: str) -> np.ndarray | None:
+        """The dequantised weights of a node; None if it has no quantised weights."""
         made = self._made.get(next((n.input[1] for n in self._own if n.name == node and len(n.input) > 1), ""))
         if made is None or made.op_type != _PAIR[1] or made.input[0] not in self._constants:
             return None
@@ -99,7 +109,8 @@ class Anatomy:
         shape = [1] * q.ndim
         if scale.ndim and scale.size > 1:
             shape[next((a.i for a in made.attribute if a.name == "axis"), 1)] = -1
-        return str(made.output[0]), ((q - zero.reshape(shape)) * scale.reshape(shape)).astype(np.float32)
+        zero = zero.reshape(shape) if zero.ndim and zero.size > 1 else zero
+        return ((q - zero) * scale.reshape(shape)).astype(np.float32)
 
     def _is_pair(self, node: onnx.NodeProto) -> bool:
         before = self._made.get(node.input[0])

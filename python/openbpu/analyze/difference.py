@@ -21,6 +21,7 @@ class Difference:
     product: float = 0.0
     quantised: float = 0.0
     absolute: float = 0.0
+    magnitude: float = 0.0
     largest: float = 0.0
 
     def add(self, x: np.ndarray, y: np.ndarray) -> None:
@@ -34,6 +35,7 @@ class Difference:
         self.quantised += float(b @ b)
         if a.size:
             self.absolute += float(np.abs(error).sum())
+            self.magnitude += float(np.abs(a).sum())
             self.largest = max(self.largest, float(np.abs(error).max()))
 
     @property
@@ -53,6 +55,11 @@ class Difference:
         return self.absolute / max(self.elements, 1)
 
     @property
+    def relative(self) -> float:
+        """Sum of the absolute errors over that of the float values."""
+        return self.absolute / self.magnitude if self.magnitude > 0 else float(self.absolute > 0)
+
+    @property
     def l2(self) -> float:
         """Root of the mean squared error."""
         return float(np.sqrt(self.noise / max(self.elements, 1)))
@@ -68,11 +75,12 @@ class OwnError:
     clamped: int = 0
     elements: int = 0
     counts: np.ndarray = field(default_factory=lambda: np.zeros(BINS, np.int64))
+    quantised: np.ndarray = field(default_factory=lambda: np.zeros(BINS, np.int64))
     low: float = 0.0  # extremes, 0 included
     high: float = 0.0
 
-    def add(self, x: np.ndarray) -> None:
-        """Adds the float values of one sample."""
+    def add(self, x: np.ndarray, y: np.ndarray) -> None:
+        """Adds the float values of one sample, and the quantised model's, of which a histogram is made alone."""
         a = np.asarray(x, np.float64).ravel()
         level = np.rint(a / self.quant.s) + self.quant.z
         inside = (level >= self.quant.qmin) & (level <= self.quant.qmax)
@@ -84,6 +92,7 @@ class OwnError:
         if a.size:
             self.low, self.high = min(self.low, float(a.min())), max(self.high, float(a.max()))
             self.counts += np.histogram(a, BINS, self.span)[0]
+            self.quantised += np.histogram(y, BINS, self.span)[0]
 
     @property
     def span(self) -> tuple[float, float]:
@@ -95,6 +104,39 @@ class OwnError:
     def range(self) -> tuple[float, float]:
         """The reals that the parameters can hold."""
         return (self.quant.qmin - self.quant.z) * self.quant.s, (self.quant.qmax - self.quant.z) * self.quant.s
+
+
+class ChannelBoxes:
+    """Extremes and quartiles per channel: of all values the extremes, of some of the first samples the quartiles."""
+
+    _SAMPLES, _VALUES, _CHANNELS = 4, 1024, 256
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._low = self._high = np.zeros(0)
+        self._quartiles: np.ndarray = np.zeros((3, 0))
+
+    def add(self, x: np.ndarray, axis: int | None = None) -> None:
+        """Adds one sample; channels are axis 1 of images [1, c, h, w], else the last one, unless `axis` says so."""
+        if x.size == 0 or x.ndim == 0:
+            return
+        along = axis if axis is not None else (1 if x.ndim == 4 else -1)
+        rows = np.moveaxis(np.asarray(x, np.float32), along, 0).reshape(x.shape[along], -1)
+        rows = rows[:: -(-len(rows) // self._CHANNELS)]
+        low, high = rows.min(1), rows.max(1)
+        first = self._count == 0
+        self._low, self._high = (low, high) if first else (np.minimum(self._low, low), np.maximum(self._high, high))
+        if self._count < self._SAMPLES:
+            some = rows[:, :: -(-rows.shape[1] // self._VALUES)]
+            found = np.quantile(some, (0.25, 0.5, 0.75), axis=1)
+            self._quartiles = found if first else (self._quartiles * self._count + found) / (self._count + 1)
+            self._count += 1
+
+    def rows(self) -> list[dict[str, float]]:
+        """One dict per channel: min, q1, median, q3, max."""
+        keys = ("min", "q1", "median", "q3", "max")
+        table = np.stack([self._low, *self._quartiles, self._high], axis=1)
+        return [dict(zip(keys, map(float, row), strict=True)) for row in table]
 
 
 def decibels(signal: float, noise: float) -> float:

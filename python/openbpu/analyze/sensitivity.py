@@ -155,11 +155,23 @@ class Laboratory:
 
     def changes(self, source: Source, values: Values, means: Means | None = None, first: bool = False) -> Values:
         """The tensors that differ from `values` if the tensors of a source are quantised."""
-        anatomy = self.anatomy
         if source.unit is None:
-            return {source.tensor: anatomy.quantised(source.tensor, values)}
-        replaced = {anatomy.source(edge): anatomy.quantised(edge, values) for edge in source.unit.edges}
-        return self.steps.follow(values, replaced, source.unit.nodes, means, first)
+            return {source.tensor: self.anatomy.quantised(source.tensor, values)}
+        return self.steps.follow(values, self.inputs(source.unit, values), source.unit.nodes, means, first)
+
+    def inputs(self, unit: Unit, values: Values) -> Values:
+        """The quantised inputs of a unit."""
+        return {self.anatomy.source(edge): self.anatomy.quantised(edge, values) for edge in unit.edges}
+
+    def weights(self, unit: Unit) -> Values:
+        """The quantised weights of a unit, by the name of the float ones; those whose shapes differ are left out."""
+        found = {}
+        for node in self.steps.nodes:
+            made = self.anatomy.weights(node.name) if node.name in unit.nodes else None
+            name = node.input[1] if made is not None else ""
+            if made is not None and self.steps.constants.get(name, np.zeros(0)).shape == made.shape:
+                found[name] = made
+        return found
 
 
 @lru_cache(maxsize=1)

@@ -50,7 +50,7 @@ class Steps:
         """Every tensor that depends on the inputs."""
         values = dict(feed)
         for index in range(len(self.nodes)):
-            values.update(self._step(index, values))
+            values.update(self.step(index, values))
         return values
 
     def follow(
@@ -68,7 +68,7 @@ class Steps:
             index = heapq.heappop(waiting)
             node = self.nodes[index]
             own = {n: replaced[n] for n in reads(node) if n in replaced and n not in changed}
-            made = self._step(index, values, changed, own if node.name in into else {})
+            made = self.step(index, values, changed, own if node.name in into else {})
             result = node.output[0]
             if means and result in means:
                 made[result] = made[result] - self._along(result, means[result], made[result].ndim)
@@ -90,7 +90,7 @@ class Steps:
         shape[self.axes[tensor]] = -1
         return means.reshape(shape).astype(np.float32)
 
-    def _step(self, index: int, *layers: Mapping[str, np.ndarray]) -> Values:
+    def step(self, index: int, *layers: Mapping[str, np.ndarray]) -> Values:
         """Runs a node on what the last of the layers that has it holds."""
         node = self.nodes[index]
         feed: Values = {}

@@ -36,5 +36,12 @@ def command(
     from openbpu.samples import SampleFiles
 
     with options.progress() as progress:
-        report = pipeline.accuracy(model, qdq, SampleFiles(sources), input_shapes=input_shapes, progress=progress)
+        report = pipeline.accuracy(
+            model,
+            qdq,
+            SampleFiles(sources),
+            input_shapes=input_shapes,
+            sensitivity=options.SENSITIVITY if reports else 0,
+            progress=progress,
+        )
     options.finish_accuracy(report, reports, fail_under, as_json)

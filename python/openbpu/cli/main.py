@@ -17,6 +17,7 @@ from openbpu.cli.running import run
 _VERBS = {
     "quantize": "Quantise a float ONNX model with calibration samples.",
     "accuracy": "Compare a quantised model with its float model, layer by layer.",
+    "analyze": "Find out where a quantised model loses: sensitivities, distributions, curves.",
     "evaluate": "Run models over labelled samples: a metric, intervals, agreement.",
     "check": "Show where each node of a model would run, and why.",
     "compile": "Compile a QDQ ONNX model to a .bpux executable.",

@@ -221,6 +221,7 @@ def changed(model: Path, outputs: tuple[str, ...], types: tuple[str, ...], names
     return pipeline.remove_boundary_nodes(model, types=types, names=names, output_nodes=outputs)
 
 
+SENSITIVITY = 2  # samples on which a saved report has every node quantised alone
 BELOW = 3  # exit code: the work is done, the result is worse than was asked for
 
 
@@ -238,9 +239,9 @@ def finish_accuracy(report: Any, paths: tuple[Path, ...], fail_under: float | No
 
 
 def _print_accuracy(report: Any) -> None:
-    outputs = table("outputs against float", "output", ">cosine", ">SQNR, dB", ">mean |error|", ">max |error|")
+    outputs = table("outputs against float", "output", ">cosine", ">SQNR, dB", ">mean |error|", ">RMS", ">max")
     for o in report.outputs:
-        outputs.add_row(o.name, f"{o.cosine:.6f}", f"{o.sqnr_db:.1f}", f"{o.l1:.4g}", f"{o.max:.4g}")
+        outputs.add_row(o.name, f"{o.cosine:.6f}", f"{o.sqnr_db:.1f}", f"{o.l1:.4g}", f"{o.l2:.4g}", f"{o.max:.4g}")
     console.print(outputs)
     if report.worst:
         worst = table("what adds most error", "tensor", "operator", ">SQNR, dB", ">added here, dB", "by", "what helps")

@@ -94,7 +94,10 @@ def command(
             )
             qdq = found.model
         accuracy = pipeline.accuracy(
-            changed, qdq, islice(samples, _MEASURED), input_shapes=input_shapes, progress=progress
+            *(changed, qdq, islice(samples, _MEASURED)),
+            input_shapes=input_shapes,
+            sensitivity=options.SENSITIVITY if reports else 0,
+            progress=progress,
         )
     write_file(output, qdq.SerializeToString(deterministic=True))
     options.console.print(f"wrote {output} ({output.stat().st_size:,} bytes)", highlight=False)

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from openbpu.analyze.plots import bars
+from openbpu.analyze.plots import bars, svg
 from openbpu.files import write_file
 from openbpu.qat.debugging import (
     Finding,
@@ -103,4 +103,5 @@ def _compared(title: str, rows: Sequence[Comparison]) -> _Table:
 
 
 def _bars(title: str, text: str, rows: Sequence[Similarity] | Sequence[Loss]) -> _Chart:
-    return _Chart(title, f"{text} Names show on hover.", bars([row.sqnr for row in rows], [row.name for row in rows]))
+    drawing = bars([row.sqnr for row in rows], [row.name for row in rows], "SQNR, dB")
+    return _Chart(title, text, svg(drawing))

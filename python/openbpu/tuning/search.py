@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 COSINE, SQNR = "cosine", "sqnr"
 RECOVERY = "recovery"  # share of the noise that all int16 would take away
-_ROUNDS = 6  # models that are quantised at most
+_ROUNDS = 8  # models that are quantised at most
 _EXCESS_DB = 0.5  # more than this beyond the target: a cheaper mixture is looked for
 _EVALUATED, _BYTES = 32, 512 << 20  # calibration samples that are measured, if no others are given; their outputs
 _BOUNDS = 2  # trials: all int8, all int16
@@ -259,14 +259,20 @@ class _Search:
         low, high = 0, len(order)
         reals = {low: self._scale(self.trials[0]), high: self._scale(self.trials[1])}
         tried: dict[frozenset[str], Trial] = {}
+        last: bool | None = None
+        streak = 0
         while len(self.trials) < self.rounds and high - low > 1:
             wanted = _interpolated(self._wanted, (reals[low], levels[low]), (reals[high], levels[high]))
             middle = next((k for k in range(low + 1, high) if levels[k] >= wanted), high - 1)
+            if streak > 1:  # twice on the same side: the prediction does not hold here
+                middle = max(middle, (low + high) // 2) if last is False else min(middle, (low + high) // 2)
             types = self._types(lifting, lifting.pruned(order[:middle]))
             key = frozenset(types)
             trial = tried.get(key) or self._try(types)
             tried[key] = trial
             reals[middle] = self._scale(trial)
+            streak = streak + 1 if trial.reached == last else 1
+            last = trial.reached
             if not trial.reached:
                 low = middle
                 continue
