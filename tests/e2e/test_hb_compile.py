@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,18 @@ def test_the_same_from_python_and_from_a_staged_artefact(hb: Commands, tmp_path:
     code, _, error = hb(f"hb_compile -c {path} -m out/net_calibrated_model.onnx")
     assert code == 1
     assert "*** ERROR-OCCUR-DURING load *** out/net_calibrated_model.onnx: its activations are quantised" in error
+
+
+def test_an_optimized_model_is_not_cut_again(hb: Commands, tmp_path: Path) -> None:
+    cut = {"model_parameters": {"output_nodes": "Flatten_11", "remove_node_name": "Flatten_11"}}
+    path = write_project(tmp_path, residual(), SHAPE, cut)
+    assert hb(f"hb_compile -c {path}")[0] == 0
+    first = (tmp_path / "out" / "net.bpux").read_bytes()
+    for stage in ("original_float", "optimized_float"):
+        shutil.copy(tmp_path / "out" / f"net_{stage}_model.onnx", tmp_path / "staged.onnx")
+        code, _, error = hb(f"hb_compile -c {path} -m staged.onnx")
+        assert code == 0, error
+        assert (tmp_path / "out" / "net.bpux").read_bytes() == first
 
 
 @pytest.mark.parametrize(

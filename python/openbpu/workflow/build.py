@@ -144,15 +144,16 @@ def _quantised(
 ) -> onnx.ModelProto:
     """From the float model to the QDQ model, with the artefacts of every stage between."""
     group = config.model_parameters
+    uncut = stage_of(model) != "optimized_float"  # else its boundary has been taken off before
     with stage("load"):
         shapes = inputs.input_shapes(config, model)
         specs = inputs.specs(config, model)
-        if group.output_nodes:
+        if group.output_nodes and uncut:
             model = frontend.cut(model, group.output_nodes)
         result.folder.model("original_float", model)
     with stage("optimize"):
         whole = frontend.prepare(model, shapes)
-        clean = _without_nodes(config, whole)
+        clean = _without_nodes(config, whole) if uncut else whole
         typed = inputs.typed_shapes(whole)
         for name, spec in inputs.arriving(specs).items():
             if name not in inputs.dimensions(clean):
