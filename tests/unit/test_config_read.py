@@ -6,10 +6,13 @@ import json
 import warnings
 from pathlib import Path
 
+import jsonschema
 import pytest
+import yaml
 
 from openbpu.config import Config, ConfigWarning, against_model, load
 from openbpu.config.page import schema, with_keys
+from openbpu.config.templates import template
 from openbpu.errors import ConfigError
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -147,6 +150,41 @@ def test_load_takes_both() -> None:
 def test_the_schema_is_up_to_date() -> None:
     committed = (DOCS / "vendor-config.schema.json").read_text(encoding="utf-8")
     assert committed == schema(), "run: python -m openbpu.config.page schema > docs/vendor-config.schema.json"
+
+
+def _complaints(config: object) -> list[str]:
+    return [error.json_path for error in jsonschema.Draft202012Validator(json.loads(schema())).iter_errors(config)]
+
+
+@pytest.mark.parametrize("path", sorted((DOCS / "samples" / "configs").glob("*.yaml")), ids=lambda path: path.stem)
+def test_editors_take_the_examples(path: Path) -> None:
+    assert _complaints(yaml.safe_load(path.read_text())) == []
+
+
+def test_editors_take_what_is_read_and_mark_what_is_not() -> None:
+    config = yaml.safe_load(template({"onnx_model": "net.onnx", "march": "nash-e", **dict(_IMAGE)}, full=True))
+    assert _complaints(config) == []
+    Config(**config)
+    quant = {
+        "model_config": {"activation": {"num_bin": 512, "asymmetric": True, "calibration_type": ["max", "kl"]}},
+        "op_config": {"Conv": "int16", "Add": {"input0": "int16"}},
+    }
+    config["calibration_parameters"]["quant_config"] = quant
+    config["model_parameters"]["node_info"] = "Conv_0:int16"
+    config["custom_op"] = None
+    assert _complaints(config) == []
+    Config(**config)
+    config["compiler_parameters"]["optimise_level"] = "O2"
+    config["compiler_parameters"]["optimize_level"] = "O4"
+    quant["op_config"]["Add"] = {"operand0": "int16"}
+    assert sorted(_complaints(config)) == [
+        "$.calibration_parameters.quant_config.op_config.Add",
+        "$.compiler_parameters",
+        "$.compiler_parameters.optimize_level",
+    ]
+
+
+_IMAGE = (("input_type_rt", "nv12"), ("input_type_train", "rgb"), ("input_layout_train", "NCHW"))
 
 
 def test_the_table_of_keys_is_up_to_date() -> None:

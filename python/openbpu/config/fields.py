@@ -35,14 +35,15 @@ def key(
     recorded: str = "",
     deprecated: str = "",
     values: str = "",
+    also: str = "",
     **rules: Any,
 ) -> Any:
     """A key of the file: default (... if required) and meaning.
 
     `values` are those that its type does not tell. `recorded` says why it has no effect on a virtual BPU, `deprecated`
-    what replaces it. `rules` are pydantic's.
+    what replaces it, `also` the JSON type of a shorter form that it takes. `rules` are pydantic's.
     """
-    extra = {"remedy": remedy, "recorded": recorded, "deprecated_for": deprecated, "values": values}
+    extra = {"remedy": remedy, "recorded": recorded, "deprecated_for": deprecated, "values": values, "also": also}
     return Field(default, description=meaning, json_schema_extra={k: v for k, v in extra.items() if v}, **rules)
 
 

@@ -100,7 +100,7 @@ class ModelParameters(Group):
     )
     remove_node_name: Names = key((), "take these boundary nodes off; wins over remove_node_type")
     node_info: Annotated[dict[str, NodeInfo], BeforeValidator(_node_info)] = key(
-        {}, "per node: ON (BPU, CPU), InputType, InputType0 ..., OutputType; highest priority"
+        {}, "per node: ON (BPU, CPU), InputType, InputType0 ..., OutputType; highest priority", also="string"
     )
     debug_mode: Annotated[tuple[Literal["dump_calibration_data"], ...], split_names, text_or_list] = key(
         (), "dump_calibration_data: save the calibration samples as they were fed"
@@ -186,7 +186,7 @@ class CalibrationParameters(Group, extra="allow"):
     run_on_cpu: Names = key((), "nodes that stay float")
     run_on_bpu: Names = key((), "nodes that must run on the BPU")
     optimization: Names = key((), f"{', '.join(_OPTIMIZATIONS)}, set_NAME_input_int16 ...")
-    quant_config: QuantConfig | None = key(None, "JSON file, or the same keys here")
+    quant_config: QuantConfig | None = key(None, "JSON file, or the same keys here", also="string")
     preprocess_on: bool = key(False, "read images", deprecated="nothing: samples are .npy, as for training")
     cal_data_type: Names = key((), "type of the samples", deprecated="nothing: .npy files say it themselves")
 
@@ -246,12 +246,12 @@ class CompilerParameters(Group):
     advice: float = key(0.0, "list operators that take this many us longer than they need", ge=0)
     debug: bool = key(True, "keep what a report per layer needs")
     input_source: Annotated[dict[str, Source], BeforeValidator(_sources)] = key(
-        {}, "per input: pyramid, ddr or resizer"
+        {}, "per input: pyramid, ddr or resizer", also="string"
     )
     cache_mode: Literal["disable", "enable", "force_overwrite"] = key("disable", "reuse what was compiled before")
     cache_path: FilePath | None = key(None, "folder of the cache")
     max_l2m_size: Annotated[int | None, BeforeValidator(lambda v: None if v in ("None", "auto") else v)] = key(
-        0, "bytes of shared memory: 0 to 25165824, None for all", ge=0, le=25165824
+        0, "bytes of shared memory: 0 to 25165824, None for all", also="string", ge=0, le=25165824
     )
     ability_entry: str = key("", "capabilities of a chip", recorded="the profile of the march says what there is")
     extra_params: dict[str, Any] = key(

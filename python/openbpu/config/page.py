@@ -26,6 +26,8 @@ _QUANT = {
     "quant_config: an operator or node": OpConfig,
     "quant_config: a subgraph": SubgraphConfig,
 }
+_TOLD = ("title", "description", "default")
+_OURS = ("also", "remedy", "recorded", "deprecated_for", "values")  # what declarations say beside pydantic
 _BEGIN, _END = "<!-- keys: generated -->\n", "<!-- end of keys -->\n"
 
 
@@ -33,8 +35,35 @@ def schema() -> str:
     """The JSON schema of a configuration, as text."""
     described = Config.model_json_schema(by_alias=True)
     described["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    models = described["$defs"]
+    types = models["OpConfig"]["properties"].pop("inputs_by_number")["additionalProperties"]
+    models["OpConfig"]["patternProperties"] = {"^input[0-9]+$": types}
+    for name in ("op_config", "node_config"):
+        several = models["QuantConfig"]["properties"][name]
+        several["additionalProperties"] = _either("string", types, several["additionalProperties"])
+    for group in (described, *models.values()):
+        required = group.get("required", [])
+        properties = group.get("properties", {})
+        group["properties"] = {name: _form(x) if name not in required else x for name, x in properties.items()}
     described["title"] = "openbpu: configuration of hb_compile"
     return json.dumps(described, indent=1, default=str) + "\n"
+
+
+def _form(declared: dict[str, Any]) -> dict[str, Any]:
+    """What a key may look like: as it is declared, in its shorter form, or empty."""
+    told: dict[str, Any] = {key: declared.pop(key) for key in _TOLD if key in declared}
+    shorter: list[dict[str, Any]] = [{"type": declared["also"]}] if "also" in declared else []
+    shorter.append({"enum": ["", None]})
+    plain = {key: value for key, value in declared.items() if key not in _OURS}
+    group = next((x for x in plain.get("anyOf", [plain]) if "$ref" in x or x.get("type") == "object"), None)
+    if group is not None:
+        return {**told, **_either("object", group, {"anyOf": shorter})}
+    return {**told, "anyOf": [plain, *shorter]}
+
+
+def _either(kind: str, then: dict[str, Any], otherwise: dict[str, Any]) -> dict[str, Any]:
+    """By the JSON type of the value; editors say what is wrong inside, which they do not for alternatives."""
+    return {"if": {"type": kind}, "then": then, "else": otherwise}
 
 
 def keys() -> str:

@@ -47,7 +47,9 @@ class Activation(Group):
     calibration_type: Annotated[tuple[_Calibration, ...], Axis] = key(
         (), "max, kl, mse, percentile; a list is searched"
     )
-    num_bin: Annotated[tuple[Bins, ...], Axis] = key((), "bins of histograms, at least 129", remedy="write 1024")
+    num_bin: Annotated[tuple[Bins, ...], Axis] = key(
+        (), "bins of histograms, at least 129", also="integer", remedy="write 1024"
+    )
     max_num_bin: int | None = key(
         None,
         "most bins that a growing histogram gets",
@@ -56,10 +58,12 @@ class Activation(Group):
         recorded="histograms do not grow: a first pass finds the range",
     )
     max_percentile: Annotated[tuple[Fraction, ...], Axis] = key(
-        (), "share of values that max keeps, 0.5 to 1.0", remedy="write a number from 0.5 to 1.0"
+        (), "share of values that max keeps, 0.5 to 1.0", also="number", remedy="write a number from 0.5 to 1.0"
     )
-    per_channel: Annotated[tuple[bool, ...], Axis] = key((), "per channel; [true, false] is searched")
-    asymmetric: Annotated[tuple[bool, ...], Axis] = key((), "with zero points; [true, false] is searched")
+    per_channel: Annotated[tuple[bool, ...], Axis] = key((), "per channel; [true, false] is searched", also="boolean")
+    asymmetric: Annotated[tuple[bool, ...], Axis] = key(
+        (), "with zero points; [true, false] is searched", also="boolean"
+    )
 
 
 class BiasCorrection(Group):
