@@ -46,7 +46,6 @@ def test_only_legal_pairs(rt: str, train: str) -> None:
         ({"type_rt": "rgb", "source": "pyramid"}, "source: pyramid gives nv12 or gray; got pyramid for rgb"),
         ({"layout_rt": "NHWC"}, "layout_rt: nv12 has no layout"),
         ({"source": "resizer", "source_size": (100, 101)}, "source_size: must be two even numbers"),
-        ({"batch": -1}, "batch: must be a whole number"),
         ({"type_rt": "featuremap", "type_train": "featuremap", "mean": 1.0}, "mean: a feature map is not normalised"),
     ],
 )
@@ -79,10 +78,10 @@ def test_the_shape_must_fit(spec: InputSpec, shape: tuple[int, ...], message: st
         (spec_of("gray", "gray"), (1, 1, 8, 6), "image uint8 1x1x8x6"),
         (spec_of("featuremap", "featuremap"), (1, 5), "image float32 1x5"),
         (spec_of("featuremap", "featuremap", layout_rt="NHWC"), (1, 5, 2, 3), "image float32 1x2x3x5"),
-        (spec_of("nv12", "rgb", batch=2), SHAPE, "image_y uint8 2x8x6x1, image_uv uint8 2x4x3x2"),
+        (spec_of("nv12", "rgb"), (2, *SHAPE[1:]), "image_y uint8 2x8x6x1, image_uv uint8 2x4x3x2"),
         (
-            spec_of("gray", "gray", batch=2, separate_batch=True),
-            (1, 1, 8, 6),
+            spec_of("gray", "gray", separate_batch=True),
+            (2, 1, 8, 6),
             "image_0 uint8 1x1x8x6, image_1 uint8 1x1x8x6",
         ),
         (

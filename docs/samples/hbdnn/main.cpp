@@ -2,6 +2,9 @@
 // submit, wait, flush, read, release, free.
 //
 //   application model.bpux [input.bin ...]     writes <output name>.bin; inputs that are not given are zeros
+//
+// Frames of a camera have -1 where the application decides: here rows are padded to 32 bytes, and of a resizer, which
+// takes frames of any size, the size is given as 30x38.
 #include <cstdio>
 #include <cstring>
 #include <string>
@@ -38,6 +41,22 @@ void copy(const hbDNNTensorProperties& properties, unsigned char* padded, unsign
     std::memcpy(to_padded ? place : dense + *done, to_padded ? dense + *done : place, element);
     *done += element;
   }
+}
+
+// Sizes and strides that the model leaves open, and the bytes that follow.
+uint64_t decide(hbDNNTensorProperties& properties) {
+  if (properties.alignedByteSize >= 0) return static_cast<uint64_t>(properties.alignedByteSize);
+  hbDNNTensorShape& shape = properties.validShape;
+  const bool is_chroma = shape.dimensionSize[shape.numDimensions - 1] == 2;
+  int32_t side = 0;
+  for (int k = 0; k < shape.numDimensions; ++k)
+    if (shape.dimensionSize[k] < 0) shape.dimensionSize[k] = (side++ == 0 ? 30 : 38) / (is_chroma ? 2 : 1);
+  int64_t stride = properties.stride[shape.numDimensions - 1];
+  for (int k = shape.numDimensions; k-- > 0;) {
+    if (properties.stride[k] < 0) properties.stride[k] = (stride + 31) / 32 * 32;
+    stride = properties.stride[k] * shape.dimensionSize[k];
+  }
+  return static_cast<uint64_t>(stride);
 }
 
 std::size_t dense_bytes(const hbDNNTensorProperties& properties) {
@@ -83,7 +102,7 @@ int main(int argc, char** argv) {
   for (int32_t k = 0; k < input_count; ++k) {
     hbDNNTensor& tensor = inputs[static_cast<std::size_t>(k)];
     CHECK(hbDNNGetInputTensorProperties(&tensor.properties, model, k));
-    CHECK(hbUCPMallocCached(&tensor.sysMem, static_cast<uint64_t>(tensor.properties.alignedByteSize), 0));
+    CHECK(hbUCPMallocCached(&tensor.sysMem, decide(tensor.properties), 0));
     std::vector<unsigned char> bytes(dense_bytes(tensor.properties));
     if (k + 2 < argc && !read(argv[k + 2], bytes)) return 1;
     copy(tensor.properties, static_cast<unsigned char*>(tensor.sysMem.virAddr), bytes.data(), true);

@@ -60,8 +60,8 @@ class InputSpec:
     `layout_train` is the layout of the model's input, `layout_rt` that of rgb, bgr, yuv444, gray or featuremap at run
     time; "" is NHWC for colour, NCHW for gray, and the model's own for featuremap. `source` "pyramid" takes nv12 or
     gray with row strides given at run time, "ddr" dense tensors, "resizer" nv12 or gray of any size up to `source_size`
-    (rows, columns) with a region of interest; "" is pyramid for nv12 and gray, else ddr. `batch` sets the number of
-    images of the input (0: the model's own); `separate_batch` gives each of them inputs of its own.
+    (rows, columns) with a region of interest; "" is pyramid for nv12 and gray, else ddr. `separate_batch` gives each
+    image of a batch inputs of its own.
 
     Raises ConfigError naming the field.
     """
@@ -76,7 +76,6 @@ class InputSpec:
     std: Numbers | float | None = None
     source: str = ""
     source_size: tuple[int, int] = (2160, 3840)
-    batch: int = 0
     separate_batch: bool = False
 
     def __post_init__(self) -> None:
@@ -137,8 +136,6 @@ class InputSpec:
         size = self.source_size
         if len(size) != 2 or not all(_whole(extent, 2, 65534) and extent % 2 == 0 for extent in size):
             raise ConfigError("must be two even numbers from 2 to 65534", where="source_size", seen=size)
-        if not _whole(self.batch, 0, 4096):
-            raise ConfigError("must be a whole number from 1 to 4096", where="batch", seen=self.batch)
 
     # ---- what follows from the fields
 
@@ -195,7 +192,6 @@ class InputSpec:
         if self.identity:
             return (PortSpec(name, "float32", tuple(shape)),)
         n, height, width, channels = self._extents(shape)
-        n = self.batch or n
         if self.separate_batch:
             return tuple(p for i in range(n) for p in self._ports(f"{name}_{i}", 1, height, width, channels))
         return self._ports(name, n, height, width, channels)
