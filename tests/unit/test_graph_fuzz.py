@@ -1,4 +1,5 @@
-"""Random models over the whole op table against ONNX Runtime: 200, or as many as OPENBPU_FUZZ_GRAPHS says."""
+"""Random models against ONNX Runtime, float ones over the whole op table and quantised ones: 200 of each, or as many as
+OPENBPU_FUZZ_GRAPHS says."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ from onnx import defs
 from graph_fuzz.compare import compare
 from graph_fuzz.graph import Graph
 from graph_fuzz.models import OPSETS, graphs
+from graph_fuzz.quantised import compare_quantised, quantised_graph
 from graph_fuzz.registry import GENERATORS
 from openbpu.lower.table import table
 
@@ -65,3 +67,13 @@ def test_every_operator(operator: str) -> None:
 def test_every_operator_of_the_table_is_drawn() -> None:
     computed = {entry.name for entry in table() if not entry.refused}
     assert computed - set(GENERATORS) == set(_LEFT_OUT)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("block", range(8))
+def test_random_quantised_graphs(block: int) -> None:
+    """Every step of a graph within its tolerance, for operands that are ours; a seed is a graph."""
+    for seed in range(block * _GRAPHS // 8, (block + 1) * _GRAPHS // 8):
+        graph = quantised_graph(seed)
+        if graph.steps:
+            compare_quantised(graph)

@@ -132,15 +132,15 @@ Slices slices_of(const Call& call) {
 }
 
 Plan unique_plan(const Call& call, const Vector&) {
-  return plan_of_units(1, 0, static_cast<std::size_t>(slices_of(call).count) * 4 * sizeof(std::int64_t));
+  return plan_of_units(
+      1, 0, static_cast<std::size_t>(slices_of(call).count * 4 + call.in(0).elements()) * sizeof(std::int64_t));
 }
 
-template <class T>
-int compare_slices(const T* x, const Slices& s, std::int64_t a, std::int64_t b) {
+int compare_slices(const std::uint64_t* keys, const Slices& s, std::int64_t a, std::int64_t b) {
   for (std::int64_t o = 0; o < s.outer; ++o)
     for (std::int64_t i = 0; i < s.inner; ++i) {
-      const T u = x[(o * s.count + a) * s.inner + i], v = x[(o * s.count + b) * s.inner + i];
-      if (u != v && (u == u || v == v)) return u < v || v != v ? -1 : 1;
+      const std::uint64_t u = keys[(o * s.count + a) * s.inner + i], v = keys[(o * s.count + b) * s.inner + i];
+      if (u != v) return u < v ? -1 : 1;
     }
   return 0;
 }
@@ -153,19 +153,17 @@ const char* unique_run(const Task& task, std::int32_t, std::int32_t) {
   auto *order = reinterpret_cast<std::int64_t*>(task.scratch), *group = order + s.count, *first = group + s.count;
   auto* rank = first + s.count;
   std::int64_t found = 0;
-  visit_number(x.type, [&](auto tag) {
-    using T = typename decltype(tag)::type;
-    const T* data = x.as<const T>();
-    for (std::int64_t i = 0; i < s.count; ++i) order[i] = i;
-    std::sort(order, order + s.count, [&](std::int64_t a, std::int64_t b) {
-      const int c = compare_slices(data, s, a, b);
-      return c != 0 ? c < 0 : a < b;
-    });
-    for (std::int64_t i = 0; i < s.count; ++i) {  // within a group the first position comes first
-      if (i == 0 || compare_slices(data, s, order[i - 1], order[i]) != 0) first[found++] = order[i];
-      group[order[i]] = found - 1;
-    }
+  auto* keys = reinterpret_cast<std::uint64_t*>(rank + s.count);
+  load_keys(x, 0, 1, x.elements(), keys);
+  for (std::int64_t i = 0; i < s.count; ++i) order[i] = i;
+  std::sort(order, order + s.count, [&](std::int64_t a, std::int64_t b) {
+    const int c = compare_slices(keys, s, a, b);
+    return c != 0 ? c < 0 : a < b;
   });
+  for (std::int64_t i = 0; i < s.count; ++i) {  // within a group the first position comes first
+    if (i == 0 || compare_slices(keys, s, order[i - 1], order[i]) != 0) first[found++] = order[i];
+    group[order[i]] = found - 1;
+  }
   if (found > room) return "the data gives more results than the output has room for";
   if (call.integer("sorted") == 0) {  // by first position
     for (std::int64_t g = 0; g < found; ++g) order[g] = g;

@@ -300,7 +300,8 @@ inline Lanes remainder(Lanes x, Lanes b) {
 
 inline Lanes clamped(Lanes x, Lanes low, Lanes high) { return smaller(high, larger(low, x)); }
 
-inline Lanes compute(Math f, Lanes x, Lanes a, Lanes b) {
+// The switch goes away: f is a constant wherever it is called.
+__attribute__((always_inline)) inline Lanes compute(Math f, Lanes x, Lanes a, Lanes b) {
   const Lanes zero = spread(0.0f), one = spread(1.0f);
   switch (f) {
     case Math::Abs:

@@ -108,6 +108,8 @@ void block(const Task& task, const Stack& s, const Matrix& a, std::int64_t matri
       [&](std::int64_t k0, std::int64_t depth) { return panels_at(vector, packed, s.n, n0, k0, depth); });
 }
 
+constexpr std::int64_t kFinish = 256;  // elements at a time
+
 // alpha * c + beta * bias on a block of Gemm's result.
 void finish_gemm(const Task& task, const Stack& s, std::int64_t m0, std::int64_t m1, std::int64_t n0, std::int64_t n1,
                  float* c) {
@@ -115,11 +117,24 @@ void finish_gemm(const Task& task, const Stack& s, std::int64_t m0, std::int64_t
   const Tensor& bias = task.call.in(2);
   std::int64_t strides[operators::kMaxRank] = {};
   if (bias) broadcast_strides(bias, 2, strides);
-  for (std::int64_t m = m0; m < m1; ++m)
-    for (std::int64_t n = n0; n < n1; ++n) {
-      float& y = c[m * s.n + n];
-      y = alpha * y + (bias ? beta * bias.as<const float>()[m * strides[0] + n * strides[1]] : 0);
+  const Vector& vector = task.vector;
+  const std::int64_t n = n1 - n0;
+  for (std::int64_t m = m0; m < m1; ++m) {
+    float* row = c + m * s.n + n0;
+    if (alpha != 1) vector.math[static_cast<int>(Math::Affine)](row, row, n, alpha, 0);
+    if (!bias) continue;
+    const float* from = bias.as<const float>() + m * strides[0] + n0 * strides[1];
+    if (beta == 1) {
+      vector.arithmetic[static_cast<int>(Arithmetic::Add)](row, 1, from, strides[1], row, n);
+      continue;
     }
+    float scaled[kFinish];
+    for (std::int64_t i = 0; i < n; i += kFinish) {
+      const std::int64_t count = std::min(kFinish, n - i), taken = strides[1] == 0 ? 1 : count;
+      vector.math[static_cast<int>(Math::Affine)](from + i * strides[1], scaled, taken, beta, 0);
+      vector.arithmetic[static_cast<int>(Arithmetic::Add)](row + i, 1, scaled, strides[1], row + i, count);
+    }
+  }
 }
 
 template <Stack (*stack_of)(const Call&), bool gemm>

@@ -6,7 +6,7 @@
 
 #include "kernels/cpu/kernel.hpp"
 #include "kernels/cpu/planes.hpp"
-#include "kernels/cpu/types.hpp"
+#include "kernels/cpu/wide.hpp"
 
 namespace openbpu::kernels::cpu {
 namespace {
@@ -162,26 +162,51 @@ bool by_rows(const Task& task, std::int32_t begin, std::int32_t end, bool larges
   return true;
 }
 
+// What a window without elements gives.
+void store_lowest(const Tensor& y, std::int64_t at) {
+  visit_wide(y.type, [&](auto tag) {
+    using W = typename decltype(tag)::type;
+    W value{};
+    if constexpr (std::is_same_v<W, double>)
+      value = -std::numeric_limits<double>::infinity();
+    else
+      value = range_of<W>(y.type).low;
+    store_wide(y, at, 1, &value);
+  });
+}
+
 const char* max_run(const Task& task, std::int32_t begin, std::int32_t end) {
   const Tensor &x = task.call.in(0), &y = task.call.out(0), &indices = task.call.out(1);
   const bool columns_first = task.call.integer("storage_order") != 0;
   if (by_rows(task, begin, end, true, false)) return nullptr;
-  visit_number(x.type, [&](auto tag) {
-    using T = typename decltype(tag)::type;
-    using Limits = std::numeric_limits<T>;
-    each_output(
-        task, begin, end,
-        [&](const Window& w, std::int64_t plane, std::int64_t at, const Taps& tz, const Taps& ty, const Taps& tx) {
-          const T* in = x.as<const T>() + plane * w.in_pixels();
-          T most = Limits::has_infinity ? -Limits::infinity() : Limits::lowest();
-          std::int64_t best = -1;
-          each_tap(w, tz, ty, tx, [&](std::int64_t offset) {
-            if (best < 0 || in[offset] > most) most = in[offset], best = offset;
-          });
-          if (y) y.as<T>()[at] = most;
-          if (indices) indices.as<std::int64_t>()[at] = best < 0 ? -1 : max_index(w, plane, best, columns_first);
+  const std::int64_t size = operators::size_of(x.type);
+  const bool single = x.type == Type::F32;
+  const auto key_of = [&](std::int64_t at) -> std::uint64_t {
+    std::uint64_t key;
+    load_keys(x, at, 0, 1, &key);
+    return key;
+  };
+  each_output(
+      task, begin, end,
+      [&](const Window& w, std::int64_t plane, std::int64_t at, const Taps& tz, const Taps& ty, const Taps& tx) {
+        const std::int64_t first = plane * w.in_pixels();
+        const float* in = single ? x.as<const float>() + first : nullptr;
+        std::int64_t best = -1;
+        std::uint64_t most = 0;
+        each_tap(w, tz, ty, tx, [&](std::int64_t offset) {
+          if (single) {
+            if (best < 0 || in[offset] > in[best]) best = offset;
+          } else {
+            const std::uint64_t key = key_of(first + offset);
+            if (best < 0 || key > most) most = key, best = offset;
+          }
         });
-  });
+        if (y && best >= 0)
+          std::memcpy(y.data + at * size, x.data + (first + best) * size, static_cast<std::size_t>(size));
+        else if (y)
+          store_lowest(y, at);
+        if (indices) indices.as<std::int64_t>()[at] = best < 0 ? -1 : max_index(w, plane, best, columns_first);
+      });
   return nullptr;
 }
 

@@ -333,8 +333,8 @@ constexpr std::int64_t kArgBlock = 256;  // outputs side by side, so that the in
 Plan arg_plan(const Call& call, const Vector& vector) { return plan_of_units(plan(call, vector).units); }
 
 // The first of equals, of float32.
-template <bool largest>
-void first_extremes(const Vector& vector, const float* x, const Axes& a, const Part& part, std::int64_t* y) {
+void first_extremes(const Vector& vector, const float* x, const Axes& a, const Part& part, bool largest,
+                    std::int64_t* y) {
   if (a.inner == 1) {
     for (std::int64_t o = part.first; o < part.last; ++o) y[o] = vector.extreme(x + o * a.size, a.size, !largest);
     return;
@@ -348,21 +348,21 @@ void first_extremes(const Vector& vector, const float* x, const Axes& a, const P
   }
 }
 
-template <bool largest, class T>
-void extremes(const T* x, const Axes& a, const Part& part, bool take_last, std::int64_t* y) {
-  T most[kArgBlock];
+void extremes(const Tensor& x, const Axes& a, const Part& part, bool largest, bool take_last, std::int64_t* y) {
+  std::uint64_t best[kArgBlock] = {}, keys[kArgBlock];
   for (std::int64_t first = part.first; first < part.last;) {
     const std::int64_t inside = first % a.inner, n = std::min({kArgBlock, a.inner - inside, part.last - first});
-    const T* row = x + first / a.inner * a.size * a.inner + inside;
-    std::copy(row, row + n, most);
+    const std::int64_t row = first / a.inner * a.size * a.inner + inside;
     std::fill(y + first, y + first + n, 0);
-    for (std::int64_t k = 1; k < a.size; ++k)
+    for (std::int64_t k = 0; k < a.size; ++k) {
+      load_keys(x, row + k * a.inner, 1, n, keys);
       for (std::int64_t i = 0; i < n; ++i) {
-        const T v = row[k * a.inner + i];
-        const bool better = (largest ? v > most[i] : v < most[i]) || (take_last && v == most[i]);
-        most[i] = better ? v : most[i];
-        y[first + i] = better ? k : y[first + i];
+        const bool better = (largest ? keys[i] > best[i] : keys[i] < best[i]) || (take_last && keys[i] == best[i]);
+        if (k > 0 && !better) continue;
+        best[i] = keys[i];
+        y[first + i] = k;
       }
+    }
     first += n;
   }
 }
@@ -375,11 +375,9 @@ const char* arg_run(const Task& task, std::int32_t begin, std::int32_t end) {
   auto* y = task.call.out().as<std::int64_t>();
   const Part part = part_of(task, a.outer * a.inner, begin, end);
   if (x.type == Type::F32 && !take_last && a.size < kMostExtremes)
-    return first_extremes<largest>(task.vector, x.as<const float>(), a, part, y), nullptr;
-  visit_number(x.type, [&](auto tag) {
-    using T = typename decltype(tag)::type;
-    extremes<largest, T>(x.as<const T>(), a, part, take_last, y);
-  });
+    first_extremes(task.vector, x.as<const float>(), a, part, largest, y);
+  else
+    extremes(x, a, part, largest, take_last, y);
   return nullptr;
 }
 

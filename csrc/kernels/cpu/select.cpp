@@ -5,7 +5,7 @@
 #include <limits>
 
 #include "kernels/cpu/kernel.hpp"
-#include "kernels/cpu/types.hpp"
+#include "kernels/cpu/wide.hpp"
 
 namespace openbpu::kernels::cpu {
 namespace {
@@ -43,18 +43,7 @@ Plan top_plan(const Call& call, const Vector&) {
                        top_room(s) + static_cast<std::size_t>(s.size) * sizeof(std::int32_t));
 }
 
-// Order: better value first, not-a-number the largest, then lower index.
-template <class T>
-bool comes_first(T a, T b, std::int32_t ia, std::int32_t ib, bool largest) {
-  if (a != b) {
-    if (a != a) return b == b ? largest : ia < ib;
-    if (b != b) return !largest;
-    return largest ? a > b : a < b;
-  }
-  return ia < ib;
-}
-
-// Bits whose order is that of comes_first: the smallest is the best.
+// Bits in the order of the results, the best first: not-a-number counts as largest, equals by their index.
 std::uint32_t rank_of(float x, bool largest) {
   if (x != x) return largest ? 0 : ~std::uint32_t{0};
   x += 0.0f;  // both zeros are equal
@@ -86,12 +75,17 @@ void top_floats(const float* x, const TopShape& s, bool largest, std::uint8_t* s
   for (std::int64_t i = 0; i < s.k; ++i) order[i] = static_cast<std::int32_t>(candidates[i] & 0xFFFFFFFFu);
 }
 
-template <class T>
-void top_of(const T* x, const TopShape& s, bool largest, std::int32_t* order) {
-  for (std::int64_t i = 0; i < s.size; ++i) order[i] = static_cast<std::int32_t>(i);
-  std::partial_sort(order, order + s.k, order + s.size, [&](std::int32_t a, std::int32_t b) {
-    return comes_first(x[a * s.inner], x[b * s.inner], a, b, largest);
-  });
+// The same for any other type, by keys in the place of the candidates.
+void top_keys(const Tensor& x, std::int64_t first, const TopShape& s, bool largest, std::uint8_t* scratch,
+              std::int32_t* order) {
+  auto* keys = reinterpret_cast<std::uint64_t*>(scratch);
+  load_keys(x, first, s.inner, s.size, keys);
+  for (std::int64_t i = 0; i < s.size; ++i) {
+    keys[i] = largest ? ~keys[i] : keys[i];
+    order[i] = static_cast<std::int32_t>(i);
+  }
+  std::partial_sort(order, order + s.k, order + s.size,
+                    [keys](std::int32_t a, std::int32_t b) { return keys[a] != keys[b] ? keys[a] < keys[b] : a < b; });
 }
 
 const char* top_run(const Task& task, std::int32_t begin, std::int32_t end) {
@@ -99,22 +93,22 @@ const char* top_run(const Task& task, std::int32_t begin, std::int32_t end) {
   const Tensor &x = task.call.in(0), &values = task.call.out(0), &indices = task.call.out(1);
   const bool largest = task.call.integer("largest") != 0;
   const std::int64_t rows = s.outer * s.inner, units = top_plan(task.call, task.vector).units;
+  const auto size = operators::size_of(x.type);
   auto* order = reinterpret_cast<std::int32_t*>(task.scratch + top_room(s));
-  visit_number(x.type, [&](auto tag) {
-    using T = typename decltype(tag)::type;
-    for (std::int64_t r = rows * begin / units; r < rows * end / units; ++r) {
-      const T* row = x.as<const T>() + r / s.inner * s.size * s.inner + r % s.inner;
-      if constexpr (std::is_same_v<T, float>)
-        top_floats(row, s, largest, task.scratch, order);
-      else
-        top_of(row, s, largest, order);
-      for (std::int64_t i = 0; i < s.k; ++i) {
-        const std::int64_t at = (r / s.inner * s.k + i) * s.inner + r % s.inner;
-        if (values) values.as<T>()[at] = row[order[i] * s.inner];
-        if (indices) indices.as<std::int64_t>()[at] = order[i];
-      }
+  for (std::int64_t r = rows * begin / units; r < rows * end / units; ++r) {
+    const std::int64_t first = r / s.inner * s.size * s.inner + r % s.inner;
+    if (x.type == Type::F32)
+      top_floats(x.as<const float>() + first, s, largest, task.scratch, order);
+    else
+      top_keys(x, first, s, largest, task.scratch, order);
+    for (std::int64_t i = 0; i < s.k; ++i) {
+      const std::int64_t at = (r / s.inner * s.k + i) * s.inner + r % s.inner;
+      if (values)
+        std::memcpy(values.data + at * size, x.data + (first + order[i] * s.inner) * size,
+                    static_cast<std::size_t>(size));
+      if (indices) indices.as<std::int64_t>()[at] = order[i];
     }
-  });
+  }
   return nullptr;
 }
 
@@ -195,19 +189,22 @@ const char* non_zero_run(const Task& task, std::int32_t, std::int32_t) {
   auto* out = y.as<std::int64_t>();
   std::int64_t found = 0;
   bool fits = true;
-  visit_number(x.type, [&](auto tag) {
-    using T = typename decltype(tag)::type;
-    for (std::int64_t i = 0; i < x.elements() && fits; ++i) {
-      if (x.as<const T>()[i] == 0) continue;
+  const std::uint64_t zero = zero_key(x.type);
+  std::uint64_t keys[kWideBlock];
+  for (std::int64_t at = 0; at < x.elements() && fits; at += kWideBlock) {
+    const std::int64_t n = std::min(kWideBlock, x.elements() - at);
+    load_keys(x, at, 1, n, keys);
+    for (std::int64_t i = 0; i < n && fits; ++i) {
+      if (keys[i] == zero) continue;
       fits = found < most;
-      std::int64_t rest = i;
+      std::int64_t rest = at + i;
       for (int k = x.rank - 1; k >= 0 && fits; --k) {
         out[k * most + found] = rest % x.extent[k];
         rest /= x.extent[k];
       }
       found += fits;
     }
-  });
+  }
   if (!fits) return kTooMany;
   for (int k = 0; k < x.rank; ++k) std::fill(out + k * most + found, out + (k + 1) * most, -1);
   set_count(task.call.out(1), found);

@@ -24,12 +24,27 @@ inline void blocks_of(std::int64_t n, F f) {
   for (std::int64_t i = 0; i < n; i += 16) f(i, n - i < 16 ? n - i : 16);
 }
 
+// Whole blocks of 16 of a function; what is left over goes through the same code in a block of its own.
+using MathBlocks = void (*)(const float* x, float* y, std::int64_t n, Lanes a, Lanes b);
+
+template <Math f>
+void math_blocks(const float* x, float* y, std::int64_t n, Lanes a, Lanes b) {
+  for (std::int64_t i = 0; i < n; i += 16) store(y + i, compute(f, load(x + i), a, b));
+}
+
+void math_of(MathBlocks blocks, const float* x, float* y, std::int64_t n, float a, float b) {
+  const std::int64_t whole = n / 16 * 16;
+  blocks(x, y, whole, spread(a), spread(b));
+  if (whole == n) return;
+  float rest[16];
+  store(rest, load(x + whole, n - whole));
+  blocks(rest, rest, 16, spread(a), spread(b));
+  store(y + whole, load(rest), n - whole);
+}
+
 template <Math f>
 void math_loop(const float* x, float* y, std::int64_t n, float a, float b) {
-  const Lanes wide_a = spread(a), wide_b = spread(b);
-  blocks_of(n, [&](std::int64_t i, std::int64_t count) {
-    store_block(y + i, compute(f, block(x + i, count), wide_a, wide_b), count);
-  });
+  math_of(math_blocks<f>, x, y, n, a, b);
 }
 
 template <Arithmetic f>
@@ -71,13 +86,32 @@ struct Operand {
   std::int64_t step;
 };
 
+using ArithmeticBlocks = void (*)(const float* a, std::int64_t a_step, const float* b, std::int64_t b_step, float* y,
+                                  std::int64_t n);
+
+template <Arithmetic f>
+void arithmetic_blocks(const float* a, std::int64_t a_step, const float* b, std::int64_t b_step, float* y,
+                       std::int64_t n) {
+  for (std::int64_t i = 0; i < n; i += 16) store(y + i, combine<f>(load(a + i * a_step), load(b + i * b_step)));
+}
+
+void arithmetic_of(ArithmeticBlocks blocks, const float* a, std::int64_t a_step, const float* b, std::int64_t b_step,
+                   float* y, std::int64_t n) {
+  const Operand left(a, a_step), right(b, b_step);
+  const std::int64_t whole = n / 16 * 16;
+  blocks(left.data, a_step, right.data, b_step, y, whole);
+  if (whole == n) return;
+  float last_a[16], last_b[16];
+  store(last_a, load(left.at(whole), n - whole));
+  store(last_b, load(right.at(whole), n - whole));
+  blocks(last_a, 1, last_b, 1, last_a, 16);
+  store(y + whole, load(last_a), n - whole);
+}
+
 template <Arithmetic f>
 void arithmetic_loop(const float* a, std::int64_t a_step, const float* b, std::int64_t b_step, float* y,
                      std::int64_t n) {
-  const Operand left(a, a_step), right(b, b_step);
-  blocks_of(n, [&](std::int64_t i, std::int64_t count) {
-    store_block(y + i, combine<f>(block(left.at(i), count), block(right.at(i), count)), count);
-  });
+  arithmetic_of(arithmetic_blocks<f>, a, a_step, b, b_step, y, n);
 }
 
 void compare_loop(const float* a, std::int64_t a_step, const float* b, std::int64_t b_step, std::uint8_t* y,
@@ -322,6 +356,7 @@ std::int64_t extreme_of(const float* x, std::int64_t n) {
     float values[16], places[16];
     to_array(best[half], values);
     to_array(at[half], places);
+#pragma GCC unroll 1
     for (int lane = 0; lane < 16; ++lane) take(values[lane], places[lane]);
   }
   for (; i < n; ++i) take(x[i], static_cast<float>(i));
@@ -384,27 +419,27 @@ inline void tile(const Product& p, const float* a, const float* b, float* c, con
     }
 }
 
+// Tiles outside, panels inside: the rows of c that a tile touches stay in the translation buffer.
 template <int rows>
-void tile_of(std::int64_t wanted, const Product& p, const float* a, const float* b, float* c, const float* start,
-             std::int64_t count) {
-  if constexpr (rows > 0) {
-    if (wanted == rows)
-      tile<rows>(p, a, b, c, start, count);
-    else
-      tile_of<rows - 1>(wanted, p, a, b, c, start, count);
+void tile_row(const Product& p, std::int64_t m) {
+  for (std::int64_t n = 0; n < p.n; n += kPanel) {
+    const std::int64_t count = p.n - n < kPanel ? p.n - n : kPanel;
+    const std::int64_t first = m / kTileRows * kTileRows;  // of the packed tile
+    tile<rows>(p, p.a + first * p.k + (m - first), p.b + n * p.k, p.c + m * p.c_row + n,
+               p.start ? p.start + m : nullptr, count);
   }
 }
 
-// Tiles outside, panels inside: the rows of c that a tile touches stay in the translation buffer.
+// What is left below the last whole tile goes in a few smaller ones.
 void product_loop(const Product& p) {
-  for (std::int64_t m = 0; m < p.m; m += kTileRows) {
-    const std::int64_t rows = p.m - m < kTileRows ? p.m - m : kTileRows;
-    for (std::int64_t n = 0; n < p.n; n += kPanel) {
-      const std::int64_t count = p.n - n < kPanel ? p.n - n : kPanel;
-      tile_of<kTileRows>(rows, p, p.a + m * p.k, p.b + n * p.k, p.c + m * p.c_row + n, p.start ? p.start + m : nullptr,
-                         count);
-    }
-  }
+  std::int64_t m = 0;
+  for (; m + kTileRows <= p.m; m += kTileRows) tile_row<kTileRows>(p, m);
+  if constexpr (kTileRows > 6)
+    if (m + 6 <= p.m) tile_row<6>(p, m), m += 6;
+  if constexpr (kTileRows > 4)
+    if (m + 4 <= p.m) tile_row<4>(p, m), m += 4;
+  for (; m + 2 <= p.m; m += 2) tile_row<2>(p, m);
+  if (m < p.m) tile_row<1>(p, m);
 }
 
 // ---- the set

@@ -1,5 +1,7 @@
 #include "kernels/cpu/wide.hpp"
 
+#include <cstring>
+
 namespace openbpu::kernels::cpu {
 namespace {
 
@@ -63,6 +65,31 @@ void store_wide(const Tensor& y, std::int64_t at, std::int64_t n, const void* fr
     default:
       return store<std::uint64_t, std::uint64_t>(y, at, n, from);
   }
+}
+
+void load_keys(const Tensor& x, std::int64_t at, std::int64_t step, std::int64_t n, std::uint64_t* to) {
+  constexpr std::uint64_t sign = std::uint64_t{1} << 63;
+  load_wide(x, at, step, n, to);
+  visit_wide(x.type, [&](auto tag) {
+    using W = typename decltype(tag)::type;
+    for (std::int64_t i = 0; i < n; ++i) {
+      if constexpr (std::is_same_v<W, double>) {
+        double v;
+        std::memcpy(&v, to + i, sizeof v);
+        v += 0.0;
+        std::memcpy(to + i, &v, sizeof v);
+        to[i] = v != v ? ~std::uint64_t{0} : to[i] & sign ? ~to[i] : to[i] | sign;
+      } else if constexpr (std::is_signed_v<W>) {
+        to[i] ^= sign;
+      }
+    }
+  });
+}
+
+std::uint64_t zero_key(Type type) {
+  return visit_wide(type, [](auto tag) {
+    return std::is_same_v<typename decltype(tag)::type, std::uint64_t> ? std::uint64_t{0} : std::uint64_t{1} << 63;
+  });
 }
 
 }  // namespace openbpu::kernels::cpu

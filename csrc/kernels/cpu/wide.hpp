@@ -40,6 +40,11 @@ void load_wide(const operators::Tensor& x, std::int64_t at, std::int64_t step, s
 // Element at + i of the tensor = from[i], for i < n, of its wide type: integers modulo their size, floats rounded.
 void store_wide(const operators::Tensor& y, std::int64_t at, std::int64_t n, const void* from);
 
+// The same as integers in the order of the values: not-a-number above all else, both zeros equal.
+void load_keys(const operators::Tensor& x, std::int64_t at, std::int64_t step, std::int64_t n, std::uint64_t* to);
+// The key of zero.
+std::uint64_t zero_key(operators::Type type);
+
 // What an integer type holds, in its wide type W.
 template <class W>
 struct Range {

@@ -247,6 +247,21 @@ class Norm:
     sh: int
 
 
+_FEW = 8  # elements of a row that happen to be almost equal
+
+
+def _check_epsilon(exact: float, rounded: int, least: int, gain: float) -> None:
+    """Of the rows that are not constant, that with the smallest sum of squares feels the rounding of epsilon most.
+
+    Rows of many elements are constant or far from it.
+    """
+    if least >= _FEW:
+        return
+    error = gain * least / 2 * (least + exact) ** -1.5 * abs(rounded - exact)
+    if error > 1:
+        raise Infeasible(f"in rows of almost equal elements, epsilon as an integer costs {error:.2g} steps")
+
+
 def norm(sx: float, zx: int | None, epsilon: float, gamma: np.ndarray, beta: np.ndarray, sy: float, zp: int) -> Norm:
     """LAYERNORM, or with the zero point `zx` of the input RMSNORM; gamma and beta float64 [channels]."""
     n, ratio = len(gamma), epsilon / (sx * sx)
@@ -261,5 +276,6 @@ def norm(sx: float, zx: int | None, epsilon: float, gamma: np.ndarray, beta: np.
         b = np.floor(beta / sy * 2.0**sh + 0.5) + ((zp << sh) + (1 << (sh - 1)))
         if np.abs(g).max() <= 32767 and np.abs(b).max() < 1 << 30:
             eps = max(1, int(np.floor(n * n * ratio + 0.5)))
+            _check_epsilon(n * n * ratio, eps, share, float(np.abs(gamma).max()) / sy)
             return Norm(eps, F, g.astype(np.int16), b.astype(np.int32), sh)
     raise Infeasible(f"gains up to {np.abs(gamma).max():.6g} on a result of scale {sy:.6g}")

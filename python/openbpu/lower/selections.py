@@ -9,10 +9,10 @@ import numpy as np
 
 from openbpu.ir.graph import Value
 from openbpu.ir.quant import QuantParams
-from openbpu.lower import requant
+from openbpu.lower import requant, requant16
 from openbpu.lower.broadcast import Frame
 from openbpu.lower.builder import Shape
-from openbpu.lower.expressions import Expr, Function, Move
+from openbpu.lower.expressions import Expr, Function, Move, is_wide
 from openbpu.lower.node import Node
 from openbpu.lower.operators import Clamped
 
@@ -50,6 +50,10 @@ class Sloped(Expr):
     def _quantise(self, quant: QuantParams, name: str) -> Value:
         """On one grid the sum is exact, but for what lies beyond the range."""
         parts = [self.above.quantise(quant), self.below.quantise(quant)]
+        if is_wide(quant):
+            consts = requant16.add(quant.s, quant.s, quant.s, quant.z)
+            wide = {"negative": False, "lo": quant.qmin, "hi": quant.qmax}
+            return self.graph.emit("add", parts, self.shape, quant, self.origin, name=name, attrs=wide, consts=consts)
         p = requant.add(quant.s, quant.z, quant.s, quant.z, quant.s, quant.z)
         attrs = {"ma": p.ma, "mb": p.mb, "C": p.C, "sh": p.sh, "lo": -128, "hi": 127}
         return self.graph.emit("add", parts, self.shape, quant, self.origin, name=name, attrs=attrs)
