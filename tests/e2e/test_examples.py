@@ -78,6 +78,17 @@ def test_examples_are_found() -> None:
     assert len(EXAMPLES) > 20
 
 
+@pytest.mark.parametrize("name", _VENDOR)
+def test_an_installed_command_starts_what_it_names(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", [name, "--version"])
+    with pytest.raises(SystemExit) as ended:
+        getattr(importlib.import_module("openbpu.cli.vendor"), name)()
+    assert not ended.value.code
+    assert capsys.readouterr().out.startswith(f"openbpu, {name}, version ")
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help_fits_a_screen_and_shows_an_example(name: str) -> None:
     command = COMMANDS[name]

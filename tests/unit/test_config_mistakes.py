@@ -156,6 +156,7 @@ _MISTAKES: list[tuple[dict[str, Any], str, str]] = [
     ({C + "compile_mode": "balance"}, C + "balance_factor", "write 0 (least DDR traffic)"),
     ({C + "balance_factor": 101}, C + "balance_factor", "choose a value from 0 to 100"),
     ({C + "core_num": 2}, C + "core_num", "write 1, or choose nash-h"),
+    ({C + "core_num": 4, M + "march": "nash-h"}, C + "core_num", "write 1 to 3, or choose nash-p"),
     ({C + "max_l2m_size": 1 << 20}, C + "max_l2m_size", "write 0, or choose nash-h"),
     ({C + "input_source": {"date": "pyramid"}}, C + "input_source", "write data"),
     ({C + "input_source": {"data": "pyramid"}, I + "input_type_rt": "rgb"}, C + "input_source", "write ddr"),

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from openbpu.config.groups import EVERY, RENAMED, CompilerParameters, InputParameters
 from openbpu.config.mistakes import Mistake, choose
+from openbpu.ir.profile import PROFILES
 from openbpu.preprocess import LEGAL
 
 if TYPE_CHECKING:
     from openbpu.config.config import Config
 
-_MULTICORE = ("nash-h", "nash-p", "nash-starry-p")
 _LISTS = (
     "input_type_rt",
     "input_type_train",
@@ -316,19 +316,19 @@ def _compiler(config: Config) -> Iterator[Mistake]:
             "",
             "write 0 (least DDR traffic) to 100 (fewest cycles)",
         )
-    if march not in _MULTICORE and group.core_num != 1:
-        yield Mistake(
-            f"{key}.core_num",
-            f"{march} has one core",
-            str(group.core_num),
-            f"write 1, or choose {', '.join(_MULTICORE)} as march",
-        )
-    if march not in _MULTICORE and group.max_l2m_size:
+    cores = PROFILES[march].cores if march in PROFILES else 0  # 0: a file, which is read later
+    others = ", ".join(name for name, one in PROFILES.items() if one.cores > max(cores, 1))
+    if cores and group.core_num > cores:
+        few = "one core" if cores == 1 else f"{cores} cores"
+        less = "1" if cores == 1 else f"1 to {cores}"
+        remedy = f"write {less}, or choose {others} as march" if others else f"write {less}"
+        yield Mistake(f"{key}.core_num", f"{march} has {few}", str(group.core_num), remedy)
+    if cores == 1 and group.max_l2m_size:
         yield Mistake(
             f"{key}.max_l2m_size",
             f"{march} has no shared memory",
             str(group.max_l2m_size),
-            f"write 0, or choose {', '.join(_MULTICORE)} as march",
+            f"write 0, or choose {others} as march",
         )
     yield from _sources(group, config.input_parameters)
 
