@@ -48,6 +48,7 @@ Progress = Callable[[str, int, int], None]  # stage, steps done, steps in all (0
 _CPU_RECORD = "openbpu.run_on_cpu"  # metadata of a QDQ model: nodes that its maker wants on the CPU
 CONFIG_RECORD = "openbpu.config"  # what a configuration said; the executable keeps it
 NODE_TYPES = ("int8", "int16", "float")
+REFINEMENTS, MORE_REFINEMENTS = ptq.REFINEMENTS, ptq.MORE_REFINEMENTS
 _MOST_DRAFTS = 4  # rounds in which a node that moves to the CPU may take others with it
 
 
@@ -57,9 +58,11 @@ def quantize(
     *,
     calibration: str = "auto",
     symmetric: bool = False,
+    per_channel: bool = False,
     percentile: float = ptq.PERCENTILE,
     bins: int = ptq.BINS,
     refinement: Collection[str] = ptq.REFINEMENTS,
+    cache: str | PathLike[str] | None = None,
     input_shapes: Mapping[str, tuple[int, ...]] | None = None,
     run_on_cpu: Collection[str] = (),
     run_on_bpu: Collection[str] = (),
@@ -72,17 +75,19 @@ def quantize(
 
     `samples` yields an array for a model with one input, or a dict {input name: array}; it is read as a stream.
     `calibration` is "max", "percentile", "kl", "mse" or "auto": of all these per tensor what leaves the least error in
-    the outputs of the operators that read it. `percentile` is the share of the values, 0.5 to 1, that does not clip;
-    `bins` the number of bins of each histogram. `symmetric` forces all zero points to 0.
-    `refinement` names what is done layer by layer after that: "rounding" (second-order weight rounding) and "bias"
-    (correction of the mean error); () for neither, which is quicker. `input_shapes` fixes dynamic
-    dimensions; a dynamic batch alone becomes 1. Nodes that have no form on the BPU stay float, so do those named in
-    `run_on_cpu`; one named in `run_on_bpu` must get there. `node_types` gives a node, by its name, or all nodes of an
-    operator type activations of type "int8", "int16" or "float" (which is the CPU); a name counts more than an operator
-    type, and that more than `all_nodes_type`. `preprocess` is the recipe of the image input, or of each by name
-    (docs/preprocessing.md): `samples` may then be a folder of photographs, or yield them; what does not look like the
-    recipe is said (SampleWarning), and the recipe is recorded in the model. Raises ModelError, SampleError,
-    ConfigError, or UnsupportedError for a node that has no place at all.
+    the outputs of the model. `percentile` is the share of the values, 0.5 to 1, that does not clip; `bins` the number
+    of bins of each histogram. `symmetric` forces all zero points to 0. `per_channel` gives all channels the same range
+    wherever factors can be folded into weights (docs/quantisation.md). `refinement` names the steps that lower the
+    error, of `ptq.REFINEMENTS`: "equalisation", "smoothing", "scales", "weights", "rounding", "bias", or "analytic-
+    bias"; each is taken where it measures better, () takes none and is quick. `cache` is a folder for the statistics of
+    the calibration: an interrupted one goes on, a finished one is not repeated for the same model and samples.
+    `input_shapes` fixes dynamic dimensions; a dynamic batch alone becomes 1. Nodes that have no form on the BPU stay
+    float, so do those named in `run_on_cpu`; one named in `run_on_bpu` must get there. `node_types` gives a node, by
+    its name, or all nodes of an operator type activations of type "int8", "int16" or "float" (which is the CPU); a name
+    counts more than an operator type, and that more than `all_nodes_type`. `preprocess` is the recipe of the image
+    input, or of each by name (docs/preprocessing.md): `samples` may then be a folder of photographs, or yield them;
+    what does not look like the recipe is said (SampleWarning), and the recipe is recorded in the model. Raises
+    ModelError, SampleError, ConfigError, or UnsupportedError for a node that has no place at all.
     """
     clean = frontend.prepare(frontend.load(model), input_shapes)
     recipes = recipes_of(preprocess, {name: tuple(shape) for name, shape in _input_shapes(clean).items()})
@@ -96,9 +101,11 @@ def quantize(
         stream(samples, recipes),
         calibration=calibration,
         symmetric=symmetric,
+        per_channel=per_channel,
         percentile=percentile,
         bins=bins,
         refinement=refinement,
+        cache=cache,
         run_on_cpu=stay_float,
         run_on_bpu=run_on_bpu,
         int16=int16,
@@ -161,9 +168,11 @@ def build(
     march: str = "nash-e",
     calibration: str = "auto",
     symmetric: bool = False,
+    per_channel: bool = False,
     percentile: float = ptq.PERCENTILE,
     bins: int = ptq.BINS,
     refinement: Collection[str] = ptq.REFINEMENTS,
+    cache: str | PathLike[str] | None = None,
     input_shapes: Mapping[str, tuple[int, ...]] | None = None,
     run_on_cpu: Collection[str] = (),
     run_on_bpu: Collection[str] = (),
@@ -180,9 +189,11 @@ def build(
         samples,
         calibration=calibration,
         symmetric=symmetric,
+        per_channel=per_channel,
         percentile=percentile,
         bins=bins,
         refinement=refinement,
+        cache=cache,
         input_shapes=input_shapes,
         run_on_cpu=run_on_cpu,
         run_on_bpu=run_on_bpu,

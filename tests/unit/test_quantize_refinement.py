@@ -8,8 +8,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from openbpu.ir.quant import QuantParams
 from openbpu.ptq.insertion import insert
-from openbpu.ptq.refinement import Refinements, refine
+from openbpu.ptq.refinement import Refinements, _shrunk, refine
 from openbpu.ptq.samples import SampleStream
+from openbpu.ptq.weights import best_shares, quantise_weights
 
 TOKENS, WIDTH = 64, 8
 
@@ -51,3 +52,45 @@ def test_what_all_tokens_share_is_corrected() -> None:
     found = refine(model, insert(model, params, Refinements()), stream, ("bias",), lambda *_: None).biases["product"]
     wanted = np.mean([(s - np.clip(s, -128 / 255, 127 / 255))[0].mean(0) for s in samples], axis=0) * 127
     np.testing.assert_allclose(found, wanted, atol=0.2)
+
+
+def test_shifts_that_may_be_chance_are_small() -> None:
+    """Differences whose mean is far above its standard error stay, those of mean zero almost vanish."""
+    random = np.random.default_rng(7)
+    noise = random.standard_normal((16, 1000))
+    np.testing.assert_allclose(_shrunk(noise + 10), (noise + 10).mean(0), rtol=2e-3)
+    assert np.square(_shrunk(noise)).mean() < 0.5 * np.square(noise.mean(0)).mean()
+    np.testing.assert_array_equal(_shrunk(noise[:1]), noise[0])
+
+
+def test_the_analytic_correction_is_that_of_the_mean_input() -> None:
+    """Without activations in the way, an error of the weights times the mean of the input."""
+    random = np.random.default_rng(8)
+    samples = [random.uniform(0, 1, (1, TOKENS, WIDTH)).astype(np.float32) for _ in range(4)]
+    model = _model()
+    weight = random.uniform(-1, 1, (WIDTH, WIDTH)).astype(np.float32)
+    weight[0] = 30.0  # coarse steps for all the others
+    model.graph.initializer[0].CopyFrom(numpy_helper.from_array(weight, "weight"))
+    params = {"x": QuantParams.per_tensor(1 / 255, -128), "y": QuantParams.per_tensor(1.0)}
+    stream = SampleStream(samples, model)
+    list(stream)
+    qdq = insert(model, params, Refinements())
+    found = refine(model, qdq, stream, ("analytic-bias",), lambda *_: None).biases["product"]
+    scale = np.float32(30 / 127)
+    error = weight - np.clip(np.rint(weight / scale), -127, 127) * scale
+    np.testing.assert_allclose(found, np.mean([s[0].mean(0) for s in samples], axis=0) @ error, atol=5e-3)
+    assert np.abs(found).max() > 0.05
+
+
+def test_weight_ranges_give_up_outliers_only_if_that_pays() -> None:
+    random = np.random.default_rng(9)
+    normal, flat = random.standard_normal((4, 40_000)), np.sign(random.standard_normal((4, 40_000)))
+    normal[:, 0] = 6.0
+    shares = best_shares(np.concatenate([normal, flat]), 0)
+    assert (shares[:4] < 1).all() and (shares[4:] == 1).all()
+
+    def error(share: np.ndarray) -> np.ndarray:
+        scale = np.abs(normal).max(1) / 127 * share
+        return np.asarray(np.square(quantise_weights(normal, scale, 0) * scale[:, None] - normal).sum(1))
+
+    assert (error(shares[:4]) < error(np.ones(4))).all()

@@ -21,6 +21,7 @@ from openbpu.errors import ModelError
 from openbpu.files import write_file
 from openbpu.ir.quant import QuantParams
 from openbpu.ptq.calibration import Runner
+from openbpu.ptq.equalisation import equalised
 from openbpu.ptq.samples import Feed, SampleStream
 from openbpu.ptq.view import ModelView, channel_axis
 
@@ -160,6 +161,7 @@ def measure(
     well. Raises SampleError, and ModelError if the models do not belong together.
     """
     outputs = _fixed_outputs(model)
+    model = equalised(model, qdq)
     pairs = _pairs(model, qdq)
     if {o.name for o in qdq.graph.output} != {o.name for o in model.graph.output}:
         raise ModelError("the QDQ model must have the outputs of the float model", where=qdq.graph.name)

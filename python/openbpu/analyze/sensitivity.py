@@ -22,6 +22,7 @@ from openbpu.analyze.anatomy import BLENDS, COMPUTES, Anatomy, Unit
 from openbpu.analyze.stepping import Means, Steps, Values
 from openbpu.errors import ModelError
 from openbpu.ptq.calibration import Runner
+from openbpu.ptq.equalisation import equalised
 
 _WIDTH = 1 << 14
 _STEPS = "openbpu.refinement"  # metadata of a QDQ model
@@ -103,6 +104,7 @@ def measure_errors(
     `model` is the clean float model; `floor` a QDQ model without these errors, whose own error is that of the weights.
     Memory: all tensors of one sample, and a vector per operator. Raises ModelError if no output is float.
     """
+    model = equalised(model, qdq)
     names = float_outputs(model)
     sources = find_sources(Anatomy(model, qdq), names)
     models = (model.SerializeToString(), qdq.SerializeToString(), floor.SerializeToString() if floor else b"")

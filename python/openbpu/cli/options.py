@@ -58,6 +58,28 @@ calibration: Decorator = click.option(
 )
 
 
+def _refinement(context: click.Context, param: click.Parameter, value: str) -> tuple[str, ...]:
+    from openbpu.pipeline import MORE_REFINEMENTS, REFINEMENTS
+
+    if value in ("all", "none"):
+        return REFINEMENTS if value == "all" else ()
+    steps = tuple(step.strip() for step in value.split(","))
+    for step in steps:
+        if step not in (*REFINEMENTS, *MORE_REFINEMENTS):
+            raise click.BadParameter(f"{step!r} is none of all, none, {', '.join(REFINEMENTS)}", context, param)
+    return steps
+
+
+refinement: Decorator = click.option(
+    "--refinement",
+    metavar="STEPS",
+    default="all",
+    show_default=True,
+    callback=_refinement,
+    help="Steps of refinement, with commas between; none is quick.",
+)
+
+
 verbose: Decorator = click.option("-v", "--verbose", count=True, help="Say more on stderr; -vv: everything.")
 
 

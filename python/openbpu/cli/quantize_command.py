@@ -21,6 +21,9 @@ _MEASURED = 32  # samples on which the accuracy is measured
 @options.preprocess
 @options.calibration
 @click.option("--symmetric", is_flag=True, help="Make every zero point 0.")
+@click.option("--per-channel", is_flag=True, help="Equal ranges for all channels where weights can take factors.")
+@options.refinement
+@click.option("--cache", type=click.Path(path_type=Path), help="Folder that keeps the statistics of the calibration.")
 @options.input_shape
 @options.run_on_cpu
 @options.run_on_bpu
@@ -36,6 +39,9 @@ def command(
     preprocess: Any,
     calibration: str,
     symmetric: bool,
+    per_channel: bool,
+    refinement: tuple[str, ...],
+    cache: Path | None,
     input_shapes: dict[str, tuple[int, ...]],
     run_on_cpu: tuple[str, ...],
     run_on_bpu: tuple[str, ...],
@@ -72,6 +78,9 @@ def command(
     samples: Any = options.photographs(sources, preprocess) or SampleFiles(sources)
     choices: dict[str, Any] = {
         "calibration": calibration,
+        "per_channel": per_channel,
+        "refinement": refinement,
+        "cache": cache,
         "symmetric": symmetric,
         "input_shapes": input_shapes,
         "preprocess": preprocess,

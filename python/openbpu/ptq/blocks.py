@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,6 +53,23 @@ def _block(view: ModelView, nodes: list[onnx.NodeProto], quantised: Container[st
     inputs = [n for n in read if n not in view.constants and (n not in made or n in quantised)]
     inside = {name for name in made if name not in quantised and name not in view.outputs}
     return Block(tuple(nodes), tuple(inputs), tuple(n for node in nodes for n in node.output if n in made - inside))
+
+
+def joined(view: ModelView, parts: Sequence[Block]) -> Block:
+    """Several blocks as one, in their order; its outputs are what others or nobody reads."""
+    nodes = tuple(node for part in parts for node in part.nodes)
+    inside = {node.name for node in nodes}
+    made = {name for node in nodes for name in node.output if name}
+    inputs = dict.fromkeys(name for part in parts for name in part.inputs if name not in made)
+    outputs = [
+        name
+        for part in parts
+        for name in part.outputs
+        if name in view.outputs
+        or any(c.name not in inside for c in view.consumers.get(name, ()))
+        or not view.consumers.get(name)
+    ]
+    return Block(nodes, tuple(inputs), tuple(outputs))
 
 
 class BlockRunner:

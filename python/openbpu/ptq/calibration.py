@@ -8,18 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import onnx
 import onnxruntime as ort
 
 from openbpu.errors import ModelError
+from openbpu.ptq.cache import StatisticsCache
 from openbpu.ptq.masks import raised_floors
 from openbpu.ptq.placement import Placement
 from openbpu.ptq.samples import Feed, SampleStream
 
 BINS = 4096
-FEWEST_BINS, MOST_BINS = 256, 65536
+FEWEST_BINS, MOST_BINS = 129, 65536
 PORTION_BYTES = 256 << 20
 
 Progress = Callable[[str, int, int], None]
@@ -83,28 +85,44 @@ class Runner:
 
 
 def calibrate(
-    model: onnx.ModelProto, samples: SampleStream, placement: Placement, progress: Progress, bins: int = BINS
+    model: onnx.ModelProto,
+    samples: SampleStream,
+    placement: Placement,
+    progress: Progress,
+    bins: int = BINS,
+    cache: StatisticsCache | None = None,
 ) -> dict[str, Statistics]:
     """Statistics of each group that has no fixed parameters."""
-    wanted = [t for t, g in placement.groups.items() if g not in placement.fixed]
+    cache, groups = cache or StatisticsCache(), placement.groups
+    wanted = [t for t, g in groups.items() if g not in placement.fixed]
     runner = Runner(model, wanted)
-    groups = placement.groups
-    low, high = ({groups[t]: 0.0 for t in wanted} for _ in range(2))
-    for done, feed in enumerate(samples, 1):
+    index = {group: k for k, group in enumerate(dict.fromkeys(groups[t] for t in wanted))}
+    ends = np.zeros((2, len(index)))
+
+    def extremes(feed: Feed) -> None:
         for name, array in runner.run(feed):
             if not np.isfinite(array).all():
                 raise ModelError("the float model must give finite values", where=f"tensor {name}", seen="NaN or inf")
-            low[groups[name]] = min(low[groups[name]], float(array.min()))
-            high[groups[name]] = max(high[groups[name]], float(array.max()))
-        progress("calibrate: ranges", done, samples.count)
+            k = index[groups[name]]
+            ends[0, k], ends[1, k] = min(ends[0, k], float(array.min())), max(ends[1, k], float(array.max()))
+
+    options = [list(groups.items()), sorted(placement.fixed)]
+    told = partial(progress, "calibrate: ranges")
+    cache.fold("ranges", model, options, samples, {"ends": ends}, extremes, lambda k: told(k, samples.count))
+    low, high = ({group: float(row[k]) for group, k in index.items()} for row in ends)
     low = raised_floors(model, placement, low, high)
     statistics = {g: Statistics(low[g], high[g], np.zeros(bins, np.int64)) for g in low}
-    for done, feed in enumerate(samples, 1):
+
+    def histograms(feed: Feed) -> None:
         for name, array in runner.run(feed):
             s = statistics[groups[name]]
             if s.high > s.low:
                 s.counts += np.histogram(np.clip(array, s.low, s.high), bins, (s.low, s.high))[0]
-        progress("calibrate: histograms", done, samples.count)
+
+    state = {str(k): statistics[group].counts for group, k in index.items()}
+    told = partial(progress, "calibrate: histograms")
+    options += [bins, low, high]
+    cache.fold("histograms", model, options, samples, state, histograms, lambda k: told(k, samples.count))
     return statistics
 
 

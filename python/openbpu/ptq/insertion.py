@@ -138,7 +138,8 @@ class _Inserter:
         bias = bias if extra is None else bias + extra
         output = self.params.get(self.view.quantised_result(node, self.params))
         wide = "int16" in (source.dtype, output.dtype if output else "")
-        scale = weight_scales(weight, largest, axis, input_scale, output.s if output else 0.0, wide)
+        shares = self.refinements.shares.get(node.name, 1.0)
+        scale = weight_scales(weight, largest, axis, input_scale, output.s if output else 0.0, wide, shares)
         q = self.refinements.weights.get(node.name)
         q = quantise_weights(weight, scale, axis) if q is None else q
         node.input[1] = self._dequantised(f"{node.name}/weight", q, scale.astype(np.float32), axis)

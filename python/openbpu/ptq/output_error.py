@@ -2,24 +2,34 @@
 
 A tensor's own error misleads: clipping outliers makes it smaller and may ruin the network, or may cost nothing because
 a norm or a clamp follows. Each candidate is therefore tried on the float model: the tensor quantised, all else float,
-and the error of what its consumers make of it, up to the next quantised tensors, relative to their energy.
+and the error of the model's outputs, relative to their energy. Where that would take too long, the error some operators
+further on: behind a single convolution it says little, because what a layer does to large values matters less to the
+network than what it does to those that the next activation keeps apart.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Container, Iterator, Mapping, Sequence
 
 import numpy as np
 import onnx
 
+from openbpu.ir.onnx_graph import shapes_of
 from openbpu.ir.quant import QuantParams
-from openbpu.ptq.blocks import Block, BlockRunner, blocks
+from openbpu.ptq.blocks import Block, BlockRunner, blocks, joined, session
 from openbpu.ptq.calibration import PORTION_BYTES, Progress, Runner, tensor_bytes
+from openbpu.ptq.operators import SHARING, WEIGHTED
 from openbpu.ptq.placement import Placement
 from openbpu.ptq.samples import SampleStream
-from openbpu.ptq.view import ModelView
+from openbpu.ptq.view import ModelView, channel_axis
 
-_SAMPLES = 16
+_SAMPLES = 4
+_JUDGED = 16  # samples on which whole models are compared
+_SESSIONS = 8  # at the same time: each holds weights
+# How many blocks that compute follow the tensor: to the outputs if the products fit the budget, else the first that do.
+_DEPTHS = (10**6, 12, 6, 3, 1)
+_BUDGET = 2e12  # multiplications of all trials together
 
 
 def errors(
@@ -29,21 +39,22 @@ def errors(
     candidates: Mapping[str, Sequence[QuantParams]],
     progress: Progress,
 ) -> dict[str, np.ndarray]:
-    """By group, the relative error that each of its candidates leaves in the outputs of its consumers, summed.
+    """By group, the relative error that each of its candidates leaves some operators further on, summed over outputs.
 
-    Groups without a consumer that computes (outputs of the model, layout operators only) are missing. Uses at most 16
-    samples from all over the stream; memory is bounded by the tensors of one sample.
+    Groups that nothing reads are missing. Uses at most 8 samples from all over the stream; memory is bounded by the
+    tensors of one sample.
     """
-    view, infos = ModelView(model), {}
-    for info in (*model.graph.input, *model.graph.value_info, *model.graph.output):
-        infos[info.name] = info
-    wanted = [b for b in blocks(model, placement.groups) if _judged(b, placement, candidates)]
+    view = ModelView(model)
+    infos = {i.name: i for i in (*model.graph.input, *model.graph.value_info, *model.graph.output)}
+    sizes = {name: tensor_bytes(info) for name, info in infos.items()}
+    stretches = _affordable(
+        model, view, placement, {g: len(found) for g, found in candidates.items() if len(found) > 1}
+    )
     totals: dict[str, np.ndarray] = {}
     done = 0
-    for portion in _portions(wanted, {name: tensor_bytes(info) for name, info in infos.items()}):
-        trials = [_Trial(model, view, b, name, candidates[placement.groups[name]])
-                  for b in portion for name in _judged(b, placement, candidates)]  # fmt: skip
-        tensors = dict.fromkeys(name for b in portion for name in (*b.inputs, *b.outputs) if name in infos)
+    for portion in _portions(stretches, sizes):
+        trials = [_Trial(model, view, block, name, candidates[placement.groups[name]]) for name, block in portion]
+        tensors = dict.fromkeys(name for _, b in portion for name in (*b.inputs, *b.outputs) if name in infos)
         runner = Runner(model, tensors)
         for feed in samples.spread(_SAMPLES):
             arrays = dict(runner.run(feed))
@@ -53,15 +64,69 @@ def errors(
             group = placement.groups[trial.tensor]
             totals[group] = totals.get(group, 0.0) + trial.relative()
         done += len(portion)
-        progress("measure ranges", done, len(wanted))
+        progress("measure ranges", done, len(stretches))
     return totals
 
 
-def _judged(block: Block, placement: Placement, candidates: Mapping[str, Sequence[QuantParams]]) -> list[str]:
-    """The inputs of a block whose candidates it can judge: it makes something else of them."""
-    made = {placement.groups.get(name) for name in block.outputs}
-    groups = placement.groups
-    return [n for n in block.inputs if len(candidates.get(groups.get(n, ""), ())) > 1 and groups[n] not in made]
+def _affordable(
+    model: onnx.ModelProto, view: ModelView, placement: Placement, wanted: Mapping[str, int]
+) -> list[tuple[str, Block]]:
+    """The stretches of the greatest depth whose runs, for so many candidates of each group, fit the budget."""
+    shapes = shapes_of(model.graph)
+    cost = {node.output[0]: multiplications(view, node, shapes) for node in model.graph.node}
+    found: list[tuple[str, Block]] = []
+    for depth in _DEPTHS:
+        found = _stretches(model, view, placement, wanted, depth)
+        runs = ((wanted[placement.groups[tensor]], block) for tensor, block in found)
+        if _SAMPLES * sum(count * sum(cost[n.output[0]] for n in block.nodes) for count, block in runs) <= _BUDGET:
+            break
+    return found
+
+
+def multiplications(view: ModelView, node: onnx.NodeProto, shapes: Mapping[str, Sequence[int]]) -> int:
+    """Of one run of a node; of other operators than products the elements of the result."""
+    elements = int(np.prod(shapes.get(node.output[0], ()), dtype=np.int64))
+    if node.op_type not in WEIGHTED:
+        return elements
+    weight = view.constants.get(node.input[1])
+    if weight is None:
+        return elements * int(shapes.get(node.input[0], (1,))[-1])
+    if node.op_type == "ConvTranspose":
+        return int(np.prod(shapes.get(node.input[0], ()), dtype=np.int64)) * int(weight[0].size)
+    return elements * int(weight.size) // int(weight.shape[channel_axis(node)])
+
+
+def _stretches(
+    model: onnx.ModelProto, view: ModelView, placement: Placement, wanted: Container[str], most: int
+) -> list[tuple[str, Block]]:
+    """Of each tensor in the groups `wanted` what follows it, `most` blocks that compute deep."""
+    found = blocks(model, placement.groups)
+    readers: dict[str, list[int]] = defaultdict(list)
+    for index, block in enumerate(found):
+        for name in block.inputs:
+            readers[name].append(index)
+    passing = {i for i, b in enumerate(found) if all(n.op_type in SHARING for n in b.nodes)}
+    made_by = {name: index for index, block in enumerate(found) for name in block.outputs}
+    result = []
+    for tensor, group in placement.groups.items():
+        if group not in wanted:
+            continue
+        if made_by.get(tensor, -1) in passing and any(
+            placement.groups.get(name) == group for name in found[made_by[tensor]].inputs
+        ):
+            continue  # judged where it comes from
+        reached: dict[int, int] = {}
+        front = [(index, 1) for index in readers[tensor]]
+        while front:
+            index, depth = front.pop()
+            depth -= index in passing
+            if depth > most or reached.get(index, most + 1) <= depth:
+                continue
+            reached[index] = depth
+            front += [(after, depth + 1) for name in found[index].outputs for after in readers[name]]
+        if reached:
+            result.append((tensor, joined(view, [found[index] for index in sorted(reached)])))
+    return result
 
 
 class _Trial:
@@ -72,32 +137,57 @@ class _Trial:
     ) -> None:
         self.tensor, self.block, self.candidates = tensor, block, candidates
         self.runner = BlockRunner(model, view, block, tensor)
-        self.noise = np.zeros((len(candidates), len(block.outputs)))
-        self.signal = np.zeros(len(block.outputs))
+        infos = {i.name: i for i in (*model.graph.value_info, *model.graph.output)}
+        self.kept = [k for k, name in enumerate(block.outputs) if _comparable(infos[name])]
+        self.noise = np.zeros((len(candidates), len(self.kept)))
+        self.signal = np.zeros(len(self.kept))
 
     def add(self, arrays: Mapping[str, np.ndarray]) -> None:
         inputs = {name: arrays[name] for name in self.block.inputs}
-        floats = [arrays[name].astype(np.float64, copy=False) for name in self.block.outputs]
+        floats = [arrays[self.block.outputs[k]].astype(np.float64) for k in self.kept]
         self.signal += [float(np.vdot(y, y)) for y in floats]
         for index, quant in enumerate(self.candidates):
-            for k, (y, found) in enumerate(zip(floats, self.runner.run(inputs, quant.s, quant.z), strict=True)):
-                difference = (found - y).ravel()
+            results = self.runner.run(inputs, quant.s, quant.z)
+            for k, (y, place) in enumerate(zip(floats, self.kept, strict=True)):
+                difference = (results[place] - y).ravel()
                 self.noise[index, k] += float(difference @ difference)
 
     def relative(self) -> np.ndarray:
         return np.asarray((self.noise / np.maximum(self.signal, 1e-30)).sum(axis=1))
 
 
-def _portions(wanted: Sequence[Block], sizes: Mapping[str, int]) -> Iterator[list[Block]]:
-    """Blocks whose tensors are held together."""
-    portion: list[Block] = []
-    room = PORTION_BYTES
-    for block in wanted:
-        need = sum(sizes.get(name, 0) for name in (*block.inputs, *block.outputs))
-        if portion and need > room:
+def _portions(stretches: Sequence[tuple[str, Block]], sizes: Mapping[str, int]) -> Iterator[list[tuple[str, Block]]]:
+    """What is measured together, so that its tensors fit the memory."""
+    portion: list[tuple[str, Block]] = []
+    names: set[str] = set()
+    for tensor, block in stretches:
+        new = {name for name in (*block.inputs, *block.outputs) if name in sizes}
+        if portion and (sum(sizes[n] for n in names | new) > PORTION_BYTES or len(portion) >= _SESSIONS):
             yield portion
-            portion, room = [], PORTION_BYTES
-        portion.append(block)
-        room -= need
+            portion, names = [], set()
+        portion.append((tensor, block))
+        names |= new
     if portion:
         yield portion
+
+
+def _comparable(info: onnx.ValueInfoProto) -> bool:
+    """float32, and of a shape that does not depend on values."""
+    kind = info.type.tensor_type
+    fixed = kind.HasField("shape") and all(d.HasField("dim_value") and d.dim_value > 0 for d in kind.shape.dim)
+    return bool(kind.elem_type == onnx.TensorProto.FLOAT and fixed)
+
+
+def of_models(model: onnx.ModelProto, quantised: Sequence[onnx.ModelProto], samples: SampleStream) -> np.ndarray:
+    """The relative error of each quantised form of a model, summed over its float outputs, on some of the samples."""
+    names = [o.name for o in model.graph.output if _comparable(o)]
+    runner, others = Runner(model, names), [session(form) for form in quantised]
+    noise, signal = np.zeros((len(quantised), len(names))), np.zeros(len(names))
+    for feed in samples.spread(_JUDGED):
+        floats = dict(runner.run(feed))
+        signal += [float(np.vdot(floats[name], floats[name])) for name in names]
+        for index, other in enumerate(others):
+            for k, (name, found) in enumerate(zip(names, other.run(names, feed) if names else [], strict=True)):
+                difference = (found - floats[name]).ravel().astype(np.float64)
+                noise[index, k] += float(difference @ difference)
+    return np.asarray((noise / np.maximum(signal, 1e-30)).sum(axis=1))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Container, Iterable, Mapping
+from dataclasses import replace
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -12,16 +14,22 @@ from openbpu import __version__
 from openbpu.errors import ConfigError, ModelError
 from openbpu.ir.quant import QuantParams
 from openbpu.ptq import output_error
+from openbpu.ptq.cache import StatisticsCache
 from openbpu.ptq.calibration import BINS, FEWEST_BINS, MOST_BINS, Progress, Statistics, calibrate
+from openbpu.ptq.equalisation import equalise
 from openbpu.ptq.feasibility import feasible
 from openbpu.ptq.insertion import insert
 from openbpu.ptq.placement import SOFTMAX, Placement, place
-from openbpu.ptq.ranges import PERCENTILE, candidates, choose16, squared_error
+from openbpu.ptq.ranges import PERCENTILE, around, candidates, choose16, squared_error
 from openbpu.ptq.refinement import Refinements, refine
 from openbpu.ptq.samples import SampleStream
+from openbpu.ptq.view import ModelView, channel_axis
+from openbpu.ptq.weights import best_shares
 
 CALIBRATIONS = ("auto", "max", "percentile", "kl", "mse")
-REFINEMENTS = ("rounding", "bias")
+REFINEMENTS = ("equalisation", "smoothing", "scales", "weights", "rounding", "bias")
+MORE_REFINEMENTS = ("analytic-bias",)  # not taken by default
+LAYERWISE = ("rounding", "bias", "analytic-bias")  # steps that change weights and biases, layer by layer
 _DRAFT_SCALE = 1 / 16
 
 
@@ -31,8 +39,10 @@ def quantize(
     *,
     calibration: str = "auto",
     symmetric: bool = False,
+    per_channel: bool = False,
     percentile: float = PERCENTILE,
     bins: int = BINS,
+    cache: str | PathLike[str] | None = None,
     refinement: Collection[str] = REFINEMENTS,
     run_on_cpu: Collection[str] = (),
     run_on_bpu: Collection[str] = (),
@@ -55,29 +65,52 @@ def quantize(
     _check_options(calibration, percentile, bins, refinement)
     _check(model)
     report = progress or (lambda stage, done, total: None)
-    stream = SampleStream(samples, model)
+    stream, kept = SampleStream(samples, model), StatisticsCache(cache)
     placement = place(model, run_on_cpu, run_on_bpu, int16)
-    statistics = calibrate(model, stream, placement, report, bins)
+    if per_channel or {"equalisation", "smoothing"} & set(refinement):
+        model = equalise(model, stream, placement, refinement, per_channel, symmetric, kept, report)
+        placement = place(model, run_on_cpu, run_on_bpu, int16)
+    statistics = calibrate(model, stream, placement, report, bins, kept)
     proposed = {
         g: candidates(s, calibration, symmetric or g in placement.symmetric, percentile) for g, s in statistics.items()
     }
     narrow = _best(model, stream, placement, proposed, statistics, report)
+    if "scales" in refinement:
+        near = {
+            g: around(q, symmetric or g in placement.symmetric)
+            for g, q in narrow.items()
+            if g not in placement.wide and statistics[g].high > statistics[g].low
+        }
+        narrow |= _best(model, stream, placement, near, statistics, report)
     by_group = narrow | {g: choose16(s, calibration, percentile) for g, s in statistics.items() if g in placement.wide}
     always_zero = {g for g, s in statistics.items() if s.low == s.high}
     chosen = _chosen(model, placement, by_group, narrow, always_zero)
-    qdq = _inserted(model, placement, chosen, narrow, Refinements())
-    if refinement:
-        qdq = _inserted(model, placement, chosen, narrow, refine(model, qdq, stream, refinement, report))
+    refined = Refinements(shares=_weight_shares(model) if "weights" in refinement else {})
+    qdq = _inserted(model, placement, chosen, narrow, refined)
+    taken = [step for step in (*REFINEMENTS, *MORE_REFINEMENTS) if step in refinement]
+    layerwise = [step for step in taken if step in LAYERWISE]
+    if layerwise:
+        refined = replace(refine(model, qdq, stream, layerwise, report), shares=refined.shares)
+        forms = [qdq, _inserted(model, placement, chosen, narrow, refined)]
+        best = int(np.argmin(output_error.of_models(model, forms, stream)))
+        qdq = forms[best]
+        taken = taken if best else [step for step in taken if step not in LAYERWISE]
     _describe(
         qdq,
         version=__version__,
         calibration=calibration,
         symmetric=symmetric,
-        refinement="+".join(step for step in REFINEMENTS if step in refinement),
+        refinement="+".join(taken),
         samples=stream.count,
     )
     onnx.checker.check_model(qdq, full_check=True)
     return qdq
+
+
+def _weight_shares(model: onnx.ModelProto) -> dict[str, np.ndarray]:
+    view = ModelView(model)
+    weighted = [node for node in model.graph.node if view.weighted(node)]
+    return {node.name: best_shares(view.constants[node.input[1]], channel_axis(node)) for node in weighted}
 
 
 def _best(
@@ -151,10 +184,9 @@ def _check_options(calibration: str, percentile: float, bins: int, refinement: C
         raise ConfigError("a share of the values from 0.5 to 1", where="percentile", seen=percentile)
     if not FEWEST_BINS <= bins <= MOST_BINS:
         raise ConfigError(f"from {FEWEST_BINS} to {MOST_BINS} bins", where="bins", seen=bins)
-    if unknown := set(refinement) - set(REFINEMENTS):
-        raise ConfigError(
-            f"refinement holds some of {', '.join(REFINEMENTS)}", where="refinement", seen=", ".join(sorted(unknown))
-        )
+    if unknown := set(refinement) - {*REFINEMENTS, *MORE_REFINEMENTS}:
+        known = ", ".join((*REFINEMENTS, *MORE_REFINEMENTS))
+        raise ConfigError(f"refinement holds some of {known}", where="refinement", seen=", ".join(sorted(unknown)))
 
 
 def _check(model: onnx.ModelProto) -> None:

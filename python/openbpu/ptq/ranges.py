@@ -12,6 +12,9 @@ from openbpu.ptq.calibration import Statistics
 PERCENTILE = 0.99999  # share of the values that do not clip
 _SMALLEST_SCALE = 2.0**-64
 _SCALE_OF_ZERO = 2.0**-8  # of a tensor that was always zero
+_CUTS = (0.5, 0.25)
+_LEAST_END = 0.1  # of the other end: a shorter one is not worth a cut
+_ALIKE = 0.04
 _SHARES = tuple(1.03**-k for k in range(100))  # of the extremes: down to 5 %
 
 
@@ -61,7 +64,33 @@ def candidates(statistics: Statistics, calibration: str, symmetric: bool, percen
     }
     if calibration != "auto":
         return [found[calibration]()]
-    return list(dict.fromkeys(propose() for propose in found.values()))
+    return distinct([propose() for propose in found.values()] + _cut(statistics, symmetric))
+
+
+def _cut(statistics: Statistics, symmetric: bool) -> list[QuantParams]:
+    """Ranges with one end moved in: SiLU, hard-swish and GELU make the same of all that lies beyond."""
+    low, high = statistics.low, statistics.high
+    if symmetric or min(-low, high) < max(-low, high) * _LEAST_END:
+        return []
+    return [parameters(low * a, high * b, False) for share in _CUTS for a, b in ((share, 1.0), (1.0, share))]
+
+
+def around(quant: QuantParams, symmetric: bool) -> list[QuantParams]:
+    """The parameters themselves and some whose range begins or ends a little earlier or later."""
+    low, high = (quant.qmin - quant.z) * quant.s, (quant.qmax - quant.z) * quant.s
+    moves = ((1.0, 1.0), (1.1, 1.1), (0.9, 0.9), (0.8, 0.8), (0.75, 1.0), (1.0, 0.75))
+    if symmetric:
+        return [quant, *(QuantParams.per_tensor(quant.s * a) for a, b in moves[1:] if a == b)]
+    return distinct([quant, *(parameters(low * a, high * b, False) for a, b in moves[1:])])
+
+
+def distinct(found: Iterable[QuantParams]) -> list[QuantParams]:
+    """Without those that hardly differ from one before them."""
+    kept: list[QuantParams] = []
+    for quant in found:
+        if not any(abs(quant.s / k.s - 1) < _ALIKE and abs(quant.z - k.z) <= 1 for k in kept):
+            kept.append(quant)
+    return kept
 
 
 def searched(statistics: Statistics, loss: Callable[[Statistics, QuantParams], float], symmetric: bool) -> QuantParams:

@@ -2,10 +2,10 @@
 
 Rounding: each layer's weights are rounded so that its output changes least (second_order.py).
 Bias correction: rounding shifts the mean of a layer's output; the mean of each output channel in the float model is
-compared with that of the quantised layer, and the difference is added to the bias. Method: Nagel et al., Data-Free
-Quantization (2019), section 4.2, in its empirical form. Of tokens, values far from the median of their channel count as
-less: a few tokens of transformers are hundreds of times larger than the others, so are their errors, and a bias would
-pass them on to all.
+compared with that of the quantised layer, and the difference, less what may be chance, is added to the bias. Method:
+Nagel et al., Data-Free Quantization (2019), section 4.2, in its empirical form. Of tokens, values far from the median
+of their channel count as less: a few tokens of transformers are hundreds of times larger than the others, so are their
+errors, and a bias would pass them on to all.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
-from itertools import islice
 
 import numpy as np
 import onnx
@@ -24,7 +23,8 @@ from openbpu.ir.onnx_graph import reads
 from openbpu.ptq.calibration import Progress, Runner
 from openbpu.ptq.samples import Feed, SampleStream
 from openbpu.ptq.second_order import rounded
-from openbpu.ptq.view import ModelView
+from openbpu.ptq.sites import by_input_channel
+from openbpu.ptq.view import ModelView, channel_axis
 
 _MEMORY_BYTES = 768 << 20  # of activations that are alive at the same time
 _MOST_SAMPLES, _FEWEST_SAMPLES = 64, 4
@@ -35,16 +35,18 @@ Limits = tuple[np.ndarray, np.ndarray]  # least and largest value that counts, p
 
 @dataclass(frozen=True)
 class Refinements:
-    """By node name: what to add to the bias per output channel, and int8 weights that replace nearest rounding."""
+    """By node name: what to add to the bias per output channel, int8 weights that replace nearest rounding, and by
+    output channel the share of the weights' range that is kept (`weights.best_shares`)."""
 
     biases: dict[str, np.ndarray] = field(default_factory=dict)
     weights: dict[str, np.ndarray] = field(default_factory=dict)
+    shares: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 def refine(
     model: onnx.ModelProto, qdq: onnx.ModelProto, samples: SampleStream, steps: Collection[str], progress: Progress
 ) -> Refinements:
-    """The refinements of each node with constant weights; `steps` holds "rounding", "bias" or both.
+    """The refinements of each node with constant weights; `steps` holds some of "rounding", "bias", "analytic-bias".
 
     `model` is the clean float model, `qdq` its QDQ form without refinements. Uses the first samples, as many as memory
     allows (at most 64).
@@ -54,13 +56,13 @@ def refine(
     axes = {n.name: 1 if n.op_type.startswith("Conv") else -1 for n in nodes}
     count = _affordable_samples(model, samples.count)
     by_output = {n.output[0]: axes[n.name] for n in nodes}
-    limits = _token_limits(model, [n.output[0] for n in nodes if n.op_type == "MatMul"], islice(samples, count))
-    means = _float_means(model, by_output, limits, islice(samples, count))
+    limits = _token_limits(model, [n.output[0] for n in nodes if n.op_type == "MatMul"], samples.spread(count))
+    means = _float_means(model, by_output, limits, samples.spread(count))
     layers = {
         n.name: Layer(view.constants[n.input[1]], means[n.output[0]], axes[n.name], limits.get(n.output[0]))
         for n in nodes
     }
-    return _Walk(qdq, list(islice(samples, count)), layers, steps, progress).run()
+    return _Walk(qdq, list(samples.spread(count)), layers, steps, progress).run()
 
 
 def _affordable_samples(model: onnx.ModelProto, available: int) -> int:
@@ -80,6 +82,18 @@ def _affordable_samples(model: onnx.ModelProto, available: int) -> int:
                 live -= sizes.get(name, 0)
     fitting = _MEMORY_BYTES // max(2 * peak, 1)  # a tensor and its quantised twin
     return min(available, _MOST_SAMPLES, max(int(fitting), _FEWEST_SAMPLES))
+
+
+def _shrunk(differences: np.ndarray) -> np.ndarray:
+    """The mean over samples [samples, channels], less where it may be chance.
+
+    A mean d with standard error e is taken (1 - e^2/d^2) times, or not at all: James & Stein (1961) by channel.
+    """
+    mean = differences.mean(axis=0)
+    if len(differences) == 1:
+        return np.asarray(mean)
+    error = differences.var(axis=0, ddof=1) / len(differences)
+    return np.asarray(mean * np.maximum(1 - error / np.maximum(mean**2, 1e-300), 0))
 
 
 def _channel_mean(array: np.ndarray, axis: int, limits: Limits | None) -> np.ndarray:
@@ -111,19 +125,20 @@ def _token_limits(model: onnx.ModelProto, products: list[str], samples: Iterator
 def _float_means(
     model: onnx.ModelProto, axes: dict[str, int], limits: dict[str, Limits], samples: Iterator[Feed]
 ) -> dict[str, np.ndarray]:
-    runner, sums, count = Runner(model, axes), dict.fromkeys(axes, np.zeros(())), 0
-    for count, feed in enumerate(samples, 1):  # noqa: B007  (the count is used after the loop)
+    """Of each tensor [samples, channels]."""
+    runner, found = Runner(model, axes), {name: [] for name in axes}  # type: tuple[Runner, dict[str, list[np.ndarray]]]
+    for feed in samples:
         for name, array in runner.run(feed):
-            sums[name] = sums[name] + _channel_mean(array, axes[name], limits.get(name))
-    return {name: total / count for name, total in sums.items()}
+            found[name].append(_channel_mean(array, axes[name], limits.get(name)))
+    return {name: np.stack(means) for name, means in found.items()}
 
 
 @dataclass(frozen=True)
 class Layer:
-    """A node of the float model: its weight, the mean of its output per channel, the channel axis, what counts."""
+    """A node of the float model: its weight, the means of its output, the channel axis, what counts."""
 
     weight: np.ndarray
-    mean: np.ndarray
+    means: np.ndarray  # [samples, channels]
     axis: int
     limits: Limits | None
 
@@ -158,6 +173,8 @@ class _Walk:
             if layer is not None:
                 if "bias" in self.steps:
                     result.biases[node.name] = self._correct(node, layer)
+                elif "analytic-bias" in self.steps and node.op_type != "ConvTranspose":
+                    result.biases[node.name] = self._correct_analytically(node, layer)
                 done += 1
                 self.progress("refine layers", done, len(self.layers))
             for name in {*reads(node)}:
@@ -211,10 +228,25 @@ class _Walk:
             self.constants[node.input[1]] = (q * scale.reshape(shape)).astype(np.float32)
 
     def _correct(self, node: onnx.NodeProto, layer: Layer) -> np.ndarray:
-        target, axis = layer.mean, layer.axis
+        axis, arrays = layer.axis, self.live[node.output[0]]
+        means = np.stack([_channel_mean(array, axis, layer.limits) for array in arrays])
+        return self._shifted(node, axis, _shrunk(layer.means - means))
+
+    def _correct_analytically(self, node: onnx.NodeProto, layer: Layer) -> np.ndarray:
+        """What the error of the weights makes of the mean of each input channel; borders are not looked at."""
+        means = np.mean([_channel_mean(x, layer.axis, None) for x in self.live[node.input[0]]], axis=0)
+        error = layer.weight.astype(np.float64) - self._values(node.input[1])
+        rows = np.moveaxis(by_input_channel(node, error, means), channel_axis(node), 0)
+        return self._shifted(node, layer.axis, rows.reshape(len(rows), -1).sum(axis=1))
+
+    def _values(self, name: str) -> np.ndarray:
+        """The real values of quantised weights."""
+        if name not in self.constants:
+            self._execute(self.dequantisers[name])
+        return self.constants[name]
+
+    def _shifted(self, node: onnx.NodeProto, axis: int, correction: np.ndarray) -> np.ndarray:
         arrays = self.live[node.output[0]]
-        mean = np.mean([_channel_mean(array, axis, layer.limits) for array in arrays], axis=0)
-        correction = target - mean
         shape = [1] * arrays[0].ndim
         shape[axis] = -1
         shift = correction.astype(np.float32).reshape(shape)

@@ -57,9 +57,10 @@ class SampleStream:
             warnings.warn(_all_equal(self._equal, count), stacklevel=2)
         self.count = count
 
-    def spread(self, most: int) -> Iterator[Feed]:
-        """At most so many samples, evenly spaced over a stream that was read whole before."""
-        wanted = {k * self.count // most for k in range(most)} if self.count > most else range(self.count)
+    def spread(self, most: int, odd: bool = False) -> Iterator[Feed]:
+        """At most so many samples, evenly spaced over a stream that was read before; `odd`: of odd index, if any."""
+        pool = range(1, self.count, 2) if odd and self.count > 1 else range(self.count)
+        wanted = {pool[k * len(pool) // most] for k in range(most)} if len(pool) > most else set(pool)
         yield from (feed for index, feed in enumerate(self) if index in wanted)
 
     def _spooled(self) -> Iterator[Feed]:

@@ -14,6 +14,7 @@ from onnx import helper
 from openbpu.ptq.view import attribute, channel_axis
 
 _DAMPING = 0.01  # share of the mean diagonal
+_CHANCE = 0.5  # more of it, times columns per row
 _POSITIONS = 768  # sampled per feature map
 _BLOCK = 128  # columns between two updates of all columns behind them
 _LARGEST = 6144  # inputs per output: beyond, the covariance would cost more than it brings
@@ -109,7 +110,9 @@ class Moments:
         mean = self.total / self.rows
         covariance = self.products / self.rows - mean[..., :, None] * mean[..., None, :]
         diagonal = np.einsum("...ii->...i", covariance)
-        damping = np.maximum(_DAMPING * diagonal.mean(axis=-1), 1e-12)
+        # From few rows a covariance is mostly chance: its diagonal has to count the more.
+        share = _DAMPING + _CHANCE * covariance.shape[-1] / self.rows
+        damping = np.maximum(share * diagonal.mean(axis=-1), 1e-12)
         return np.asarray(covariance + damping[..., None, None] * np.eye(covariance.shape[-1]))
 
 
