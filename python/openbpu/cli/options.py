@@ -128,7 +128,7 @@ preprocess: Decorator = click.option(
     "--preprocess",
     metavar="FAMILY|FILE.json",
     callback=_recipe,
-    help="Recipe of the images, recorded in the model; --samples may then be a folder of photographs.",
+    help="Recipe of images, for folders of photographs.",
 )
 
 
@@ -178,7 +178,7 @@ camera_inputs: Decorator = click.option(
     help="How an image arrives: nv12, yuv444, rgb, bgr, gray; keys train, layout, mean, scale, ...; repeatable.",
 )
 run_on_cpu: Decorator = click.option(
-    "--run-on-cpu", metavar="NODE", multiple=True, help="Keep this node in float, on the CPU; repeatable."
+    "--run-on-cpu", metavar="NODE", multiple=True, help="Keep this node on the CPU; repeatable."
 )
 run_on_bpu: Decorator = click.option(
     "--run-on-bpu", metavar="NODE", multiple=True, help="Fail if this node cannot run on the BPU; repeatable."
