@@ -181,7 +181,7 @@ run_on_cpu: Decorator = click.option(
     "--run-on-cpu", metavar="NODE", multiple=True, help="Keep this node on the CPU; repeatable."
 )
 run_on_bpu: Decorator = click.option(
-    "--run-on-bpu", metavar="NODE", multiple=True, help="Fail if this node cannot run on the BPU; repeatable."
+    "--run-on-bpu", metavar="NODE", multiple=True, help="This node must be on the BPU; repeatable."
 )
 
 
