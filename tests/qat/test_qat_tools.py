@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -266,11 +267,30 @@ def test_the_report_is_one_page(tmp_path: Path) -> None:
     verification = qat.verify(model, openbpu.compile(qdq), [x[:2]], qdq)
     qat.report(model, [x], tmp_path / "report.html", verification)
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert "The executable equals the trained model" in page and page.count("<svg") == 2
+    assert "The executable equals the trained model" in page and "<h2>Worst layers</h2>" in page
     for name in sites(model):
         assert name in page
+    qat.report(model, [x], tmp_path / "report.json")
+    written = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
+    assert [layer["tensor"] for layer in written["layers"]] == list(sites(model)) and written["samples"] == 16
     with pytest.raises(SampleError, match="sample"):
         qat.report(model, [], tmp_path / "none.html")
+
+
+def test_the_report_names_causes() -> None:
+    """The same page as that of post-training quantisation: what is added where, and why."""
+    settings = {"stem": {"threshold": 0.5}, "project": {"weight": "int2"}}
+    model, x = calibrated(qat.Config(templates=[qat.ModuleName(settings)]))
+    found = qat.accuracy(model, [x])
+    layers = {layer.tensor: layer for layer in found.layers}
+    assert layers["stem.2"].cause == "clamping" and "minmax" in layers["stem.2"].remedy
+    assert layers["project.0"].cause == "weights" and layers["project.0"].op == "conv2d"
+    assert layers["down.2"].cause == "rounding" and layers["down.2"].own_db > 30
+    assert {layer.tensor for layer in found.worst[:2]} == {"stem.2", "project.0"}
+    assert layers["depthwise.2"].inherited_db == layers["stem.2"].sqnr_db
+    assert layers["relu"].inherited_db == min(layers[n].sqnr_db for n in ("stem.2", "project.0"))
+    assert layers["relu"].op == "relu" and layers["x"].op == "input"
+    assert found.outputs[0].sqnr_db == qat.similarity(model, [x])[-1].sqnr
 
 
 def test_tools_need_a_calibrated_model() -> None:

@@ -122,7 +122,8 @@ def one_seed(seed: int, options: argparse.Namespace) -> None:
     torch.manual_seed(seed)
     images, labels, test_images, test_labels = fashion() if options.data == "fashion" else digits()
     stride, epochs, more = (2, 3, 2) if options.data == "fashion" else (1, 30, 15)
-    net = Net(16, stride)
+    net = Net(16, stride).to(memory_format=torch.channels_last)  # quicker on CPUs
+    images = images.to(memory_format=torch.channels_last)
     train(net, images, labels, epochs, 0.01, seed)
     float_accuracy = accuracy(net.eval(), test_images, test_labels)
     for weights in options.weights:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from os import PathLike
 from typing import Any
@@ -72,6 +72,16 @@ class LayerError:
 
 
 @dataclass(frozen=True)
+class Section:
+    """A table that the page shows besides the report."""
+
+    title: str
+    text: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Any]]
+
+
+@dataclass(frozen=True)
 class AccuracyReport:
     """Outputs, layers in the order of the model, and histograms of the worst ones."""
 
@@ -119,8 +129,8 @@ class AccuracyReport:
         }
         return json.dumps(finite(data), indent=2)
 
-    def to_html(self) -> str:
-        """The whole report as one page that needs no other file."""
+    def to_html(self, sections: Sequence[Section] = ()) -> str:
+        """The whole report as one page that needs no other file; `sections` stand before the long table of layers."""
         from jinja2 import Environment, PackageLoader
 
         environment = Environment(loader=PackageLoader("openbpu.analyze"), autoescape=True, trim_blocks=True)
@@ -140,6 +150,7 @@ class AccuracyReport:
             sensitivity=svg(bars([x.sqnr_db for x in worst], [x.node for x in worst], "SQNR alone, dB"), 3.2),
             histograms=shown,
             channels=channels,
+            sections=sections,
         )
 
     def save(self, path: str | PathLike[str]) -> None:
@@ -184,15 +195,35 @@ def measure(
                 boxes[name].add(array)
         if progress:
             progress("measure accuracy", done, stream.count)
-    layers = _layers(model, qdq, differences, own)
-    return AccuracyReport(
+    return assembled(
         model.graph.name,
         stream.count,
-        tuple(_output(name, differences[name]) for name in outputs),
+        {name: differences[name] for name in outputs},
+        _layers(model, qdq, differences, own),
+        own,
+        boxes,
+        node_sensitivity(model, qdq, kept, progress=progress) if kept else (),
+    )
+
+
+def assembled(
+    model: str,
+    samples: int,
+    outputs: Mapping[str, Difference],
+    layers: Sequence[LayerError],
+    own: Mapping[str, OwnError],
+    boxes: Mapping[str, ChannelBoxes],
+    sensitivities: Iterable[NodeSensitivity] = (),
+) -> AccuracyReport:
+    """The report of what was summed over samples, by name of output and by tensor."""
+    return AccuracyReport(
+        model,
+        samples,
+        tuple(OutputError(name, d.cosine, d.sqnr, d.l1, d.l2, d.largest) for name, d in outputs.items()),
         tuple(layers),
         {x.tensor: _histogram(own[x.tensor]) for x in _worst(layers)},
         {x.tensor: boxes[x.tensor].rows() for x in _worst(layers)},
-        tuple(node_sensitivity(model, qdq, kept, progress=progress)) if kept else (),
+        tuple(sensitivities),
     )
 
 
@@ -218,11 +249,6 @@ def _worst(layers: Iterable[LayerError]) -> tuple[LayerError, ...]:
     return tuple(sorted((layer for layer in layers if layer.cause), key=lambda layer: layer.own_db)[:WORST])
 
 
-def _output(name: str, difference: Difference) -> OutputError:
-    d = difference
-    return OutputError(name, d.cosine, d.sqnr, d.l1, d.l2, d.largest)
-
-
 def _histogram(own: OwnError) -> dict[str, Any]:
     return {
         "counts": own.counts.tolist(),
@@ -230,6 +256,39 @@ def _histogram(own: OwnError) -> dict[str, Any]:
         "span": list(own.span),
         "range": list(own.range),
     }
+
+
+def layer_error(
+    tensor: str, node: str, op: str, difference: Difference, error: OwnError, weights_db: float, inherited_db: float,
+    remedies: Mapping[str, str] = _REMEDIES,
+) -> LayerError:  # fmt: skip
+    """A quantised tensor of which the difference and the own error were summed, and what caused it."""
+    parts = {
+        "clamping": decibels(difference.signal, error.clamp),
+        "rounding": decibels(difference.signal, error.rounding),
+        "weights": weights_db,
+    }
+    added = sum(10 ** (-part / 10) for part in parts.values() if not math.isinf(part))
+    cause = min(parts, key=lambda key: parts[key]) if added > 0 else ""
+    return LayerError(
+        tensor=tensor,
+        node=node,
+        op=op,
+        cosine=difference.cosine,
+        sqnr_db=difference.sqnr,
+        own_db=decibels(1.0, added),
+        clamp_db=parts["clamping"],
+        rounding_db=parts["rounding"],
+        weights_db=parts["weights"],
+        inherited_db=inherited_db,
+        clamped=error.clamped / max(error.elements, 1),
+        low=error.low,
+        high=error.high,
+        scale=error.quant.s,
+        zero_point=error.quant.z,
+        cause=cause,
+        remedy=remedies[cause],
+    )
 
 
 def _pairs(model: onnx.ModelProto, qdq: onnx.ModelProto) -> dict[str, tuple[str, QuantParams]]:
@@ -262,33 +321,15 @@ def _layers(
         chain = _chain(view, view.producers.get(name), own)
         maker = next((n for n in chain if n.name in weights), chain[0] if chain else None)
         inherited = (differences[source].sqnr for n in chain for source in n.input if source in own)
-        difference, error = differences[name], own[name]
-        parts = {
-            "clamping": decibels(difference.signal, error.clamp),
-            "rounding": decibels(difference.signal, error.rounding),
-            "weights": min((weights[n.name] for n in chain if n.name in weights), default=math.inf),
-        }
-        added = sum(10 ** (-part / 10) for part in parts.values() if not math.isinf(part))
-        cause = min(parts, key=lambda key: parts[key]) if added > 0 else ""
         layers.append(
-            LayerError(
-                tensor=name,
-                node=maker.name if maker is not None else "",
-                op=maker.op_type if maker is not None else "input",
-                cosine=difference.cosine,
-                sqnr_db=difference.sqnr,
-                own_db=decibels(1.0, added),
-                clamp_db=parts["clamping"],
-                rounding_db=parts["rounding"],
-                weights_db=parts["weights"],
-                inherited_db=min(inherited, default=math.inf),
-                clamped=error.clamped / max(error.elements, 1),
-                low=error.low,
-                high=error.high,
-                scale=error.quant.s,
-                zero_point=error.quant.z,
-                cause=cause,
-                remedy=_REMEDIES[cause],
+            layer_error(
+                name,
+                maker.name if maker is not None else "",
+                maker.op_type if maker is not None else "input",
+                differences[name],
+                own[name],
+                min((weights[n.name] for n in chain if n.name in weights), default=math.inf),
+                min(inherited, default=math.inf),
             )
         )
     return layers

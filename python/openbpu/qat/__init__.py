@@ -30,7 +30,7 @@ from openbpu.qat.debugging import (
 from openbpu.qat.exporting import export
 from openbpu.qat.loading import load_ranges
 from openbpu.qat.preparing import Preparation, Row, preparation, prepare
-from openbpu.qat.report import report
+from openbpu.qat.report import accuracy, report
 from openbpu.qat.states import State
 from openbpu.qat.switching import calibrate, reset_ranges, set_batch_norm, set_state, state_of
 from openbpu.qat.verification import Comparison, Difference, Verification, verify
@@ -51,6 +51,7 @@ __all__ = [
     "State",
     "Statistics",
     "Verification",
+    "accuracy",
     "calibrate",
     "compare_weights",
     "export",

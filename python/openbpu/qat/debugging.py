@@ -55,6 +55,7 @@ class Loss:
     name: str
     part: str  # output or weight
     sqnr: float
+    cosine: float
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,8 @@ def _outputs(result: Any) -> list[Tensor]:
     return [t for t in flat if isinstance(t, Tensor) and t.is_floating_point()]
 
 
-def _needs_calibration(model: nn.Module, samples: Iterable[Any]) -> list[Any]:
+def needs_calibration(model: nn.Module, samples: Iterable[Any]) -> list[Any]:
+    """The samples. Raises ConfigError if the model was not calibrated, SampleError if there is none."""
     preparation(model)
     if not all(bool(q.calibrated) for q in quantisers(model)):
         raise ConfigError("the model must be calibrated", where="model", seen=state_of(model).value)
@@ -121,11 +123,11 @@ def similarity(model: nn.Module, samples: Iterable[Any]) -> list[Similarity]:
     Errors add up along the network: where a value falls, something is wrong there. Raises ConfigError if the model was
     not calibrated, SampleError if there is no sample.
     """
-    found = _needs_calibration(model, samples)
+    found = needs_calibration(model, samples)
     sums: dict[str, _Pairs] = {}
     for sample in found:
-        float_tensors, float_outputs = _run(model, sample, State.FLOAT)
-        tensors, outputs = _run(model, sample, State.VALIDATION)
+        float_tensors, float_outputs = run(model, sample, State.FLOAT)
+        tensors, outputs = run(model, sample, State.VALIDATION)
         pairs = {name: (float_tensors[name], tensor) for name, tensor in tensors.items()}
         pairs |= {f"output {i}": pair for i, pair in enumerate(zip(float_outputs, outputs, strict=True))}
         for name, (real, quantised) in pairs.items():
@@ -133,7 +135,8 @@ def similarity(model: nn.Module, samples: Iterable[Any]) -> list[Similarity]:
     return [s.similarity(name) for name, s in sums.items()]
 
 
-def _run(model: nn.Module, sample: Any, state: State) -> tuple[dict[str, Tensor], list[Tensor]]:
+def run(model: nn.Module, sample: Any, state: State) -> tuple[dict[str, Tensor], list[Tensor]]:
+    """What every site gives in a state, and the outputs of reals."""
     seen: dict[str, Tensor] = {}
     with in_state(model, state), watched(model, lambda name, x: seen.__setitem__(name, x.clone())):
         return seen, _outputs(call(model, sample))
@@ -161,27 +164,27 @@ def sensitivity(model: nn.Module, samples: Iterable[Any]) -> list[Loss]:
 
     Raises ConfigError if the model was not calibrated, SampleError if there is no sample.
     """
-    found = _needs_calibration(model, samples)
+    found = needs_calibration(model, samples)
     with in_state(model, State.FLOAT):
         want = [_outputs(call(model, sample)) for sample in found]
 
-    def loss(only: nn.Module) -> float:
+    def loss(only: nn.Module) -> tuple[float, float]:
         sums = _Pairs()
         with in_state(model, State.VALIDATION, [only]):
             for sample, targets in zip(found, want, strict=True):
                 for target, result in zip(targets, _outputs(call(model, sample)), strict=True):
                     sums.add(target, result)
-        return sums.difference.sqnr
+        return sums.difference.sqnr, sums.difference.cosine
 
     by_quantiser = {quantiser: loss(quantiser) for quantiser in quantisers(model)}
-    rows = [Loss(name, "output", by_quantiser[site.quantiser]) for name, site in sites(model).items()]
-    rows += [Loss(layer.name, "weight", loss(layer)) for layer in _layers(model)]
+    rows = [Loss(name, "output", *by_quantiser[site.quantiser]) for name, site in sites(model).items()]
+    rows += [Loss(layer.name, "weight", *loss(layer)) for layer in _layers(model)]
     return sorted(rows, key=lambda row: (row.sqnr, row.name, row.part))
 
 
 def statistics(model: nn.Module, samples: Iterable[Any]) -> list[Statistics]:
     """Every tensor that is quantised, in float: its values, its range, the share beyond it. Raises as `similarity`."""
-    found = _needs_calibration(model, samples)
+    found = needs_calibration(model, samples)
     gathered: dict[str, list[float]] = {}
     found_sites = sites(model)
 

@@ -32,6 +32,7 @@ from openbpu.qat.weighted import ConstantQuantiser, FrozenWeighted, Weighted
 
 _OPSET = 18
 _OPSET_INT16 = 21  # the first with QuantizeLinear to int16
+_OPSET_RMS = 23  # the first with RMSNormalization
 
 
 def export(
@@ -91,6 +92,8 @@ def frozen(model: nn.Module, examples: Sequence[Tensor]) -> fx.GraphModule:
                     replacement.add_module(child, inner)
         elif isinstance(module, Law):
             replacement = FrozenLaw()
+        elif isinstance(module, nn.RMSNorm) and module.weight is None:  # else exported as ones of the input's shape
+            replacement = nn.RMSNorm(module.normalized_shape, module.eps)
         elif isinstance(module, ConstantQuantiser):
             replacement = _FrozenConstant(constants[name])
         else:
@@ -139,7 +142,7 @@ def _export(
                 custom_translation_table=TRANSLATIONS,
                 input_names=input_names,
                 output_names=output_names,
-                opset_version=_OPSET,
+                opset_version=_OPSET_RMS if any(isinstance(m, nn.RMSNorm) for m in model.modules()) else _OPSET,
                 optimize=True,
                 verbose=False,
             )
@@ -200,7 +203,7 @@ def _name_nodes(proto: onnx.ModelProto, sites_by_path: Mapping[str, str]) -> Non
 def _cleaned(proto: onnx.ModelProto) -> onnx.ModelProto:
     """The model without what the exporter tells of the source code, in the lowest opset that has its types."""
     wide = any(t.data_type == onnx.TensorProto.INT16 for t in proto.graph.initializer)
-    if wide:
+    if wide and proto.opset_import[0].version < _OPSET_INT16:
         proto = version_converter.convert_version(proto, _OPSET_INT16)
     for node in proto.graph.node:
         del node.metadata_props[:]

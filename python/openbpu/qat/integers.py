@@ -170,12 +170,18 @@ def bilinear(x: Tensor, size: tuple[int, int], align_corners: bool, bits: int = 
     return (total + (1 << (2 * bits - 1))) >> (2 * bits)
 
 
-def layer_norm(x: Tensor, px: Params, epsilon: float, gamma: np.ndarray, beta: np.ndarray, out: Params) -> Tensor:
-    """LAYERNORM over the last len(gamma) elements of each row of [rows, elements]."""
+def norm(
+    x: Tensor, px: Params, epsilon: float, gamma: np.ndarray, beta: np.ndarray, out: Params, about_zero: bool
+) -> Tensor:
+    """LAYERNORM, or `about_zero` RMSNORM, over the last len(gamma) elements of each row of [rows, elements]."""
     x = x.long()
-    p = requant.norm(px.scale, None, epsilon, gamma, beta, out.scale, out.zero)
-    n, s1 = x.shape[-1], x.sum(-1, keepdim=True)
-    V = n * (x * x).sum(-1, keepdim=True) - s1 * s1 + p.eps
+    p = requant.norm(px.scale, px.zero if about_zero else None, epsilon, gamma, beta, out.scale, out.zero)
+    n = x.shape[-1]
+    s1 = torch.full_like(x[:, :1], n * px.zero) if about_zero else x.sum(-1, keepdim=True)
+    V = n * (x * x).sum(-1, keepdim=True) - s1 * s1
+    if about_zero:
+        V = n * ((x - px.zero) ** 2).sum(-1, keepdim=True)
+    V = V + p.eps
     k = torch.zeros_like(V)
     for _ in range(31):
         small = V < 1 << 60

@@ -216,18 +216,19 @@ def _softmax(node: fx.Node, root: nn.Module, data: list[fx.Node]) -> Forms | Non
     return Forms(lambda x, p, out: integers.softmax(x[0], p[0], axis, out))
 
 
-def _layer_norm(node: fx.Node, root: nn.Module, data: list[fx.Node]) -> Forms | None:
+def _norm(node: fx.Node, root: nn.Module, data: list[fx.Node]) -> Forms | None:
     module: Any = root.get_submodule(str(node.target)) if node.op == "call_module" else None
     if module is None:
         return None
-    count = prod(module.normalized_shape)
+    count, about_zero = prod(module.normalized_shape), isinstance(module, nn.RMSNorm)
 
     def compute(module: Any, x: list[Tensor], p: list[Any], out: Params) -> Tensor:
         gamma, beta = (
             np.full(count, default) if t is None else t.detach().cpu().double().numpy().ravel()
-            for t, default in ((module.weight, 1.0), (module.bias, 0.0))
+            for t, default in ((module.weight, 1.0), (getattr(module, "bias", None), 0.0))
         )
-        return integers.layer_norm(x[0].reshape(-1, count), p[0], float(np.float32(module.eps)), gamma, beta, out)
+        epsilon = float(np.float32(np.finfo(np.float32).eps if module.eps is None else module.eps))
+        return integers.norm(x[0].reshape(-1, count), p[0], epsilon, gamma, beta, out, about_zero)
 
     return Forms(compute, None, module)
 
@@ -260,7 +261,7 @@ _MAKERS: dict[str, Callable[[fx.Node, nn.Module, list[fx.Node]], Forms | None]] 
         ("mean", "sum", "avg_pool2d", "avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool1d", "AvgPool1d",
          "AvgPool2d", "AdaptiveAvgPool1d", "AdaptiveAvgPool2d"), _mean,
     ),
-    "LayerNorm": _layer_norm,
+    **dict.fromkeys(("LayerNorm", "RMSNorm"), _norm),
     **dict.fromkeys(("BatchNorm1d", "BatchNorm2d"), _batch_norm),
     **dict.fromkeys(("softmax", "Softmax"), _softmax),
     **dict.fromkeys(("interpolate", "Upsample", "UpsamplingBilinear2d"), _resize),

@@ -37,6 +37,7 @@ _DROPOUTS: dict[str, type[nn.Module]] = {
     "feature_dropout": nn.Dropout2d,
     "feature_alpha_dropout": nn.FeatureAlphaDropout,
 }
+_FUNCTIONAL_NORMS: dict[str, type[nn.Module]] = {"layer_norm": nn.LayerNorm, "rms_norm": nn.RMSNorm}
 _NORM_ARGUMENTS = ("input", "running_mean", "running_var", "weight", "bias", "training", "momentum", "eps")
 
 
@@ -92,6 +93,8 @@ def _as_module(root: nn.Module, graph: fx.Graph, node: fx.Node) -> None:
         _functional_product(root, node, name)
     elif name == "batch_norm":
         _functional_norm(root, node)
+    elif name in _FUNCTIONAL_NORMS:
+        _functional_layer_norm(root, graph, node, _FUNCTIONAL_NORMS[name])
     elif name in _DROPOUTS:
         given = _bound(node, ("input", "p", "training", "inplace"))
         module = _DROPOUTS[name](float(given.get("p", 0.5)))
@@ -178,6 +181,24 @@ def _without_statistics(node: fx.Node) -> UnsupportedError:
     return UnsupportedError(
         "batch normalisation needs running statistics", where=place_of(node), remedy="set track_running_stats=True"
     )
+
+
+def _functional_layer_norm(root: nn.Module, graph: fx.Graph, node: fx.Node, kind: type[Any]) -> None:
+    """F.layer_norm or F.rms_norm as a module that holds the same parameters."""
+    names = ("input", "normalized_shape", "weight", "bias", "eps") if kind is nn.LayerNorm else (
+        "input", "normalized_shape", "weight", "eps")  # fmt: skip
+    given = _bound(node, names)
+    held = {key: _parameter(root, given.get(key), key, node) for key in ("weight", "bias")}
+    shape = given["normalized_shape"]
+    module = kind(
+        [shape] if isinstance(shape, int) else list(shape), given.get("eps", 1e-5 if "bias" in names else None)
+    )
+    for key, (tensor, _) in held.items():
+        if key in names:
+            module.register_parameter(key, tensor)
+    owner, _, attribute = held["weight"][1].rpartition(".")
+    target = owner if attribute == "weight" and not list(root.get_submodule(owner).children()) else f"norm_{node.name}"
+    _replace(root, graph, node, target, module, given["input"])
 
 
 def _functional_norm(root: nn.Module, node: fx.Node) -> None:

@@ -26,8 +26,8 @@ def fake_quantize(x: Tensor, scale: Tensor, zero_point: Tensor, axis: int, low: 
     sqrt(elements * high).
     """
     s, z = _along(scale, x, axis), _along(zero_point, x, axis).to(x.dtype)
-    steps = torch.div(x, s).round_()
-    return steps.clamp_(low - z, high - z).mul_(s)
+    # Limits are numbers: clamping to tensors costs more than all else together.
+    return torch.div(x, s).round_().add_(z).clamp_(low, high).sub_(z).mul_(s)
 
 
 @fake_quantize.register_fake
@@ -51,15 +51,17 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 def _gradient(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
     x, scale, zero_point = ctx.saved_tensors
     s, z = _along(scale, x, ctx.axis), _along(zero_point, x, ctx.axis).to(x.dtype)
-    steps = torch.div(x, s)
-    low, high = ctx.low - z, ctx.high - z
-    inside = (steps >= low - 0.5) & (steps <= high + 0.5)
-    of_x = gradient * inside
+    levels = torch.div(x, s).add_(z)
+    # The gradient of a clamp is what keeps values inside and makes others 0, in one pass.
+    clamp, limits = torch.ops.aten.hardtanh_backward, (ctx.low - 0.5, ctx.high + 0.5)
+    of_x = clamp(gradient, levels, *limits)
     if not ctx.needs_input_grad[1]:
         return of_x, None, None, None, None, None
-    slope = steps.round().clamp(low, high) - steps * inside
+    # Inside, the slope is the error of rounding; beyond, the level that is left, whose zero point is taken off below.
+    slope = levels.round().clamp_(ctx.low, ctx.high).sub_(clamp.grad_input(levels, levels, *limits, grad_input=levels))
     others = [d for d in range(x.dim()) if d != ctx.axis]
-    total = (gradient * slope).sum() if ctx.axis < 0 else (gradient * slope).sum(others)
+    beyond = (gradient.sum(others, keepdim=True) - of_x.sum(others, keepdim=True)) * z
+    total = slope.mul_(gradient).sum(others, keepdim=True) - beyond
     count = x.numel() if ctx.axis < 0 else x.numel() // x.shape[ctx.axis]
     return of_x, (total / (count * ctx.high) ** 0.5).reshape(scale.shape), None, None, None, None
 

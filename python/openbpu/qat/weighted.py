@@ -184,7 +184,8 @@ class Weighted(nn.Module):
 
     def _normalised(self, x: Tensor) -> Tensor:
         """Training with the statistics of the batch, on weights that are quantised as they will be folded."""
-        factor = self._factor()
+        # A constant: it cancels but for the rounding of the weights, through which no gradient should go.
+        factor = self._factor().detach()
         factor = torch.where(factor.abs() < _SMALLEST_FACTOR, _SMALLEST_FACTOR, factor)
         weight = self.weight * self.product.along(factor, self.weight)
         result = self.product(x, self._fake_quantised(weight, self.weight_scales(weight, None)), None)
