@@ -202,6 +202,7 @@ _WRONG = {
     "-c net.yaml -i x 1x3": "the YAML file has input_parameters.input_shape",
     "-m net.onnx --march nash-e --proto net.prototxt": "models are read as ONNX",
     "-m net.onnx --march nash-e -i x 1xa": "'1xa' is not of the form 1x3x224x224",
+    "-m net.onnx --march nash-e --skip convert": "--skip is for -c and --fast-perf",
     "-c net.yaml --skip link": "'link' is not one of 'export', 'convert', 'compile'",
 }
 

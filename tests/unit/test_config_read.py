@@ -132,6 +132,20 @@ def test_what_has_no_effect_is_listed() -> None:
     assert all(config.recorded.values())
 
 
+def test_what_has_no_effect_is_listed_inside_quant_config() -> None:
+    quant = {
+        "model_config": {"weight": {"bias_correction": {"num_sample": 3}}, "layerwise_search": {"metric": "mse"}},
+        "subgraph_config": {"head": {"inputs": ["a"], "outputs": ["b"], "calibration_type": "kl"}},
+    }
+    config = Config.from_text(_with("calibration_parameters", f"quant_config: {json.dumps(quant)}"))
+    path = "calibration_parameters.quant_config"
+    assert list(config.recorded) == [
+        f"{path}.model_config.weight.bias_correction.num_sample",
+        f"{path}.model_config.layerwise_search.metric",
+        f"{path}.subgraph_config.head.calibration_type",
+    ]
+
+
 def test_what_is_recorded_names_no_folder(tmp_path: Path) -> None:
     (tmp_path / "net.yaml").write_text(_with("calibration_parameters", "cal_data_dir: data/samples"))
     recorded = json.dumps(Config.from_yaml(tmp_path / "net.yaml").recordable())

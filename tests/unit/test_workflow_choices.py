@@ -117,6 +117,7 @@ def test_unknown_names_are_named_all_at_once(model: onnx.ModelProto) -> None:
         ({"calibration_type": "max", "max_percentile": 0.999}, [{"calibration": "percentile", "percentile": 0.999}]),
         ({"calibration_type": "max", "max_percentile": 1.0}, [{"calibration": "max"}]),
         ({"calibration_type": "kl", "optimization": "run_fast"}, [{"calibration": "max", "refinement": ()}]),
+        ({"optimization": "run_fast;bias_correction"}, [{"calibration": "max", "refinement": ("bias",)}]),
         ({"optimization": "asymmetric"}, [{"calibration": "auto", "symmetric": False}]),
     ],
 )

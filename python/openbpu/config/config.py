@@ -135,8 +135,10 @@ def _set(group: BaseModel, mark: str, path: str = "") -> Iterator[tuple[str, Map
         extra = field.json_schema_extra
         if isinstance(extra, dict) and mark in extra:
             yield at, extra
-        if isinstance(value, BaseModel):
-            yield from _set(value, mark, at)
+        inner = value.items() if isinstance(value, dict) else [("", value)]
+        for part, item in inner:
+            if isinstance(item, BaseModel):
+                yield from _set(item, mark, f"{at}.{part}" if part else at)
 
 
 def _without_folder(value: Any) -> Any:

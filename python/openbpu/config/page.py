@@ -22,7 +22,7 @@ _QUANT = {
     "quant_config": QuantConfig,
     "quant_config: model_config": ModelConfig,
     "quant_config: model_config.activation": Activation,
-    "quant_config: model_config.modelwise_search, layerwise_search": Search,
+    "quant_config: model_config.modelwise_search": Search,
     "quant_config: an operator or node": OpConfig,
     "quant_config: a subgraph": SubgraphConfig,
 }

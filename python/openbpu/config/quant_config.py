@@ -69,7 +69,7 @@ class Activation(Group):
 class BiasCorrection(Group):
     """Correction of the mean error of each layer."""
 
-    num_sample: int = key(1, "samples that it is measured on", ge=1)
+    num_sample: int = key(1, "samples that it is measured on", ge=1, recorded="all samples are used")
     metric: Metric = key("cosine-similarity", "measure", recorded="the mean error is removed exactly")
 
 
@@ -82,8 +82,14 @@ class Weight(Group):
 class Search(Group):
     """A search over the lists of `activation`."""
 
-    metric: Metric = key("cosine-similarity", "measure of the outputs, or of a layer")
+    metric: Metric = key("cosine-similarity", "measure of the outputs")
     similarity: float | None = key(None, "stop at the first combination that reaches this", ge=0, le=1)
+
+
+class LayerwiseSearch(Group):
+    """A choice per tensor."""
+
+    metric: Metric = key("cosine-similarity", "measure of a layer", recorded="the error left in the outputs decides")
 
 
 class ModelConfig(Group):
@@ -94,7 +100,7 @@ class ModelConfig(Group):
     activation: Activation = key(Activation(), "ranges of activations")
     weight: Weight = key(Weight(), "weights")
     modelwise_search: Search | None = key(None, "try combinations, keep the one with the best outputs")
-    layerwise_search: Search | None = key(None, "choose per tensor")
+    layerwise_search: LayerwiseSearch | None = key(None, "choose per tensor")
 
 
 def _inputs_apart(values: Any) -> Any:

@@ -43,13 +43,14 @@ def combinations(config: Config) -> list[dict[str, Any]]:
     symmetric: list[bool | None] = [not a for a in activation.asymmetric]
     symmetric = symmetric or [False if "asymmetric" in group.optimization else None]
     bins = activation.num_bin or (None,)
+    bias = quant.model.weight.bias_correction is not None or "bias_correction" in group.optimization
     found: list[dict[str, Any]] = []
     for kind, percentile, plain, count in itertools.product(types, percentiles, symmetric, bins):
         choice = _calibration(kind, percentile)
         choice |= {"symmetric": plain} if plain is not None else {}
         choice |= {"bins": max(count, FEWEST_BINS)} if count is not None else {}
         if "run_fast" in group.optimization:
-            choice |= {"refinement": (), "calibration": "max"}
+            choice |= {"refinement": ("bias",) if bias else (), "calibration": "max"}
         if choice not in found:
             found.append(choice)
     return found

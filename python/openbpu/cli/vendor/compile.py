@@ -61,7 +61,7 @@ def command(
       hb_compile -c net.yaml
       hb_compile --fast-perf -m net.onnx --march nash-e
     """
-    _refuse(config, model, proto, march, shapes, fast_perf, core_num)
+    _refuse(config, model, proto, march, shapes, fast_perf, core_num, skip)
     options.console.print(f"openbpu {__version__}, hb_compile", highlight=False)
     if config is not None:
         _build(config, model, skip or "", verbose)
@@ -82,6 +82,7 @@ def _refuse(
     shapes: tuple[tuple[str, str], ...],
     fast_perf: bool,
     core_num: int | None,
+    skip: str | None,
 ) -> None:
     """What the command line must not hold together."""
     if proto:
@@ -94,6 +95,8 @@ def _refuse(
                 hint = "leave out -c" if fast_perf else f"the YAML file has {_KEYS[name]}"
                 raise click.UsageError(f"{name} is not for -c: {hint}.")
         return
+    if skip and not fast_perf:
+        raise click.UsageError("--skip is for -c and --fast-perf: a check compiles nothing.")
     if march is None:
         raise click.UsageError("-m needs --march, for example --march nash-e.")
 
