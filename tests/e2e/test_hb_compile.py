@@ -102,6 +102,17 @@ def test_the_same_from_python_and_from_a_staged_artefact(hb: Commands, tmp_path:
     assert "*** ERROR-OCCUR-DURING load *** out/net_calibrated_model.onnx: its activations are quantised" in error
 
 
+def test_a_cache_is_kept_where_it_is_asked_for(hb: Commands, tmp_path: Path) -> None:
+    programs = []
+    for keys in ({}, {"cache_mode": "enable"}, {"cache_mode": "enable"}, {"cache_mode": "enable", "cache_path": "c"}):
+        path = write_project(tmp_path, residual(), SHAPE, {"compiler_parameters": keys})
+        assert hb(f"hb_compile -c {path}")[0] == 0
+        programs.append((tmp_path / "out" / "net.bpux").read_bytes())
+    assert len(set(programs)) == 1
+    assert any((tmp_path / "out" / "cache").iterdir())
+    assert any((tmp_path / "c").iterdir())
+
+
 def test_an_optimized_model_is_not_cut_again(hb: Commands, tmp_path: Path) -> None:
     cut = {"model_parameters": {"output_nodes": "Flatten_11", "remove_node_name": "Flatten_11"}}
     path = write_project(tmp_path, residual(), SHAPE, cut)

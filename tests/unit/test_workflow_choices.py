@@ -117,6 +117,7 @@ def test_unknown_names_are_named_all_at_once(model: onnx.ModelProto) -> None:
         ({"calibration_type": "max", "max_percentile": 0.999}, [{"calibration": "percentile", "percentile": 0.999}]),
         ({"calibration_type": "max", "max_percentile": 1.0}, [{"calibration": "max"}]),
         ({"calibration_type": "kl", "optimization": "run_fast"}, [{"calibration": "max", "refinement": ()}]),
+        ({"per_channel": True}, [{"calibration": "auto", "per_channel": True}]),
         ({"optimization": "run_fast;bias_correction"}, [{"calibration": "max", "refinement": ("bias",)}]),
         ({"optimization": "asymmetric"}, [{"calibration": "auto", "symmetric": False}]),
     ],
@@ -133,6 +134,8 @@ def test_lists_are_axes_of_a_search() -> None:
     assert {"calibration": "percentile", "percentile": 0.99, "symmetric": True} in found
     alone = {"model_config": {"modelwise_search": {"metric": "mse"}}}
     assert [c["calibration"] for c in combinations(_config({"quant_config": alone}))] == ["max", "kl", "percentile"]
+    channels = {"model_config": {"activation": {"per_channel": [True, False]}}}
+    assert [c.get("per_channel", False) for c in combinations(_config({"quant_config": channels}))] == [True, False]
     bins = {"model_config": {"activation": {"num_bin": [129, 2048]}}}
     assert [c["bins"] for c in combinations(_config({"quant_config": bins}))] == [256, 2048]
 

@@ -248,8 +248,10 @@ class CompilerParameters(Group):
     input_source: Annotated[dict[str, Source], BeforeValidator(_sources)] = key(
         {}, "per input: pyramid, ddr or resizer", also="string"
     )
-    cache_mode: Literal["disable", "enable", "force_overwrite"] = key("disable", "reuse what was compiled before")
-    cache_path: FilePath | None = key(None, "folder of the cache")
+    cache_mode: Literal["disable", "enable", "force_overwrite"] = key(
+        "disable", "reuse what an earlier build measured of the same model and samples"
+    )
+    cache_path: FilePath | None = key(None, "folder of the cache; default: cache in working_dir")
     max_l2m_size: Annotated[int | None, BeforeValidator(lambda v: None if v in ("None", "auto") else v)] = key(
         0, "bytes of shared memory: 0 to 25165824, None for all", also="string", ge=0, le=25165824
     )

@@ -176,6 +176,7 @@ def _quantised(
                 run_on_bpu=sorted(chosen.run_on_bpu & names),
                 node_types=chosen.node_types,
                 all_nodes_type=chosen.all_nodes_type,
+                cache=_cache(config),
                 progress=progress,
                 **arguments,
             )
@@ -192,6 +193,14 @@ def _quantised(
         log.debug(text_table(OUTPUT_TITLE, OUTPUT_HEAD, result.outputs))
         result.folder.model("calibrated", calibrated(clean, qdq))
     return qdq
+
+
+def _cache(config: Config) -> Path | None:
+    """The folder that is reused between builds; None if none is wanted."""
+    group = config.compiler_parameters
+    if group.cache_mode == "disable":
+        return None
+    return group.cache_path or config.model_parameters.working_dir / "cache"
 
 
 def _without_nodes(config: Config, model: onnx.ModelProto) -> onnx.ModelProto:

@@ -45,10 +45,12 @@ def combinations(config: Config) -> list[dict[str, Any]]:
     bins = activation.num_bin or (None,)
     bias = quant.model.weight.bias_correction is not None or "bias_correction" in group.optimization
     found: list[dict[str, Any]] = []
-    for kind, percentile, plain, count in itertools.product(types, percentiles, symmetric, bins):
+    channels = activation.per_channel or (group.per_channel,)
+    for kind, percentile, plain, count, each in itertools.product(types, percentiles, symmetric, bins, channels):
         choice = _calibration(kind, percentile)
         choice |= {"symmetric": plain} if plain is not None else {}
         choice |= {"bins": max(count, FEWEST_BINS)} if count is not None else {}
+        choice |= {"per_channel": True} if each else {}
         if "run_fast" in group.optimization:
             choice |= {"refinement": ("bias",) if bias else (), "calibration": "max"}
         if choice not in found:
