@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 import openbpu
 from openbpu import _native
-from openbpu.errors import ConfigError, ExecutableError, SampleError
+from openbpu.errors import ConfigError, ExecutableError, ModelWarning, SampleError
 from openbpu.ir.quant import QuantParams
 from openbpu.lower import camera as lowering
 from openbpu.preprocess import InputSpec
@@ -129,6 +130,26 @@ def test_normalisation_inside_the_model_joins_the_conversion() -> None:
     spec = InputSpec("nv12", "rgb", scale=1 / 256)
     executable = openbpu.compile(network(shape_of(spec), extra="Mul"), inputs={"image": spec})
     assert [step.op for step in Session(executable).explain().steps] == ["CSC", "DEQUANTIZE"]
+
+
+@pytest.mark.parametrize(
+    ("options", "range_"),
+    [
+        ({}, "from 0 to 255"),
+        ({"mean": 120.0, "std": 58.0 * 58.0}, "from -0.03567 to 0.04013"),
+        ({"mean": 1200.0, "std": 58.0}, "from -20.69 to -16.29"),
+    ],
+)
+def test_a_normalisation_that_is_far_from_the_calibration_is_said(options: dict[str, float], range_: str) -> None:
+    spec = InputSpec("nv12", "rgb", **options)  # type: ignore[arg-type]
+    with pytest.warns(ModelWarning, match=f"mean and scale give values {range_}, but the model .* -2.2 to 2.9: are"):
+        openbpu.compile(network((1, 3, 4, 6)), inputs={"image": spec})
+
+
+def test_a_normalisation_like_the_calibration_passes_in_silence() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        openbpu.compile(network((1, 3, 4, 6)), inputs={"image": InputSpec("nv12", "rgb", mean=120.0, std=70.0)})
 
 
 def test_separate_images() -> None:

@@ -19,6 +19,7 @@ OPERATOR = "CameraInput"
 PIXELS = QuantParams.per_tensor(1.0, -128)  # bytes 0..255 as int8
 STRIDES, SIZE, REGION = 1, 2, 4  # bits of Port.flags
 _NHWC = (0, 2, 3, 1)
+_UNLIKELY = 4  # as far apart the ranges of pixels and of calibration are when one of them is wrong
 _MOST_SHIFT, _MOST_M, _MOST_B = 22, 32767, 1 << 30
 
 
@@ -141,6 +142,7 @@ class Picture(Expr):
     turned: bool  # the result is NHWC
 
     def _quantise(self, quant: QuantParams, name: str) -> Value:
+        self._compare(quant)
         consts, sh = derive(self.matrix, self.offset, self.gain, self.constant, quant)
         attrs = {"form": self.form, "sh": sh}
         made = self.graph.emit(
@@ -148,9 +150,24 @@ class Picture(Expr):
         )
         return self.graph.transpose(made, _NHWC, self.origin) if self.turned else made
 
+    def _compare(self, quant: QuantParams) -> None:
+        """Warns where the pixels do not fill, or do not fit, what the model was calibrated for."""
+        low, high = min(map(np.min, self._ends)), max(map(np.max, self._ends))
+        least, most = ((q - quant.z) * quant.s for q in (quant.qmin, quant.qmax))
+        common = min(high, most) - max(low, least)
+        if quant.dtype == "int8" and _UNLIKELY * common < max(high - low, most - least):
+            self.node.warn(
+                f"mean and scale give values from {low:.4g} to {high:.4g}, but the model was calibrated for "
+                f"{least:.4g} to {most:.4g}: are they given twice, or not at all?"
+            )
+
+    @property
+    def _ends(self) -> tuple[np.ndarray, np.ndarray]:
+        """What pixels 0 and 255 become, per channel."""
+        return self.constant, self.gain * 255.0 + self.constant
+
     def dense(self, reader: str) -> Value:
-        ends = (self.gain * 255.0 + self.constant, self.constant)
-        return Unary.of(self.quantise(_fine(*ends)), self.node).dense(reader)
+        return Unary.of(self.quantise(_fine(*self._ends)), self.node).dense(reader)
 
     def affine(self, gain: np.ndarray, offset: np.ndarray, node: Node) -> Expr:
         if self.turned and max(gain.size, offset.size) > 1:

@@ -238,7 +238,7 @@ class InputSpec:
             gain = 1.0 / np.array(self.std, np.float64)
         else:
             gain = np.array(self.scale if self.scale is not None else (1.0,) * count, np.float64)
-        return gain, -mean * gain
+        return gain, 0.0 - mean * gain  # no -0.0
 
     def reference(self, name: str, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
         """The network's input, float64 in `layout_train`, that the program computes from its ports up to rounding.
