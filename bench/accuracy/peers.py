@@ -152,9 +152,13 @@ def main() -> None:
     if sys.argv[1:] == ["--list"]:
         print(json.dumps([name for name, (package, _) in METHODS.items() if importlib.util.find_spec(package)]))
         return
-    name, folder = sys.argv[1], Path(sys.argv[2])
+    measure(METHODS[sys.argv[1]][1], Path(sys.argv[2]))
+
+
+def measure(make: Callable[[Path], Run], folder: Path) -> None:
+    """Quantises and writes outputs.npz and result.json."""
     wall, cpu = time.perf_counter(), time.process_time()
-    run = METHODS[name][1](folder)
+    run = make(folder)
     facts = {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
     facts["peak"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     names = [o.name for o in onnx.load(folder / "model.onnx", load_external_data=False).graph.output]

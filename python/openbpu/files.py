@@ -35,6 +35,23 @@ def write_file(path: str | os.PathLike[str], data: bytes) -> None:
         raise
 
 
+def check_writable(path: str | os.PathLike[str]) -> None:
+    """Raises the OpenBpuError that `write_file` would raise, before the work: changes nothing."""
+    target = Path(path)
+    folder = next(p for p in (target.parent, *target.parent.parents) if p.exists() or p == p.parent)
+    seen = ""
+    if target.is_dir():
+        seen = "is a folder"
+    elif not folder.is_dir():
+        seen = f"{folder} is a file"
+    elif not os.access(folder, os.W_OK | os.X_OK):
+        seen = f"{folder} is read-only"
+    if seen:
+        raise OpenBpuError(
+            "the output file must be writable", where=str(target), seen=seen, remedy="choose another path"
+        )
+
+
 def _remove(temporary: str) -> None:
     if temporary:
         Path(temporary).unlink(missing_ok=True)

@@ -147,6 +147,10 @@ def test_unwritable_output_is_named(workspace: Path) -> None:
     assert result.returncode == 1
     assert "net.bpux" in result.stderr
     assert "Traceback" not in result.stderr
+    result = _openbpu(
+        "quantize", "net.onnx", "--samples", workspace / "calibration", "-o", workspace / "file" / "q.onnx"
+    )
+    assert result.returncode == 1 and "must be writable" in result.stderr and "calibrate" not in result.stderr
 
 
 def test_interrupt_stops_cleanly(workspace: Path) -> None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import warnings
+from pathlib import Path
 
 import float_networks as nets
 import numpy as np
@@ -57,6 +61,34 @@ def test_same_inputs_give_the_same_bytes() -> None:
         for _ in range(2)
     )
     assert first == second
+
+
+def test_any_number_of_threads_gives_the_same_bytes() -> None:
+    """Wide enough for the libraries below to share the work: 2,304 columns, products of 256 x 2,304."""
+    hashes = {
+        subprocess.run(
+            [sys.executable, "-c", _HASH], check=True, capture_output=True, text=True,
+            env=os.environ | {"OPENBLAS_NUM_THREADS": count, "ONE_CPU": only, "NETS": str(Path(__file__).parent)},
+        ).stdout
+        for count, only in (("1", "yes"), ("4", ""))
+    }  # fmt: skip
+    assert len(hashes) == 1 and len(hashes.pop().strip()) == 64
+
+
+_HASH = """
+import hashlib, os, sys
+if os.environ["ONE_CPU"]:
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+sys.path[:0] = [os.environ["NETS"]]
+import float_networks as nets
+from openbpu import frontend, ptq
+net = nets.Net(3)
+x = net.op("Relu", net.conv("x", 3, 256, stride=4))
+x = net.op("Relu", net.conv(x, 256, 256))
+x = net.conv(net.op("GlobalAveragePool", x), 256, 64, 1, out="y")
+qdq = ptq.quantize(frontend.prepare(net.model("y")), nets.samples(6))
+print(hashlib.sha256(qdq.SerializeToString(deterministic=True)).hexdigest())
+"""
 
 
 def test_what_the_model_says_of_itself_is_kept() -> None:

@@ -15,7 +15,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from openbpu import frontend, ptq
-from openbpu.errors import SampleError
+from openbpu.errors import SampleError, SampleWarning
 
 X = nets.samples(1)[0]
 
@@ -114,6 +114,32 @@ def test_flat_samples_are_warned_of_once() -> None:
         "of 3 samples, 2 arrays hold one value only: sample 1, input x (3), sample 2, input x (0); "
         "ranges may be too narrow"
     ]
+
+
+def test_one_sample_is_warned_of_and_works() -> None:
+    with pytest.warns(SampleWarning, match="one calibration sample only"):
+        qdq = ptq.quantize(small(), [X])
+    assert nets.sqnr(nets.run(small(), X)[0], nets.run(qdq, X)[0]) > 30
+
+
+@pytest.mark.parametrize("factor", [1e-30, 1e-6, 1e6, 1e30])
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_samples_of_absurd_magnitude(factor: float) -> None:
+    """Each range is what the samples say: the model is sound for inputs of that magnitude, or says why not."""
+    samples = [(x * factor).astype(np.float32) for x in nets.samples(4)]
+    qdq = ptq.quantize(small(), samples)
+    found = nets.run(qdq, *samples)[0]
+    assert np.isfinite(found).all()
+    if factor >= 1:
+        assert nets.sqnr(nets.run(small(), *samples)[0], found) > 25
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_samples_that_are_all_equal() -> None:
+    for value in (0.0, 1.0, -3.0):
+        found = nets.run(ptq.quantize(small(), [np.full_like(X, value)] * 3), np.full_like(X, value))[0]
+        want = nets.run(small(), np.full_like(X, value))[0]
+        np.testing.assert_allclose(found, want, atol=0.1 * np.abs(want).max() + 1e-3)
 
 
 def test_an_interrupt_passes_and_leaves_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

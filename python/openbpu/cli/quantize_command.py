@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from openbpu.cli import options, targets
-from openbpu.files import write_file
+from openbpu.files import check_writable, write_file
 
 _MEASURED = 32  # samples on which the accuracy is measured
 
@@ -74,6 +74,8 @@ def command(
     if goal is None and (evaluation or search_report):
         raise click.UsageError("--evaluation and --search-report need a target")
     output = output or model.with_suffix(".qdq.onnx")
+    for path in (output, *reports):
+        check_writable(path)  # said before the long work
     changed = options.changed(model, output_nodes, remove_node_type, remove_node_name)
     samples: Any = options.photographs(sources, preprocess) or SampleFiles(sources)
     choices: dict[str, Any] = {

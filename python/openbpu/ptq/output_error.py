@@ -41,15 +41,18 @@ def errors(
 ) -> dict[str, np.ndarray]:
     """By group, the relative error that each of its candidates leaves some operators further on, summed over outputs.
 
-    Groups that nothing reads are missing. Uses at most 8 samples from all over the stream; memory is bounded by the
+    Groups that nothing reads are missing. Uses at most 4 samples from all over the stream; memory is bounded by the
     tensors of one sample.
     """
     view = ModelView(model)
     infos = {i.name: i for i in (*model.graph.input, *model.graph.value_info, *model.graph.output)}
     sizes = {name: tensor_bytes(info) for name, info in infos.items()}
-    stretches = _affordable(
-        model, view, placement, {g: len(found) for g, found in candidates.items() if len(found) > 1}
-    )
+    wanted = {group: len(found) for group, found in candidates.items() if len(found) > 1}
+    stretches = [
+        (tensor, block)
+        for tensor, block in _affordable(model, view, placement, wanted)
+        if all(name in infos for name in (*block.inputs, *block.outputs))
+    ]
     totals: dict[str, np.ndarray] = {}
     done = 0
     for portion in _portions(stretches, sizes):

@@ -12,9 +12,10 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from openbpu.errors import SampleError
+from openbpu.errors import SampleError, SampleWarning
 
 Feed = dict[str, np.ndarray]
+_ONE_SAMPLE = "one calibration sample only: ranges and corrections fit it and little else; 50 to 100 are usual"
 
 
 class SampleStream:
@@ -53,6 +54,8 @@ class SampleStream:
             yield feed
         if count == 0:
             raise SampleError("at least one calibration sample is needed", seen="none")
+        if count == 1 and not self.count:
+            warnings.warn(_ONE_SAMPLE, SampleWarning, stacklevel=2)
         if self._equal and not self.count:
             warnings.warn(_all_equal(self._equal, count), stacklevel=2)
         self.count = count

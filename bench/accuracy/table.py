@@ -1,0 +1,253 @@
+"""What each way of quantising loses, ours beside its peers: same model, same samples, one table per network.
+
+    python -m bench.accuracy.table --data photographs/ [--labels labels.csv] [--wheels WHEELS] [--only lite0]
+        [--python PYTHON ...] [--method NAME] [--evaluate 645] [--page docs/quantisation.md]
+
+EfficientNet-Lite0: of the photographs every seventh in name order calibrates (the first 100 of those), all others
+evaluate. The other networks come with the wheels that end_to_end.py names. Peers that cannot live beside this project's
+packages are found with --python: interpreters of other environments (pip install nncf, esp-ppq, aimet-onnx). Every
+method has a process of its own. SQNR, cosine and agreement of the arg-max compare with the float model; top-1 needs
+--labels. QDQ models, ours too, run in ONNX Runtime with its optimisations off, which is within one step per operator of
+the compiled model. --page writes the tables between the marks of that page.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+from bench.accuracy import peers
+from bench.accuracy.inputs import Feed
+from bench.machine import describe
+from PIL import Image
+
+from openbpu import frontend, pipeline, zoo
+
+OURS: dict[str, dict[str, object]] = {
+    "**openbpu, default**": {},
+    "openbpu, symmetric": {"symmetric": True},
+    "openbpu, per channel": {"per_channel": True},
+    "openbpu, no equalisation, no scales": {"refinement": ("weights", "rounding", "bias")},
+    "openbpu, rounding and bias, extremes": {"refinement": ("rounding", "bias"), "calibration": "max"},
+    "openbpu, bias only, extremes": {"refinement": ("bias",), "calibration": "max"},
+    "openbpu, analytic bias, extremes": {"refinement": ("analytic-bias",), "calibration": "max"},
+    **{f"openbpu, unrefined, {c}": {"refinement": (), "calibration": c} for c in pipeline.ptq.CALIBRATIONS},
+}
+_MARKS = ("<!-- table: begin -->\n", "<!-- table: end -->\n")
+_COLUMNS = ("method", "SQNR dB", "cosine", "same class %", "top-1 %", "seconds", "CPU seconds", "peak GB")
+HEAD = f"| {' | '.join(_COLUMNS)} |\n|{'---|' * len(_COLUMNS)}"
+_PEERS = Path(peers.__file__)
+
+
+@dataclass(frozen=True)
+class Network:
+    """A clean float model, its inputs, and class indices for top-1 if there are any."""
+
+    title: str
+    model: onnx.ModelProto
+    calibration: Callable[[], Iterator[Feed]]
+    evaluation: Callable[[], Iterator[Feed]]
+    labels: np.ndarray | None = None
+
+
+def lite0(data: Path, labels: Path | None, calibrate: int, evaluate: int) -> Network:
+    files = sorted(p for p in data.iterdir() if p.suffix.lower() in (".jpg", ".jpeg", ".png"))
+    chosen = files[::7][:100]
+    others = sorted({*files} - {*chosen})
+    others = others[:: max(1, len(others) // evaluate)][:evaluate]
+
+    def inputs(paths: list[Path]) -> Callable[[], Iterator[Feed]]:
+        def read() -> Iterator[Feed]:
+            for path in paths:
+                with Image.open(path) as image:
+                    yield {"image": zoo.imagenet_input(image)}
+
+        return read
+
+    model = frontend.prepare(frontend.load(zoo.efficientnet_lite0()))
+    classes = read_labels(labels, others) if labels else None
+    return Network("EfficientNet-Lite0", model, inputs(chosen[:calibrate]), inputs(others), classes)
+
+
+def read_labels(path: Path, files: list[Path]) -> np.ndarray:
+    """Class indices of the files; the first column of a row is the file name, the first integer behind it the class."""
+    with path.open(newline="") as lines:
+        rows = {row[0]: row[1:] for row in csv.reader(lines) if row}
+    return np.array([int(next(cell for cell in rows[file.name] if cell.strip().isdecimal())) for file in files])
+
+
+def packed(name: str, wheels: Path, calibrate: int, evaluate: int) -> Network:
+    """One of the networks of end_to_end.py."""
+    from bench.accuracy.end_to_end import SUBJECTS
+    from bench.accuracy.pretrained import Wheels
+
+    title, make, _ = SUBJECTS[name]
+    model, inputs = make(Wheels(wheels))[:2]
+    clean = frontend.prepare(frontend.load(model))
+    return Network(title, clean, lambda: inputs(calibrate, 1), lambda: inputs(evaluate, 2))
+
+
+# ---- one method on one network
+
+
+@dataclass(frozen=True)
+class Row:
+    """SQNR in dB and cosine of the worst output; the others may be missing."""
+
+    method: str
+    sqnr: float = np.nan
+    cosine: float = np.nan
+    agreement: float = np.nan
+    top1: float = np.nan
+    wall: float = np.nan
+    cpu: float = np.nan
+    peak: float = np.nan
+    failure: str = ""
+
+    def line(self) -> str:
+        if self.failure:
+            return f"| {self.method} | failed: {self.failure} | | | | | | |"
+        cells = (
+            f"{self.sqnr:.2f}", f"{self.cosine:.5f}", f"{self.agreement:.2f}", f"{self.top1:.2f}",
+            f"{self.wall:.0f}", f"{self.cpu:.0f}", f"{self.peak / 1e9:.2f}",
+        )  # fmt: skip
+        return f"| {self.method} | {' | '.join('' if cell == 'nan' else cell for cell in cells)} |"
+
+
+def judged(method: str, reference: dict[str, np.ndarray], folder: Path, labels: np.ndarray | None) -> Row:
+    """The row of what a method left in the folder."""
+    facts = json.loads((folder / "result.json").read_text())
+    with np.load(folder / "outputs.npz") as found:
+        outputs = {name: found[name].astype(np.float64) for name in reference}
+    sqnr, cosine, agreement, top1 = [], [], np.nan, np.nan
+    for name, want in reference.items():
+        got = outputs[name].reshape(want.shape)
+        noise = float(np.sum((want - got) ** 2))
+        sqnr.append(10 * np.log10(np.sum(want**2) / noise) if noise else np.inf)
+        cosine.append(float(np.sum(want * got) / max(np.linalg.norm(want) * np.linalg.norm(got), 1e-30)))
+        if want.shape[-1] > 1 and len(reference) == 1:
+            classes = got.reshape(-1, want.shape[-1]).argmax(1)
+            agreement = 100 * float(np.mean(want.reshape(-1, want.shape[-1]).argmax(1) == classes))
+            top1 = np.nan if labels is None else 100 * float(np.mean(classes == labels))
+    return Row(method, min(sqnr), min(cosine), agreement, top1, facts["wall"], facts["cpu"], facts["peak"])
+
+
+def run(
+    method: str, command: list[str], folder: Path, reference: dict[str, np.ndarray], labels: np.ndarray | None
+) -> Row:
+    for name in ("outputs.npz", "result.json"):
+        (folder / name).unlink(missing_ok=True)
+    done = subprocess.run([*command, method, str(folder)], capture_output=True, text=True, env=os.environ)
+    if done.returncode or not (folder / "result.json").exists():
+        lines = [line for line in done.stderr.splitlines() if line.strip()]
+        return Row(method, failure=(lines or ["no message"])[-1][:100].replace("|", "/"))
+    return judged(method, reference, folder, labels)
+
+
+def ours(method: str, folder: Path) -> None:
+    """Called in a process of its own: what peers.main is for the peers."""
+    model = onnx.load(folder / "model.onnx")
+
+    def quantised(_: Path) -> peers.Run:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return peers.qdq_runner(pipeline.quantize(model, peers.feeds(folder, "calibration"), **OURS[method]))  # type: ignore[arg-type]
+
+    peers.measure(quantised, folder)
+
+
+# ---- all of it
+
+
+def compare(network: Network, methods: dict[str, list[str]], folder: Path) -> list[Row]:
+    """The rows of one network; `methods`: name -> command."""
+    onnx.save(network.model, folder / "model.onnx")
+    for kind, feeds in (("calibration", network.calibration()), ("evaluation", network.evaluation())):
+        for index, feed in enumerate(feeds):
+            np.savez(folder / f"{kind}-{index:05}.npz", **feed)  # type: ignore[arg-type]
+    running = peers.qdq_runner(network.model)
+    names = [o.name for o in network.model.graph.output]
+    results = [running(feed) for feed in peers.feeds(folder, "evaluation")]
+    reference = {
+        name: np.stack([result[k] for result in results]).astype(np.float64)
+        for k, name in enumerate(names)
+        if results[0][k].dtype.kind == "f" and len({result[k].shape for result in results}) == 1
+    }
+    rows = []
+    for method, command in methods.items():
+        rows.append(run(method, command, folder, reference, network.labels))
+        print(rows[-1].line(), flush=True)
+    return rows
+
+
+def verdict(rows: list[Row]) -> str:
+    """Our default against the best of the others' rows."""
+    mine = next((row for row in rows if "default" in row.method), None)
+    others = [row for row in rows if "openbpu" not in row.method and not row.failure and np.isfinite(row.sqnr)]
+    if mine is None or mine.failure or not others:
+        return ""
+    best = max(others, key=lambda row: row.sqnr)
+    return f"Default beside the best peer ({best.method}): {mine.sqnr - best.sqnr:+.2f} dB."
+
+
+def main() -> None:
+    if sys.argv[1:2] == ["--worker"]:
+        ours(sys.argv[2], Path(sys.argv[3]))
+        return
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, help="folder of photographs, for EfficientNet-Lite0")
+    parser.add_argument("--labels", type=Path, help="CSV of file name and class index")
+    parser.add_argument("--wheels", type=Path, help="folder of wheels, for the other networks")
+    parser.add_argument("--networks", nargs="*", default=["ppocr_cls", "ppocr_rec", "ppocr_det", "yolox", "minilm"])
+    parser.add_argument("--python", action="append", default=[], help="interpreter with further peers; repeatable")
+    parser.add_argument("--method", dest="methods", action="append", help="only methods with this in their name")
+    parser.add_argument("--calibrate", type=int, default=100, help="photographs that calibrate")
+    parser.add_argument("--evaluate", type=int, default=10**6, help="photographs that evaluate, at most")
+    parser.add_argument("--samples", type=int, default=16, help="samples that calibrate the other networks")
+    parser.add_argument("--page", type=Path, help="page that the tables are written into")
+    arguments = parser.parse_args()
+    methods = {method: [sys.executable, "-m", "bench.accuracy.table", "--worker"] for method in OURS}
+    for python in (sys.executable, *arguments.python):
+        listed = subprocess.run([python, str(_PEERS), "--list"], capture_output=True, text=True, check=True).stdout
+        methods |= {name: [python, str(_PEERS)] for name in json.loads(listed) if name not in methods}
+    if arguments.methods:
+        methods = {name: c for name, c in methods.items() if any(part in name for part in arguments.methods)}
+    makers: list[Callable[[], Network]] = []
+    if arguments.data:
+        makers.append(lambda: lite0(arguments.data, arguments.labels, arguments.calibrate, arguments.evaluate))
+    for name in arguments.networks if arguments.wheels else ():
+        makers.append(lambda name=name: packed(name, arguments.wheels, arguments.samples, 24))  # type: ignore[misc]
+    text = f"Measured on {describe()}.\n"
+    for make in makers:
+        network = make()
+        with tempfile.TemporaryDirectory(prefix="openbpu-table-") as folder:
+            print(f"\n{network.title}\n{HEAD}", flush=True)
+            rows = compare(network, methods, Path(folder))
+        counted = [sum(1 for _ in feeds()) for feeds in (network.calibration, network.evaluation)]
+        counts = f"{counted[0]} samples calibrate, {counted[1]} evaluate."
+        text += f"\n**{network.title}.** {counts} {verdict(rows)}\n\n{HEAD}\n" + "".join(f"{r.line()}\n" for r in rows)
+        print(verdict(rows), flush=True)
+        if arguments.page:
+            write(arguments.page, text)
+
+
+def write(page: Path, text: str) -> None:
+    """Replaces what stands between the marks."""
+    old = page.read_text()
+    begin, end = (old.index(mark) for mark in _MARKS)
+    page.write_text(old[: begin + len(_MARKS[0])] + text + old[end:])
+
+
+if __name__ == "__main__":
+    main()
