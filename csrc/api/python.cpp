@@ -364,6 +364,7 @@ class PyEngine {
     return result;
   }
 
+  bool is_joined() const { return engine_->is_joined(); }
   std::string isa() const { return engine_->isa(); }
   int threads() const { return engine_->threads(); }
 
@@ -465,10 +466,15 @@ PYBIND11_MODULE(_native, module) {
 
   py::class_<PyEngine>(module, "Engine")
       .def(py::init([](const std::shared_ptr<container::Program>& program, const std::string& entry,
-                       const std::string& isa, int threads, std::optional<std::uint8_t> flip) {
-             return std::make_unique<PyEngine>(program, engine::Options{entry, isa, threads, flip});
+                       const std::string& isa, int threads, std::optional<std::uint8_t> flip, bool exact_machine,
+                       std::uint64_t seed) {
+             engine::Options options{entry, isa, threads, flip};
+             options.exact_machine = exact_machine;
+             options.seed = seed;
+             return std::make_unique<PyEngine>(program, options);
            }),
-           "program"_a, "entry"_a = "", "isa"_a = "auto", "threads"_a = 1, "flip"_a = py::none())
+           "program"_a, "entry"_a = "", "isa"_a = "auto", "threads"_a = 1, "flip"_a = py::none(),
+           "exact_machine"_a = false, "seed"_a = 0)
       .def("run", &PyEngine::run, "inputs"_a)
       .def(
           "run_task",
@@ -479,6 +485,7 @@ PYBIND11_MODULE(_native, module) {
           "inputs"_a, "priority"_a = 0, "custom_id"_a = 0, "cores"_a = engine::kAnyCore, "timeout"_a = 0)
       .def("run_profiled", &PyEngine::run_profiled, "inputs"_a)
       .def("steps", &PyEngine::steps)
+      .def_property_readonly("joined", &PyEngine::is_joined)
       .def_property_readonly("isa", &PyEngine::isa)
       .def_property_readonly("threads", &PyEngine::threads);
 

@@ -56,6 +56,19 @@ std::vector<isa::Entry> with_macs(const Parts& parts) {
 
 constexpr std::uint16_t kWideForms = 2;  // the minor version that brought them
 
+constexpr std::uint16_t kStripes = 3;  // rolling surfaces, homes, weights in SRAM
+
+// Parts of constants, and weights that are used where LDW brought them.
+bool brings_weights(const isa::Instruction& i, const Parts& parts) {
+  const isa::InstructionInfo* info = isa::find_instruction(i.op);
+  if (!info || i.weight >= parts.consts.size()) return false;
+  if (info->op != isa::Op::LDW) return info->queue == isa::Queue::Mac && i.in1 != isa::kNoId;
+  if (i.out >= parts.surfaces.size()) return false;
+  const isa::Surface& s = parts.surfaces[i.out];
+  return i.C != 0 || std::uint64_t{s.n} * s.h * s.w * s.c * isa::element_size(static_cast<isa::DType>(s.dtype)) !=
+                         parts.consts[i.weight].size;
+}
+
 // The minor version that brought an operation.
 std::uint16_t minor_of(isa::Op op) {
   switch (op) {
@@ -88,6 +101,11 @@ std::uint16_t needed_minor(const Parts& parts) {
     needed =
         std::max(needed, isa::is_wide(instruction, parts.surfaces) ? kWideForms
                                                                    : minor_of(static_cast<isa::Op>(instruction.op)));
+  for (const isa::Surface& surface : parts.surfaces)
+    if (surface.roll_h || surface.home || surface.region == static_cast<std::uint8_t>(isa::Region::Home))
+      needed = std::max(needed, kStripes);
+  for (const isa::Instruction& instruction : parts.code)
+    if (brings_weights(instruction, parts)) needed = std::max(needed, kStripes);
   for (const isa::Port& port : parts.ports) {
     if (port.flags != 0) needed = std::max<std::uint16_t>(needed, 3);
     if (port.dtype > static_cast<std::uint8_t>(isa::DType::Bool)) needed = std::max<std::uint16_t>(needed, 1);

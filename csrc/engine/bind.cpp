@@ -67,8 +67,11 @@ class Binder : private OperandViews {
   StepResult operator()(Tag<Op::LDW>) {
     const isa::Const& item = m_.program->consts()[i_.weight];
     kernels::CopyParams p{};
-    p.in = dense_row(const_cast<std::uint8_t*>(m_.program->data(item)), item.size);
-    p.out = dense_row(view(i_.out).data, item.size);
+    const isa::Surface& s = surface(i_.out);
+    const std::uint64_t bytes =
+        std::uint64_t{s.n} * s.h * s.w * s.c * isa::element_size(static_cast<isa::DType>(s.dtype));
+    p.in = dense_row(const_cast<std::uint8_t*>(m_.program->data(item)) + i_.C, bytes);
+    p.out = dense_row(view(i_.out, isa::O).data, bytes);
     if (surface(i_.out).dtype == static_cast<std::uint8_t>(isa::DType::I8)) p.flip = storage(surface(i_.out));
     p.element_size = 1;
     return choose(p, kernels::copy_rows());
@@ -87,9 +90,9 @@ class Binder : private OperandViews {
   StepResult operator()(Tag<Op::TCONV2D>) { return conv(kernels::TConvParams{}, kernels::tconv_rows()); }
   StepResult operator()(Tag<Op::DWCONV2D>) {
     kernels::DwConvParams p{};
-    p.in = channels(in0());
     p.out = out();
     geometry(p);
+    p.in = channels(p.in);
     p.weights = weights() + std::int64_t{i_.box_c} / 16 * p.kernel_h * p.kernel_w * 16;
     p.rq = shifted(rq8(), i_.box_c);
     return choose(p, kernels::dwconv_rows());
@@ -106,7 +109,7 @@ class Binder : private OperandViews {
   StepResult operator()(Tag<Op::MATMULD>) {
     kernels::MatMulDParams p{};
     p.a = in0();
-    p.b = view(i_.in1);
+    p.b = view(i_.in1, isa::B);
     p.out = out();
     p.transpose_b = m_.program->aux_record<isa::MatMulAux>(i_).transpose_b != 0;
     p.a_zero = surface(i_.in0).zero_point;
@@ -121,7 +124,7 @@ class Binder : private OperandViews {
   StepResult operator()(Tag<Op::MUL>) {
     kernels::MulParams p{};
     p.a = boxed(in0());
-    p.b = broadcast(view(i_.in1));
+    p.b = broadcast(view(i_.in1, isa::B));
     p.out = out();
     p.a_zero = surface(i_.in0).zero_point;
     p.b_zero = surface(i_.in1).zero_point;
@@ -169,19 +172,19 @@ class Binder : private OperandViews {
   StepResult operator()(Tag<Op::MIN>) { return extreme(false); }
   StepResult operator()(Tag<Op::CMP>) {
     const auto relation = static_cast<kernels::Relation>(m_.program->aux_record<isa::CmpAux>(i_).relation);
-    return choose(kernels::CmpParams{boxed(in0()), broadcast(view(i_.in1)), out(), item<std::int16_t>(i_.table),
+    return choose(kernels::CmpParams{boxed(in0()), broadcast(view(i_.in1, isa::B)), out(), item<std::int16_t>(i_.table),
                                      relation, m_.flip},
                   kernels::cmp_rows());
   }
   StepResult operator()(Tag<Op::SELECT>) {
-    return choose(
-        kernels::SelectParams{broadcast(in0()), broadcast(view(i_.in1)), broadcast(view(i_.in2)), out(), m_.flip},
-        kernels::select_rows());
+    return choose(kernels::SelectParams{broadcast(in0()), broadcast(view(i_.in1, isa::B)),
+                                        broadcast(view(i_.in2, isa::M)), out(), m_.flip},
+                  kernels::select_rows());
   }
   StepResult operator()(Tag<Op::DIV>) {
     kernels::DivParams p{};
     p.a = boxed(in0());
-    p.b = broadcast(view(i_.in1));
+    p.b = broadcast(view(i_.in1, isa::B));
     p.out = out();
     p.ratio = item<std::int64_t>(i_.table);
     p.a_zero = surface(i_.in0).zero_point;
@@ -213,7 +216,7 @@ class Binder : private OperandViews {
     kernels::GatherParams p{};
     p.in = channels(in0());
     take_rows(p.in);
-    p.index = columns(view(i_.in1));
+    p.index = columns(view(i_.in1, isa::B));
     p.out = out();
     p.index_bytes = static_cast<std::int32_t>(isa::element_size(static_cast<isa::DType>(surface(i_.in1).dtype)));
     p.zero = surface(i_.out).zero_point;
@@ -225,7 +228,7 @@ class Binder : private OperandViews {
     const auto& aux = m_.program->aux_record<isa::GridSampleAux>(i_);
     kernels::GridSampleParams p{};
     p.in = channels(in0());
-    p.grid = pixels(view(i_.in1));
+    p.grid = pixels(view(i_.in1, isa::B));
     p.out = out();
     p.nearest = aux.mode == 1;
     p.border = aux.padding == 1;
@@ -272,13 +275,15 @@ class Binder : private OperandViews {
   }
 
   StepResult operator()(Tag<Op::MAXPOOL>) {
-    return choose(kernels::MaxPoolParams{channels(in0()), out(), window(), m_.flip}, kernels::maxpool_rows());
+    const Windowed windowed = pool_window();
+    return choose(kernels::MaxPoolParams{windowed.in, out(), windowed.geometry, m_.flip}, kernels::maxpool_rows());
   }
   StepResult operator()(Tag<Op::AVGPOOL>) {
     kernels::AvgPoolParams p{};
-    p.in = channels(in0());
+    const Windowed windowed = pool_window();
+    p.in = windowed.in;
     p.out = out();
-    p.window = window();
+    p.window = windowed.geometry;
     p.scales = item<kernels::PoolScale>(i_.table);
     p.scale_count = static_cast<std::int32_t>(m_.program->consts()[i_.table].dims[0]);
     if (isa::has(i_, isa::Flag::COUNT_PAD)) {  // one divisor for all windows
@@ -303,21 +308,25 @@ class Binder : private OperandViews {
   static StepResult nothing() { return std::unique_ptr<Step>(); }
 
   template <class Params>
-  void geometry(Params& p) const {
+  void geometry(Params& p) {
     const auto& g = m_.program->aux_record<isa::ConvAux>(i_);
+    std::int32_t first;
+    p.in = window(first);
     set_window(p, g);
+    p.pad_top += first;
     p.in_zero = surface(i_.in0).zero_point;
     p.flip = m_.flip;
   }
 
   template <class Params>
   StepResult conv(Params p, kernels::Rows<Params> rows) {
-    p.in = in0();
     p.out = out();
     geometry(p);
     const auto& g = m_.program->aux_record<isa::ConvAux>(i_);
     if constexpr (std::is_same_v<Params, kernels::TConvParams>) {  // oy counts from the origin, not by strides
-      p.pad_top = g.pad_top + i_.box_y;
+      std::int32_t first;
+      p.in = window(first);
+      p.pad_top = g.pad_top + i_.box_y - first * p.stride_h;
       p.pad_left = g.pad_left + i_.box_x;
     }
     p.groups = static_cast<std::int32_t>(g.groups);
@@ -329,7 +338,7 @@ class Binder : private OperandViews {
   StepResult add() {
     kernels::AddParams p{};
     p.a = boxed(in0());
-    p.b = broadcast(view(i_.in1));
+    p.b = broadcast(view(i_.in1, isa::B));
     p.out = out();
     p.ma = i_.ma;
     p.mb = i_.mb;
@@ -360,8 +369,9 @@ class Binder : private OperandViews {
   }
 
   StepResult extreme(bool largest) {
-    return choose(kernels::ExtremeParams{boxed(in0()), broadcast(view(i_.in1)), out(), largest, i_.lo, i_.hi, m_.flip},
-                  kernels::extreme_rows());
+    return choose(
+        kernels::ExtremeParams{boxed(in0()), broadcast(view(i_.in1, isa::B)), out(), largest, i_.lo, i_.hi, m_.flip},
+        kernels::extreme_rows());
   }
 
   StepResult resize(kernels::Rows<kernels::ResizeParams> rows) {
@@ -400,14 +410,14 @@ std::uint64_t surface_bytes(const isa::Surface& s) {
 }
 
 // Operands once: the output box, that share of the input rows, that share of the weights.
-std::uint64_t traffic(const isa::Instruction& i, const container::Program& program) {
+std::uint64_t traffic(const isa::Instruction& i, const isa::Sections& program) {
   if (i.out == isa::kNoId) return 0;
-  const isa::Surface& out = program.surfaces()[i.out];
+  const isa::Surface& out = program.surfaces[i.out];
   std::uint64_t bytes = surface_bytes(out) / (std::uint64_t{out.h} * out.w * out.c) * i.box_h * i.box_w * i.box_n;
   for (std::uint16_t id : {i.in0, i.in1})
-    if (id != isa::kNoId) bytes += surface_bytes(program.surfaces()[id]) * i.box_h / out.h;
-  if (static_cast<Op>(i.op) == Op::SELECT) bytes += surface_bytes(program.surfaces()[i.in2]) * i.box_h / out.h;
-  if (i.weight != isa::kNoId) bytes += program.consts()[i.weight].size * i.box_n / out.c;
+    if (id != isa::kNoId) bytes += surface_bytes(program.surfaces[id]) * i.box_h / out.h;
+  if (static_cast<Op>(i.op) == Op::SELECT) bytes += surface_bytes(program.surfaces[i.in2]) * i.box_h / out.h;
+  if (i.weight != isa::kNoId) bytes += program.consts[i.weight].size * i.box_n / out.c;
   return bytes;
 }
 
@@ -415,14 +425,14 @@ std::uint64_t traffic(const isa::Instruction& i, const container::Program& progr
 
 Result<std::unique_ptr<Step>> bind(const isa::Instruction& instruction, const Memory& memory, const IsaInfo& isa) {
   const auto op = static_cast<Op>(instruction.op);
-  const bool wide = op != Op::FILL && isa::is_wide(instruction, memory.program->surfaces());
+  const bool wide = op != Op::FILL && isa::is_wide(instruction, memory.sections->surfaces);
   StepResult result = wide ? bind_wide(instruction, memory, isa) : isa::visit(op, Binder(instruction, memory, isa));
   if (!result.ok() || !result.value()) return result;
   StepInfo& info = result.value()->info;
   info.op = static_cast<Op>(instruction.op);
   info.layer = instruction.layer;
-  info.macs = isa::macs(instruction, memory.program->sections());
-  if (info.op != Op::CPUCALL) info.bytes = traffic(instruction, *memory.program);
+  info.macs = isa::macs(instruction, *memory.sections);
+  if (info.op != Op::CPUCALL) info.bytes = traffic(instruction, *memory.sections);
   return result;
 }
 

@@ -38,9 +38,11 @@ class WideBinder : private OperandViews {
   StepResult operator()(Tag<Op::TCONV2D>) { return conv(kernels::TConv16Params{}, kernels::tconv16_rows()); }
   StepResult operator()(Tag<Op::DWCONV2D>) {
     kernels::DwConv16Params p{};
-    p.in = channels(in0());
+    std::int32_t first;
+    p.in = channels(window(first));
     p.out = out();
     set_window(p, m_.program->aux_record<isa::ConvAux>(i_));
+    p.pad_top += first;
     p.weights = weights() + std::int64_t{i_.box_c} / 16 * p.kernel_h * p.kernel_w * 16;
     p.rq = rq16(i_.box_c);
     return choose(p, kernels::dwconv16_rows());
@@ -53,14 +55,15 @@ class WideBinder : private OperandViews {
   }
   StepResult operator()(Tag<Op::MATMULD>) {
     const bool transpose_b = m_.program->aux_record<isa::MatMulAux>(i_).transpose_b != 0;
-    return choose(kernels::MatMulD16Params{in0(), view(i_.in1), out(), transpose_b, rq16(0)},
+    return choose(kernels::MatMulD16Params{in0(), view(i_.in1, isa::B), out(), transpose_b, rq16(0)},
                   kernels::matmuld16_rows());
   }
 
   StepResult operator()(Tag<Op::ADD>) { return add(1); }
   StepResult operator()(Tag<Op::SUB>) { return add(-1); }
   StepResult operator()(Tag<Op::MUL>) {
-    return choose(kernels::Mul16Params{boxed(in0()), broadcast(view(i_.in1)), out(), rq16(0)}, kernels::mul16_rows());
+    return choose(kernels::Mul16Params{boxed(in0()), broadcast(view(i_.in1, isa::B)), out(), rq16(0)},
+                  kernels::mul16_rows());
   }
   StepResult operator()(Tag<Op::RESCALE>) {
     const bool per_channel = entries() != 1;
@@ -87,11 +90,13 @@ class WideBinder : private OperandViews {
   }
 
   StepResult operator()(Tag<Op::MAXPOOL>) {
-    return choose(kernels::MaxPool16Params{channels(in0()), out(), window()}, kernels::maxpool16_rows());
+    const Windowed windowed = pool_window();
+    return choose(kernels::MaxPool16Params{windowed.in, out(), windowed.geometry}, kernels::maxpool16_rows());
   }
   StepResult operator()(Tag<Op::AVGPOOL>) {
     const bool count_pad = isa::has(i_, isa::Flag::COUNT_PAD);  // one divisor for all windows
-    return choose(kernels::AvgPool16Params{channels(in0()), out(), window(), rq16(count_pad ? entries() - 1 : 0),
+    const Windowed windowed = pool_window();
+    return choose(kernels::AvgPool16Params{windowed.in, out(), windowed.geometry, rq16(count_pad ? entries() - 1 : 0),
                                            count_pad ? 1 : entries()},
                   kernels::avgpool16_rows());
   }
@@ -121,11 +126,13 @@ class WideBinder : private OperandViews {
   template <class Params>
   StepResult conv(Params p, kernels::Rows<Params> rows) {
     const auto& g = m_.program->aux_record<isa::ConvAux>(i_);
-    p.in = in0();
+    std::int32_t first;
+    p.in = window(first);
     p.out = out();
     set_window(p, g);
+    p.pad_top += first;
     if constexpr (std::is_same_v<Params, kernels::TConv16Params>) {  // oy counts from the origin, not by strides
-      p.pad_top = g.pad_top + i_.box_y;
+      p.pad_top = g.pad_top + i_.box_y - first * p.stride_h;
       p.pad_left = g.pad_left + i_.box_x;
     }
     p.groups = static_cast<std::int32_t>(g.groups);
@@ -136,9 +143,9 @@ class WideBinder : private OperandViews {
 
   StepResult add(std::int32_t sign) {
     const kernels::Rq16 rq = rq16(0);
-    return choose(
-        kernels::Add16Params{boxed(in0()), broadcast(view(i_.in1)), out(), rq.entries[0].m, sign * rq.entries[1].m, rq},
-        kernels::add16_rows());
+    return choose(kernels::Add16Params{boxed(in0()), broadcast(view(i_.in1, isa::B)), out(), rq.entries[0].m,
+                                       sign * rq.entries[1].m, rq},
+                  kernels::add16_rows());
   }
 
   template <class Tap, class Params>

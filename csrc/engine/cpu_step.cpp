@@ -108,7 +108,7 @@ class CpuStep final : public Step {
 
 Result<std::unique_ptr<Step>> bind_cpu_call(const isa::Instruction& instruction, const Memory& memory,
                                             const IsaInfo& isa) {
-  Result<isa::CpuCall> decoded = isa::decode_cpu_call(instruction, memory.program->sections(), "CPUCALL");
+  Result<isa::CpuCall> decoded = isa::decode_cpu_call(instruction, *memory.sections, "CPUCALL");
   if (!decoded.ok()) return decoded.status();
   std::uint64_t bytes = 0;
   for (const operators::Tensor& tensor : decoded.value().tensors) bytes += static_cast<std::uint64_t>(tensor.bytes());

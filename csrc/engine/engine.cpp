@@ -6,8 +6,10 @@
 
 #include "engine/claim.hpp"
 #include "engine/deadline.hpp"
+#include "engine/exact.hpp"
 #include "engine/features.hpp"
 #include "engine/fuse.hpp"
+#include "engine/host_form.hpp"
 #include "engine/schedule.hpp"
 #include "engine/step.hpp"
 #include "engine/thread_pool.hpp"
@@ -100,6 +102,14 @@ struct Engine::State {
   explicit State(int thread_count) : threads(thread_count), demand(thread_count) { fork_epoch(); }
 
   Status place_arenas(const Options& options);
+  void follow_program(bool exact);
+  std::uint32_t instructions() const {
+    return form ? static_cast<std::uint32_t>(form->code.size()) : entry->instructions;
+  }
+  const isa::Instruction& instruction(std::uint32_t k) const {
+    return form ? form->code[k] : program->code()[entry->first_instruction + k];
+  }
+  std::uint32_t index_of(std::uint32_t k) const { return form ? form->index[k] : k; }
   Status bind_steps(bool join);
   Status pack_steps();
   Status allocate_scratch();
@@ -118,11 +128,16 @@ struct Engine::State {
   std::size_t scratch_stride = 0;
   std::vector<std::unique_ptr<Step>> steps;
   std::vector<StepInfo> infos;
+  std::optional<HostForm> form;
+  isa::Sections sections;  // that steps are bound to
+  std::uint64_t ddr_bytes = 0, sram_bytes = 0;
+  std::unique_ptr<ExactMachine> exact;
+  std::vector<std::size_t> step_of;  // of the instructions of the entry, for the exact machine
 };
 
 // DDR, then SRAM. Slack on both sides: vector rows read whole registers.
 Status Engine::State::place_arenas(const Options& options) {
-  const std::uint64_t ddr_bytes = padded(entry->ddr_bytes), all = ddr_bytes + padded(entry->sram_bytes);
+  const std::uint64_t ddr_size = padded(ddr_bytes), all = ddr_size + padded(sram_bytes);
   auto* memory = static_cast<std::uint8_t*>(options.arena);
   if (memory) {
     if (options.arena_bytes < all)
@@ -136,27 +151,37 @@ Status Engine::State::place_arenas(const Options& options) {
     memory = arena.data();
     if (!memory)
       return {Code::NoMemory, "arena",
-              std::to_string(entry->ddr_bytes) + " bytes of DDR, " + std::to_string(entry->sram_bytes) + " of SRAM"};
+              std::to_string(ddr_bytes) + " bytes of DDR, " + std::to_string(sram_bytes) + " of SRAM"};
   }
   ddr = memory + kernels::kSlack;
-  sram = memory + ddr_bytes + kernels::kSlack;
+  sram = memory + ddr_size + kernels::kSlack;
   return {};
 }
 
+// The program as it is written, or what it comes to on this machine.
+void Engine::State::follow_program(bool exact_machine) {
+  if (!exact_machine) form = find_host_form(*entry, program->sections());
+  sections = form ? form->sections(program->sections()) : program->sections();
+  ddr_bytes = form ? form->bytes : entry->ddr_bytes;
+  sram_bytes = form ? 0 : entry->sram_bytes;
+}
+
 Status Engine::State::bind_steps(bool join) {
-  const Memory memory{program.get(), entry, ddr, sram, flip};
-  for (std::uint32_t k = 0; k < entry->instructions; ++k) {
-    Result<std::unique_ptr<Step>> bound = bind(program->code()[entry->first_instruction + k], memory, *isa);
+  const Memory memory{program.get(), &sections, ddr, sram, flip};
+  step_of.assign(exact ? entry->instructions : 0, 0);
+  for (std::uint32_t k = 0; k < instructions(); ++k) {
+    Result<std::unique_ptr<Step>> bound = bind(instruction(k), memory, *isa);
     if (!bound.ok()) return bound.status();
     if (!bound.value()) continue;
-    bound.value()->info.instruction = k;
+    if (exact) step_of[k] = steps.size();
+    bound.value()->info.instruction = index_of(k);
     bound.value()->threaded = estimated_nanoseconds(bound.value()->info, *isa) > kThreadedNanoseconds;
     bound.value()->position = infos.size();
     infos.push_back(bound.value()->info);
     steps.push_back(std::move(bound.value()));
   }
   if (Status status = pack_steps(); !status.ok()) return status;
-  if (join) fuse(steps, infos);
+  if (join && !exact) fuse(steps, infos);
   return {};
 }
 
@@ -198,8 +223,15 @@ Result<std::unique_ptr<Engine>> Engine::create(std::shared_ptr<const container::
   state->program = std::move(program);
   state->entry = entry.value();
   state->isa = isa.value();
+  state->follow_program(options.exact_machine);
   if (Status status = state->place_arenas(options); !status.ok()) return status;
   state->flip = options.flip.value_or(isa.value()->flip);
+  if (options.exact_machine) {
+    const isa::Sections& sections = state->program->sections();
+    if (Status status = isa::check_races(*state->entry, sections); !status.ok()) return status;
+    state->exact =
+        std::make_unique<ExactMachine>(*state->entry, state->sections, Arenas{state->ddr, state->sram}, options.seed);
+  }
   if (Status status = state->bind_steps(options.join); !status.ok()) return status;
   if (Status status = state->allocate_scratch(); !status.ok()) return status;
   return std::unique_ptr<Engine>(new Engine(std::move(state)));
@@ -208,7 +240,8 @@ Result<std::unique_ptr<Engine>> Engine::create(std::shared_ptr<const container::
 Result<std::uint64_t> Engine::required_memory(const container::Program& program, const std::string& entry) {
   const Result<const isa::Entry*> found = find_entry(program, entry);
   if (!found.ok()) return found.status();
-  return padded(found.value()->ddr_bytes) + padded(found.value()->sram_bytes);
+  const std::optional<HostForm> form = find_host_form(*found.value(), program.sections());
+  return form ? padded(form->bytes) + padded(0) : padded(found.value()->ddr_bytes) + padded(found.value()->sram_bytes);
 }
 
 Status Engine::run(Span<const void* const> inputs, Span<void* const> outputs, const Control& control) {
@@ -242,38 +275,56 @@ Status Engine::run_steps(Span<const void* const> inputs, Span<void* const> outpu
   const Claim::Hold turn(s.turn);
   if (!turn.ok()) return not_now(turn);
   const Boundary boundary(control, s.threads);
-  for (std::size_t k = 0; k < s.steps.size(); ++k) {
-    Step& step = *s.steps[k];
-    if (Status status = boundary.pass(); !status.ok()) return status;
-    if (step.stops)
-      return {Code::Trap, "instruction " + std::to_string(step.info.instruction),
-              "the program stopped itself with trap " + std::to_string(step.trap)};
-    for (const PortView& port : step.ports) {
-      const void* memory = port.region == isa::Region::In ? inputs[port.port] : outputs[port.port];
-      *port.data = static_cast<std::uint8_t*>(const_cast<void*>(memory)) + port.offset;
-      if (reinterpret_cast<std::uintptr_t>(memory) % port.alignment != 0)
-        return {Code::BadArgument,
-                std::string(port.region == isa::Region::In ? "input " : "output ") + std::to_string(port.port),
-                "an operator on the CPU uses it: its memory must be aligned to " + std::to_string(port.alignment) +
-                    " bytes"};
+  if (s.exact) {
+    for (std::uint32_t k : s.exact->start()) {
+      if (Status status = boundary.pass(); !status.ok()) return status;
+      if (Status status = s.exact->before(k); !status.ok()) return status;
+      if (Status status = run_step(s.step_of[k], inputs, outputs, 1, observe); !status.ok()) return status;
+      s.exact->after(k);
     }
-    observe(k, [&] {
-      StepWork work{&step, s.scratch.data(), s.scratch_stride};
-      parallel_run({run_units, &work, step.plan.units}, step.threaded ? boundary.threads() : 1);
-    });
-    if (const char* failure = step.failure())
-      return {Code::Trap, "instruction " + std::to_string(step.info.instruction) + " (" + step.info.row + ")", failure};
+    return {};
   }
+  for (std::size_t k = 0; k < s.steps.size(); ++k) {
+    if (Status status = boundary.pass(); !status.ok()) return status;
+    if (Status status = run_step(k, inputs, outputs, boundary.threads(), observe); !status.ok()) return status;
+  }
+  return {};
+}
+
+template <class Observe>
+Status Engine::run_step(std::size_t k, Span<const void* const> inputs, Span<void* const> outputs, int threads,
+                        Observe observe) {
+  State& s = *state_;
+  Step& step = *s.steps[k];
+  if (step.stops)
+    return {Code::Trap, "instruction " + std::to_string(step.info.instruction),
+            "the program stopped itself with trap " + std::to_string(step.trap)};
+  for (const PortView& port : step.ports) {
+    const void* memory = port.region == isa::Region::In ? inputs[port.port] : outputs[port.port];
+    *port.data = static_cast<std::uint8_t*>(const_cast<void*>(memory)) + port.offset;
+    if (reinterpret_cast<std::uintptr_t>(memory) % port.alignment != 0)
+      return {
+          Code::BadArgument,
+          std::string(port.region == isa::Region::In ? "input " : "output ") + std::to_string(port.port),
+          "an operator on the CPU uses it: its memory must be aligned to " + std::to_string(port.alignment) + " bytes"};
+  }
+  observe(k, [&] {
+    StepWork work{&step, s.scratch.data(), s.scratch_stride};
+    parallel_run({run_units, &work, step.plan.units}, step.threaded ? threads : 1);
+  });
+  if (const char* failure = step.failure())
+    return {Code::Trap, "instruction " + std::to_string(step.info.instruction) + " (" + step.info.row + ")", failure};
   return {};
 }
 
 std::vector<Written> Engine::written(std::uint32_t index, Span<void* const> outputs) const {
   const State& s = *state_;
-  const isa::Instruction& instruction = s.program->code()[s.entry->first_instruction + index];
-  return read_written(instruction, s.program->sections(), {s.ddr, s.sram, outputs, s.flip});
+  const auto at = s.form ? std::find(s.form->index.begin(), s.form->index.end(), index) - s.form->index.begin() : index;
+  return read_written(s.instruction(static_cast<std::uint32_t>(at)), s.sections, {s.ddr, s.sram, outputs, s.flip});
 }
 
 Span<const StepInfo> Engine::steps() const { return state_->infos; }
+bool Engine::is_joined() const { return state_->form.has_value(); }
 const char* Engine::isa() const { return state_->isa->name; }
 int Engine::threads() const { return state_->threads; }
 

@@ -31,6 +31,11 @@ struct Options {
   // Whether element-wise operators may run unit by unit with the instruction before them. If not, the output of every
   // instruction stands in memory when its event comes.
   bool join = true;
+  // Run the program as it is written, copies and stripes included, with queues in a random order that its waits allow,
+  // on memory that starts as noise; a race between queues, a read of what was not written or misplaced weights is an
+  // error. Slow: for tests. See exact.hpp.
+  bool exact_machine = false;
+  std::uint64_t seed = 0;  // of that order and noise
 };
 
 // What one instruction became.
@@ -84,6 +89,8 @@ class Engine {
   std::vector<Written> written(std::uint32_t index, Span<void* const> outputs) const;
 
   Span<const StepInfo> steps() const;
+  // Whether the stripes and copies of the program were joined (host_form.hpp).
+  bool is_joined() const;
   const char* isa() const;
   int threads() const;
   Span<const isa::Port> inputs() const;
@@ -94,6 +101,9 @@ class Engine {
   explicit Engine(std::unique_ptr<State> state);
   template <class Observe>
   Status run_steps(Span<const void* const> inputs, Span<void* const> outputs, const Control& control, Observe observe);
+  template <class Observe>
+  Status run_step(std::size_t k, Span<const void* const> inputs, Span<void* const> outputs, int threads,
+                  Observe observe);
   std::unique_ptr<State> state_;
 };
 

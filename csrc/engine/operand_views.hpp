@@ -1,12 +1,13 @@
 // Operands of an instruction as views: regions, output boxes, constants, the caller's memory. Base of the binders.
 #pragma once
 
+#include <cstring>
 #include <new>
 #include <type_traits>
 #include <vector>
 
 #include "engine/row_step.hpp"
-#include "isa/reflect.hpp"
+#include "isa/access.hpp"
 #include "kernels/csc/csc.hpp"
 #include "kernels/gather/gather.hpp"
 #include "kernels/gridsample/gridsample.hpp"
@@ -27,6 +28,32 @@ constexpr bool kMeetsCaller =
     std::is_same_v<Params, kernels::CopyParams> || std::is_same_v<Params, kernels::QuantizeParams> ||
     std::is_same_v<Params, kernels::Quantize16Params>;
 
+// A step that reads a rolling window which wraps: its rows are brought together first.
+class UnrolledStep final : public Step {
+ public:
+  struct Row {
+    const std::uint8_t* from;
+    std::uint8_t* to;
+    std::size_t bytes;
+  };
+  UnrolledStep(std::unique_ptr<Step> step, std::vector<Row> rows) : step_(std::move(step)), rows_(std::move(rows)) {
+    plan = step_->plan;
+    plan.units = 1;
+    info = step_->info;
+    ports = step_->ports;
+  }
+  void pack(std::uint8_t* memory) override { step_->pack(memory); }
+  void run(std::uint8_t* scratch, std::int32_t, std::int32_t) const override {
+    for (const Row& row : rows_) std::memcpy(row.to, row.from, row.bytes);
+    step_->run(scratch, 0, step_->plan.units);
+  }
+  const char* failure() const override { return step_->failure(); }
+
+ private:
+  std::unique_ptr<Step> step_;
+  std::vector<Row> rows_;
+};
+
 class OperandViews {
  protected:
   using Op = isa::Op;
@@ -34,7 +61,7 @@ class OperandViews {
   OperandViews(const isa::Instruction& instruction, const Memory& memory, const IsaInfo& isa)
       : i_(instruction), m_(memory), isa_(isa) {}
 
-  const isa::Surface& surface(std::uint16_t id) const { return m_.program->surfaces()[id]; }
+  const isa::Surface& surface(std::uint16_t id) const { return m_.sections->surfaces[id]; }
   template <class T>
   const T* item(std::uint16_t id) const {
     return reinterpret_cast<const T*>(m_.program->data(m_.program->consts()[id]));
@@ -78,13 +105,40 @@ class OperandViews {
         return m_.sram + s.base;
       case isa::Region::In:
       case isa::Region::Out:
+      case isa::Region::Home:
         break;  // an offset until run() knows the caller's pointer
     }
     return reinterpret_cast<std::uint8_t*>(static_cast<std::uintptr_t>(s.base));
   }
 
-  View view(std::uint16_t id) {
+  // Of a rolling surface, the rows under the box: `data` is where row 0 would be.
+  View view(std::uint16_t id, isa::Operand which = isa::A) {
     const isa::Surface& s = surface(id);
+    View v = plain_view(s);
+    if (s.roll_h == 0) return v;
+    const isa::Rows rows = which == isa::O ? isa::Rows{i_.box_y, std::uint32_t{i_.box_y} + i_.box_h}
+                                           : isa::input_rows(i_, *m_.sections, which);
+    const std::uint32_t first = rows.first % s.roll_h, count = rows.end - rows.first;
+    advance(v, first * v.sh);
+    if (first + count > s.roll_h) unroll(v, s, first, count);
+    advance(v, -static_cast<std::int64_t>(rows.first) * v.sh);
+    return v;
+  }
+
+  // The rows of in0 under the box alone, and the first of them; all rows of a surface that does not roll.
+  View window(std::int32_t& first) {
+    View v = in0();
+    const isa::Surface& s = surface(i_.in0);
+    first = 0;
+    if (s.roll_h == 0) return v;
+    const isa::Rows rows = isa::input_rows(i_, *m_.sections, isa::A);
+    first = static_cast<std::int32_t>(rows.first);
+    advance(v, first * v.sh);
+    v.h = static_cast<std::int32_t>(rows.end - rows.first);
+    return v;
+  }
+
+  View plain_view(const isa::Surface& s) {
     return {first_byte(s),
             static_cast<std::int32_t>(s.n),
             static_cast<std::int32_t>(s.h),
@@ -97,7 +151,26 @@ class OperandViews {
   }
 
   View in0() { return view(i_.in0); }
-  View out() { return boxed(view(i_.out)); }
+  View out() { return boxed(view(i_.out, isa::O)); }
+
+  // Rows that go on at the start of a rolling buffer get one piece of memory, filled before each run.
+  void unroll(View& v, const isa::Surface& s, std::uint32_t first, std::uint32_t count) {
+    const std::int64_t image = count * v.sh;
+    constants_.emplace_back(static_cast<std::size_t>(image * v.n) + 2 * kernels::kSlack);
+    if (!constants_.back().data()) {
+      out_of_memory_ = true;
+      return;
+    }
+    std::uint8_t* target = constants_.back().data() + kernels::kSlack;
+    const std::uint8_t* start = v.data - first * v.sh;
+    const std::size_t bytes = (s.w - std::size_t{1}) * s.stride_w + (s.c - std::size_t{1}) * s.stride_c +
+                              isa::element_size(static_cast<isa::DType>(s.dtype));
+    for (std::int32_t n = 0; n < v.n; ++n)
+      for (std::int64_t y = 0; y < count; ++y)
+        unrolled_.push_back({start + n * v.sn + (first + y) % s.roll_h * v.sh, target + n * image + y * v.sh, bytes});
+    v.data = target;
+    v.sn = image;
+  }
 
   // In integers: the address may be an offset still.
   static void advance(View& v, std::int64_t bytes) {
@@ -170,16 +243,18 @@ class OperandViews {
     return weights() + i_.box_c / 16 * (std::int64_t{taps} * ((inputs + 3) / 4) * 64);
   }
 
-  kernels::PoolGeometry window() const {
+  // The rows and channels that the windows of a pooling read, and where the windows lie on them.
+  struct Windowed {
+    View in;
+    kernels::PoolGeometry geometry;
+  };
+  Windowed pool_window() {
     const auto& g = m_.program->aux_record<isa::PoolAux>(i_);
-    return {g.kernel_h,
-            g.kernel_w,
-            g.stride_h,
-            g.stride_w,
-            g.dilation_h,
-            g.dilation_w,
-            g.pad_top - i_.box_y * g.stride_h,
-            g.pad_left - i_.box_x * g.stride_w};
+    std::int32_t first;
+    const View in = channels(window(first));
+    return {in,
+            {g.kernel_h, g.kernel_w, g.stride_h, g.stride_w, g.dilation_h, g.dilation_w,
+             g.pad_top - i_.box_y * g.stride_h + first, g.pad_left - i_.box_x * g.stride_w}};
   }
 
   template <class Params>
@@ -204,6 +279,8 @@ class OperandViews {
     } else if constexpr (std::is_same_v<Params, kernels::ArgMaxParams>) {
       note_port(*made.value(), made.value()->params().out, i_.out);
     }
+    if (!unrolled_.empty())
+      return std::unique_ptr<Step>(new UnrolledStep(std::move(made.value()), std::move(unrolled_)));
     return std::unique_ptr<Step>(std::move(made.value()));
   }
 
@@ -221,6 +298,7 @@ class OperandViews {
   const Memory& m_;
   const IsaInfo& isa_;
   std::vector<AlignedBytes> constants_;
+  std::vector<UnrolledStep::Row> unrolled_;
   bool out_of_memory_ = false;
 };
 

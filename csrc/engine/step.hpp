@@ -66,7 +66,7 @@ class Step {
 // Where surfaces live while the engine runs, and how.
 struct Memory {
   const container::Program* program;
-  const isa::Entry* entry;
+  const isa::Sections* sections;  // surfaces and operator records: those of the program, or of its host form
   std::uint8_t* ddr;
   std::uint8_t* sram;
   std::uint8_t flip;  // storage of int8 in ddr and sram (kernels/kernel.hpp)

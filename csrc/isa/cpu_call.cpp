@@ -18,14 +18,15 @@ bool is_blank(const CpuTensor& record) {
   return std::memcmp(&record, &none, sizeof none) == 0;
 }
 
-Status check_tensor(const CpuTensor& t, const std::string& where) {
+Status check_tensor(const CpuTensor& t, Span<const Surface> surfaces, const std::string& where) {
   if (t.dtype == 0) return is_blank(t) ? Status{} : illegal(where, "an absent operand is all zero");
   if (t.region > static_cast<u8>(Region::Out)) return illegal(where + ", field region", "must be 0..4", t.region);
   if (t.dtype > kTypes) return illegal(where + ", field dtype", "must be 0..13", t.dtype);
   if (t.rank > operators::kMaxRank) return illegal(where + ", field rank", "must be 0..8", t.rank);
-  if (t.reserved0 != 0) return illegal(where + ", field reserved0", "must be zero", t.reserved0);
   const bool port = t.region == static_cast<u8>(Region::In) || t.region == static_cast<u8>(Region::Out);
   if (!port && t.port != 0) return illegal(where + ", field port", "must be 0 outside IN and OUT", t.port);
+  if (t.home > surfaces.size() || (t.home && surfaces[t.home - 1].region != static_cast<u8>(Region::Home)))
+    return illegal(where + ", field home", "must be 0 or 1 + the id of a surface in HOME", t.home);
   if (t.base >= u64{1} << 48) return illegal(where + ", field base", "must be below 2^48", static_cast<i64>(t.base));
   if (t.base % element_size(static_cast<DType>(t.dtype)) != 0)
     return illegal(where + ", field base", "must be a multiple of the element size", static_cast<i64>(t.base));
@@ -73,7 +74,7 @@ Result<CpuCall> decode_cpu_call(const Instruction& i, const Sections& s, const s
     const bool output = k >= head.inputs;
     const std::string operand =
         std::string(output ? ", output " : ", input ") + std::to_string(output ? k - head.inputs : k);
-    if (Status status = check_tensor(result.records[k], name + operand); !status.ok()) return status;
+    if (Status status = check_tensor(result.records[k], s.surfaces, name + operand); !status.ok()) return status;
     result.tensors.push_back(tensor_of(result.records[k], s));
   }
   result.call.kernel = kernel;

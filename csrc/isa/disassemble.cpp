@@ -8,10 +8,14 @@
 namespace openbpu::isa {
 namespace {
 
-constexpr const char* kRegions[] = {"CONST", "DDR", "SRAM", "IN", "OUT"};
+constexpr const char* kRegions[] = {"CONST", "DDR", "SRAM", "IN", "OUT", "HOME"};
 constexpr const char* kTypes[] = {"?",    "i8",  "u8",  "i16", "i32", "f32", "i64",
                                   "bool", "u16", "u32", "u64", "f16", "f64", "bf16"};
 constexpr const char* kQueues[] = {"ld", "st", "mac", "vec"};
+
+bool is_caller_memory(u8 region) {
+  return region == static_cast<u8>(Region::In) || region == static_cast<u8>(Region::Out);
+}
 
 std::string padded(std::string text, std::size_t width) {
   if (text.size() < width) text.append(width - text.size(), ' ');
@@ -50,8 +54,8 @@ i64 integer(const FieldInfo& field, const u8* record) {
 
 std::string surface_text(u16 id, const Sections& s) {
   const Surface& x = s.surfaces[id];
-  std::string text = std::string(kRegions[x.region]) + (x.region >= 3 ? std::to_string(x.port) : "") + "+" +
-                     std::to_string(x.base) + ":" + kTypes[x.dtype] + "[" + std::to_string(x.n) + "," +
+  std::string text = std::string(kRegions[x.region]) + (is_caller_memory(x.region) ? std::to_string(x.port) : "") +
+                     "+" + std::to_string(x.base) + ":" + kTypes[x.dtype] + "[" + std::to_string(x.n) + "," +
                      std::to_string(x.h) + "," + std::to_string(x.w) + "," + std::to_string(x.c) + "]";
   const u64 element = element_size(static_cast<DType>(x.dtype));
   const bool dense = x.stride_c == element && x.stride_w == x.c * element && x.stride_h == x.w * x.stride_w &&
@@ -59,6 +63,7 @@ std::string surface_text(u16 id, const Sections& s) {
   if (!dense)
     text += "/" + std::to_string(x.stride_n) + "," + std::to_string(x.stride_h) + "," + std::to_string(x.stride_w) +
             "," + std::to_string(x.stride_c);
+  if (x.roll_h) text += "%" + std::to_string(x.roll_h);
   return text;
 }
 
@@ -73,8 +78,8 @@ std::string const_text(u16 id, const Sections& s) {
 
 std::string tensor_text(const CpuTensor& t) {
   if (t.dtype == 0) return "-";
-  std::string text = std::string(kRegions[t.region]) + (t.region >= 3 ? std::to_string(t.port) : "") + "+" +
-                     std::to_string(t.base) + ":" + kTypes[t.dtype] + "[";
+  std::string text = std::string(kRegions[t.region]) + (is_caller_memory(t.region) ? std::to_string(t.port) : "") +
+                     "+" + std::to_string(t.base) + ":" + kTypes[t.dtype] + "[";
   for (u8 k = 0; k < t.rank; ++k) text += (k ? "," : "") + std::to_string(t.shape[k]);
   return text + "]";
 }
@@ -136,7 +141,7 @@ std::string line(const Instruction& i, const InstructionInfo& info, const Sectio
   std::string text = padded(info.name, 14);
   if (info.operands & O) text += " " + surface_text(i.out, s) + " <-";
   if (info.operands & A) text += " " + surface_text(i.in0, s);
-  if (info.operands & B) text += " " + surface_text(i.in1, s);
+  if ((info.operands & B) || ((info.operands & W) && i.in1 != kNoId)) text += " " + surface_text(i.in1, s);
   if (info.operands & M) text += " " + surface_text(i.in2, s);
   if (info.operands & W) text += const_text(i.weight, s);
   if (operands_of(info, is_wide(i, s.surfaces)) & T) text += const_text(i.table, s);

@@ -32,7 +32,8 @@ constexpr u8 kPortSize = 2;     // an image of any size up to the shape, in its 
 constexpr u8 kPortRegion = 4;   // regions of interest in the ports before it
 
 enum class Queue : u8 { Ctrl, Ld, St, Mac, Vec, Cpu };
-enum class Region : u8 { Const, Ddr, Sram, In, Out };
+// Home is no memory: its surfaces name elements of logical tensors, so that copies of them are known to be copies.
+enum class Region : u8 { Const, Ddr, Sram, In, Out, Home };
 // Surfaces have types up to Bool, ports all but Bf16, operands of CPUCALL all.
 enum class DType : u8 { None, I8, U8, I16, I32, F32, I64, Bool, U16, U32, U64, F16, F64, Bf16 };
 enum class Layout : u8 { Nhwc, Strided };

@@ -151,7 +151,8 @@ Status check_instruction(const Instruction& instruction, const Entry& entry, con
   const std::string where = place + " (" + info->name + ")";
   const detail::Word word{instruction, *info, entry, s, where};
   if (Status status = detail::check_word(word); !status.ok()) return status;
-  return detail::check_operation(word, facts);
+  if (Status status = detail::check_operation(word, facts); !status.ok()) return status;
+  return detail::check_rolls(word);
 }
 
 Status check_code(const Entry& entry, const Sections& s, detail::Facts& facts) {
@@ -184,11 +185,26 @@ Status check_counts(const Sections& s) {
   return {};
 }
 
+// The logical tensor that a surface shows.
+Status check_home(const Surface& surface, const Sections& s, const std::string& where) {
+  if (surface.home == 0) return {};
+  if (surface.region != static_cast<u8>(Region::Ddr) && surface.region != static_cast<u8>(Region::Sram))
+    return illegal(where + ", field home", "must be 0 outside DDR and SRAM", surface.home);
+  if (surface.home > s.surfaces.size() || s.surfaces[surface.home - 1].region != static_cast<u8>(Region::Home))
+    return illegal(where + ", field home", "must be 0 or 1 + the id of a surface in HOME", surface.home);
+  const Surface& home = s.surfaces[surface.home - 1];
+  return detail::same_extents(surface, home) && surface.dtype == home.dtype
+             ? Status{}
+             : illegal(where + ", field home", "must have the extents and the type of its home", surface.home);
+}
+
 Status check_records(const Sections& s, u64 limit) {
   for (std::size_t i = 0; i < s.ports.size(); ++i)
     if (Status status = check_port(s.ports[i], s, limit, at("PORT", "port", i)); !status.ok()) return status;
   for (std::size_t i = 0; i < s.surfaces.size(); ++i)
     if (Status status = detail::check_surface(s.surfaces[i], at("SURF", "surface", i)); !status.ok()) return status;
+  for (std::size_t i = 0; i < s.surfaces.size(); ++i)
+    if (Status status = check_home(s.surfaces[i], s, at("SURF", "surface", i)); !status.ok()) return status;
   for (std::size_t i = 0; i < s.consts.size(); ++i)
     if (Status status = detail::check_const(s.consts[i], s, at("CREC", "constant", i)); !status.ok()) return status;
   return {};

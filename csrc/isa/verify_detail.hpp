@@ -124,6 +124,10 @@ u64 region_bytes(const Word& word, Region region, u8 port);
 // The rules of CPUCALL (verify_cpu.cpp). The word has passed check_word().
 Status check_cpu_call(const Word& word);
 
+// Rolling operands hold the rows that the box needs, and the box of a rolling result is one piece (verify_word.cpp).
+// The word has passed check_operation().
+Status check_rolls(const Word& word);
+
 // The rules of the operation (verify_operation.cpp). The word has passed check_word().
 Status check_operation(const Word& word, Facts& facts);
 

@@ -38,8 +38,11 @@ class Rules : private WordRules {
     if (!whole_box()) return w_.fail("the box of an LDW must be the whole of out");
     const u64 bytes = u64{out.n} * out.h * out.w * out.c * element_size(dtype(out));
     if (surface_reach(out) != bytes) return w_.field("out", "must be dense; it reaches over bytes", as_i64(bytes));
-    if (bytes != w_.weight().size) return w_.field("out", "must be of the size of the constant", as_i64(bytes));
-    return {};
+    const u64 size = w_.weight().size;
+    if (w_.i.C < 0 || w_.i.C % 64 != 0) return w_.field("C", "must be a multiple of 64", w_.i.C);
+    return static_cast<u64>(w_.i.C) <= size && bytes <= size - static_cast<u64>(w_.i.C)
+               ? Status{}
+               : w_.field("out", "must not reach past the end of the constant", as_i64(bytes));
   }
   Status operator()(Tag<Op::FILL>) {
     if (Status status = integer_nhwc("out", w_.out()); !status.ok()) return status;

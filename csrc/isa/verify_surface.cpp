@@ -13,9 +13,12 @@ struct Axis {
   u64 extent, stride;
 };
 
+u32 rows_in_memory(const Surface& s) { return s.roll_h ? std::min(s.roll_h, s.h) : s.h; }
+
 struct Axes {
   Axis axis[4];  // n, h, w, c
-  explicit Axes(const Surface& s) : axis{{s.n, s.stride_n}, {s.h, s.stride_h}, {s.w, s.stride_w}, {s.c, s.stride_c}} {}
+  explicit Axes(const Surface& s)
+      : axis{{s.n, s.stride_n}, {rows_in_memory(s), s.stride_h}, {s.w, s.stride_w}, {s.c, s.stride_c}} {}
 };
 
 // Bytes that the axes from `first` on cover.
@@ -73,7 +76,7 @@ Status check_zero_point(i32 zero_point, DType type, const std::string& where) {
 }
 
 Status check_surface(const Surface& s, const std::string& where) {
-  if (s.region > static_cast<u8>(Region::Out)) return illegal(where + ", field region", "must be 0..4", s.region);
+  if (s.region > static_cast<u8>(Region::Home)) return illegal(where + ", field region", "must be 0..5", s.region);
   const std::size_t element = element_size(static_cast<DType>(s.dtype <= 7 ? s.dtype : 0));
   if (element == 0) return illegal(where + ", field dtype", "must be 1..7", s.dtype);
   if (s.layout > static_cast<u8>(Layout::Strided)) return illegal(where + ", field layout", "must be 0 or 1", s.layout);
@@ -87,13 +90,14 @@ Status check_surface(const Surface& s, const std::string& where) {
   if (s.base % element != 0)
     return illegal(where + ", field base", "must be a multiple of the element size", static_cast<i64>(s.base));
   if (s.base >= u64{1} << 48) return illegal(where + ", field base", "must be below 2^48", static_cast<i64>(s.base));
-  if (s.roll_h != 0) return illegal(where + ", field roll_h", "must be 0 in instruction set 1", s.roll_h);
+  if (s.roll_h > kMaxExtent) return illegal(where + ", field roll_h", "must be at most 65535", s.roll_h);
+  if (s.roll_h != 0 && s.region != static_cast<u8>(Region::Sram))
+    return illegal(where + ", field roll_h", "must be 0 outside SRAM", s.roll_h);
   const bool port_region = s.region == static_cast<u8>(Region::In) || s.region == static_cast<u8>(Region::Out);
   if (!port_region && s.port != 0) return illegal(where + ", field port", "must be 0 outside IN and OUT", s.port);
   if (!std::isfinite(s.scale) || s.scale < 0)
     return illegal(where + ", field scale", "must be finite and not negative");
   if (Status status = check_zero_point(s.zero_point, static_cast<DType>(s.dtype), where); !status.ok()) return status;
-  if (s.reserved0 != 0) return illegal(where + ", field reserved0", "must be zero", s.reserved0);
   return {};
 }
 

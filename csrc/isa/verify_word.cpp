@@ -1,5 +1,6 @@
 #include <cstring>
 
+#include "isa/access.hpp"
 #include "isa/verify_detail.hpp"
 
 namespace openbpu::isa::detail {
@@ -26,6 +27,7 @@ Status check_port_surface(const Word& w, const char* name, const Surface& surfac
 Status check_place(const Word& w, const char* name, const Surface& surface, bool written) {
   if (written && region(surface) == Region::Const) return w.field(name, "CONST is never written");
   if (written && region(surface) == Region::In) return w.field(name, "IN is never written");
+  if (region(surface) == Region::Home) return w.field(name, "HOME is no memory");
   if (!written && region(surface) == Region::Out) return w.field(name, "OUT is never read");
   if (is_caller_memory(surface))
     if (Status status = check_port_surface(w, name, surface); !status.ok()) return status;
@@ -34,6 +36,16 @@ Status check_place(const Word& w, const char* name, const Surface& surface, bool
     return w.field(name, "must lie inside its region; the end of the surface", static_cast<i64>(surface.base + reach));
   if (written && !is_injective(surface)) return w.field(name, "elements of an output must not share bytes");
   return {};
+}
+
+// Bytes in SRAM to which LDW brought weights.
+Status check_loaded_weights(const Word& w) {
+  if (w.i.in1 >= w.sections.surfaces.size()) return w.field("in1", "must be an id of the file", w.i.in1);
+  const Surface& loaded = w.in1();
+  if (region(loaded) != Region::Sram) return w.field("in1", "loaded weights lie in SRAM", loaded.region);
+  if (dtype(loaded) != DType::U8) return w.field("in1", "loaded weights are uint8", loaded.dtype);
+  if (loaded.roll_h != 0) return w.field("in1", "loaded weights do not roll", loaded.roll_h);
+  return check_place(w, "in1", loaded, false);
 }
 
 // Ids are set exactly where the table says, and lead to surfaces that lie inside their region.
@@ -50,6 +62,10 @@ Status check_operands(const Word& w) {
                         {"table", w.i.table, T, consts}, {"in2", w.i.in2, M, surfaces}};
   bool ddr = false;
   for (const Slot& slot : slots) {
+    if (slot.bit == B && w.uses(W) && w.info.queue == Queue::Mac && slot.id != kNoId) {
+      if (Status status = check_loaded_weights(w); !status.ok()) return status;
+      continue;
+    }
     if (!w.uses(slot.bit)) {
       if (slot.bit == M ? slot.id != 0 : slot.id != kNoId)
         return w.field(slot.name, slot.bit == M ? "must be zero" : "must be none (65535)", slot.id);
@@ -91,7 +107,7 @@ Status check_fields(const Word& w) {
   if ((!shifts || wide) && w.i.sh != 0) return w.field("sh", "must be zero", w.i.sh);
   if ((!sums || wide) && w.i.ma != 0) return w.field("ma", "must be zero", w.i.ma);
   if ((!sums || wide) && w.i.mb != 0) return w.field("mb", "must be zero", w.i.mb);
-  const bool constant = (!wide && (sums || scales)) || op == Op::FILL || op == Op::TRAP;
+  const bool constant = (!wide && (sums || scales)) || op == Op::FILL || op == Op::LDW || op == Op::TRAP;
   if (!constant && w.i.C != 0) return w.field("C", "must be zero", w.i.C);
   if (!clamps && w.i.lo != 0) return w.field("lo", "must be zero", w.i.lo);
   if (!clamps && w.i.hi != 0) return w.field("hi", "must be zero", w.i.hi);
@@ -151,7 +167,8 @@ Status check_overlap(const Word& w) {
     return may_overlap(in, out) && !(in_place && same);
   };
   if (w.uses(A) && clash(w.in0())) return w.field("in0", "must not share bytes with out");
-  if (w.uses(B) && clash(w.in1())) return w.field("in1", "must not share bytes with out");
+  if ((w.uses(B) || (w.uses(W) && w.i.in1 != kNoId)) && clash(w.in1()))
+    return w.field("in1", "must not share bytes with out");
   if (w.uses(M) && clash(w.in2())) return w.field("in2", "must not share bytes with out");
   return {};
 }
@@ -170,6 +187,8 @@ u64 region_bytes(const Word& w, Region region, u8 port) {
       return w.sections.ports[w.entry.first_port + port].bytes;
     case Region::Out:
       return w.sections.ports[w.entry.first_port + w.entry.inputs + port].bytes;
+    case Region::Home:
+      break;
   }
   return 0;
 }
@@ -178,6 +197,29 @@ Status check_word(const Word& word) {
   for (const auto check : {check_operands, check_fields, check_aux, check_box, check_overlap})
     if (Status status = check(word); !status.ok()) return status;
   return {};
+}
+
+Status check_rolls(const Word& w) {
+  if (w.uses(O) && w.out().roll_h != 0 && w.i.box_y / w.out().roll_h != (w.i.box_y + w.i.box_h - 1u) / w.out().roll_h)
+    return w.field("box_h", "a box of a rolling surface must not wrap; its last row", w.i.box_y + w.i.box_h - 1);
+  struct Slot {
+    const char* name;
+    Operand bit;
+    u16 id;
+  };
+  for (const Slot& slot : {Slot{"in0", A, w.i.in0}, Slot{"in1", B, w.i.in1}, Slot{"in2", M, w.i.in2}}) {
+    if (!w.uses(slot.bit) || w.sections.surfaces[slot.id].roll_h == 0) continue;
+    const Rows rows = input_rows(w.i, w.sections, slot.bit);
+    if (rows.end == rows.first) return w.field(slot.name, "the box must need a row of a rolling surface", w.i.box_y);
+    if (rows.end - rows.first > w.sections.surfaces[slot.id].roll_h)
+      return w.field(slot.name, "a rolling surface must hold all rows that the box needs", rows.end - rows.first);
+  }
+  if (!w.uses(W) || w.i.in1 == kNoId || w.info.queue != Queue::Mac) return {};
+  const u64 bytes = surface_reach(w.in1()), needed = weight_range(w.i, w.sections).size;
+  const Surface& s = w.in1();
+  if (bytes != u64{s.n} * s.h * s.w * s.c) return w.field("in1", "loaded weights must be dense");
+  return bytes == needed ? Status{}
+                         : w.field("in1", "must have the bytes of the weights of the box", static_cast<i64>(needed));
 }
 
 }  // namespace openbpu::isa::detail

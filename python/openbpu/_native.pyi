@@ -31,10 +31,20 @@ class Program:
         """Records as bytes: entry, ports and code of the entry, surfaces, consts, aux; macs: int per instruction."""
 
 class Engine:
-    """Runs one entry; one run at a time. `flip` (0, 128 or as the ISA wants) is how int8 lies in memory, for tests."""
+    """Runs one entry; one run at a time. `flip` (0, 128 or as the ISA wants) is how int8 lies in memory, for tests.
+
+    `exact_machine` runs the program as it is written, checked, in an order drawn with `seed` (csrc/engine/exact.hpp).
+    """
 
     def __init__(
-        self, program: Program, entry: str = "", isa: str = "auto", threads: int = 1, flip: int | None = None
+        self,
+        program: Program,
+        entry: str = "",
+        isa: str = "auto",
+        threads: int = 1,
+        flip: int | None = None,
+        exact_machine: bool = False,
+        seed: int = 0,
     ) -> None: ...
     def run(self, inputs: list[np.ndarray]) -> list[np.ndarray]:
         """Dense arrays of the ports' dtypes and shapes, in port order; releases the GIL; results own their memory."""
@@ -45,6 +55,9 @@ class Engine:
     def run_profiled(self, inputs: list[np.ndarray]) -> list[np.ndarray]: ...
     def steps(self) -> list[dict[str, Any]]:
         """instruction, op, layer, row, reason, macs, bytes, nanoseconds."""
+    @property
+    def joined(self) -> bool:
+        """Whether stripes were joined and copies left out (csrc/engine/host_form.hpp)."""
     @property
     def isa(self) -> str: ...
     @property

@@ -72,7 +72,7 @@ constexpr Damage kDamage[] = {
     {"far_base", "Exp", [](CallEditor& e) { e.in->base = 1 << 20; }, "Exp, input 0", "inside its region"},
     {"end", "Exp", [](CallEditor& e) { e.in->base = 4 * 768 - 4; }, "Exp, input 0", "inside its region"},
     {"port", "Exp", [](CallEditor& e) { e.in->port = 200; }, "Exp, input 0", "no such port"},
-    {"reserved", "Exp", [](CallEditor& e) { e.in->reserved0 = 1; }, "field reserved0", "zero"},
+    {"home", "Exp", [](CallEditor& e) { e.in->home = 1; }, "field home", "must be 0 or 1 + the id"},
     {"written_input", "Exp", [](CallEditor& e) { e.out->region = 3; }, "output 0", "IN is never written"},
     {"written_constant", "Exp", [](CallEditor& e) { e.out->region = 0, e.out->port = 0; }, "output 0", "CONST"},
     {"shape", "Exp", [](CallEditor& e) { e.out->shape[0] = 36; }, "Exp, output 0", "shape of the input"},

@@ -91,7 +91,7 @@ isa::Surface& spare(Editor& e) {
 }
 
 const Breach kSurfaces[] = {
-    {"region", [](Editor& e) { spare(e).region = 5; }, "field region", "0..4"},
+    {"region", [](Editor& e) { spare(e).region = 6; }, "field region", "0..5"},
     {"dtype_0", [](Editor& e) { spare(e).dtype = 0; }, "field dtype", "1..7"},
     {"dtype_8", [](Editor& e) { spare(e).dtype = 8; }, "field dtype", "1..7"},
     {"layout", [](Editor& e) { spare(e).layout = 2; }, "field layout", "0 or 1"},
@@ -107,12 +107,12 @@ const Breach kSurfaces[] = {
     {"stride_unaligned", [](Editor& e) { e.in0(Op::QUANTIZE).stride_w = 6; }, "section SURF", "multiples"},
     {"base_unaligned", [](Editor& e) { e.in0(Op::QUANTIZE).base = 2; }, "field base", "multiple"},
     {"base_huge", [](Editor& e) { spare(e).base = 1ULL << 48; }, "field base", "2^48"},
-    {"roll_h", [](Editor& e) { spare(e).roll_h = 4; }, "field roll_h", "must be 0"},
+    {"roll_h", [](Editor& e) { spare(e).roll_h = 4; }, "field roll_h", "must be 0 outside SRAM"},
     {"port", [](Editor& e) { spare(e).port = 1; }, "field port", "outside IN and OUT"},
     {"scale_nan", [](Editor& e) { spare(e).scale = kNan; }, "field scale", "finite"},
     {"scale_negative", [](Editor& e) { spare(e).scale = -1; }, "field scale", "finite"},
     {"zero_point", [](Editor& e) { spare(e).zero_point = -129; }, "field zero_point", "range"},
-    {"reserved", [](Editor& e) { spare(e).reserved0 = 1; }, "field reserved0", "zero"},
+    {"home", [](Editor& e) { spare(e).home = 1; }, "field home", "must be 0 or 1 + the id"},
 };
 INSTANTIATE_TEST_SUITE_P(Surface, Records, ::testing::ValuesIn(kSurfaces), name_of<Breach>);
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import onnx
 
 from lowering.execute import execute
 from lowering.nets import Net, reference
-from openbpu.errors import ModelWarning
+from openbpu import _native
+from openbpu.errors import ModelWarning, UnsupportedError
 from openbpu.ir.graph import Graph
 from openbpu.ir.profile import profile
 from openbpu.lower import lower
 from openbpu.runtime import Session
-from openbpu.schedule import schedule
+from openbpu.schedule import Options, schedule
 
 
 def check(net: Net, tolerance: int = 1, warned: bool = False, kinds: tuple[str, ...] | None = None) -> Graph:
@@ -51,7 +53,25 @@ def check_model(
     session = Session(schedule(graph, profile("nash-e")))
     for name, array in session.run(feeds).items():
         np.testing.assert_array_equal(array, expected[name], err_msg=f"{name}\n{session.executable.disassemble()}")
+    _check_machines(graph, feeds, expected)
     if kinds is not None:
         borders = ("quantize", "dequantize", "read_port", "write_port")
         assert tuple(op.kind for op in graph.ops if op.kind not in borders) == kinds, str(graph)
     return graph
+
+
+def _check_machines(graph: Graph, feeds: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> None:
+    """In DDR alone, and in a very small SRAM on the exact machine: the same bytes."""
+    small = replace(profile("nash-e"), sram_bytes=3 << 10)
+    for target, options, exact in ((small, Options("O0"), False), (small, Options(), True)):
+        try:
+            program = _native.Program.from_bytes(schedule(graph, target, options))
+        except UnsupportedError:
+            continue
+        if exact:
+            assert _native.Engine(program).joined == (program.summary()["entries"][0]["sram_bytes"] > 0)
+        engine = _native.Engine(program, exact_machine=exact)
+        inputs = [np.ascontiguousarray(feeds[p["name"]]) for p in program.ports() if p["direction"] == "input"]
+        names = [p["name"] for p in program.ports() if p["direction"] == "output"]
+        for name, array in zip(names, engine.run(inputs), strict=True):
+            np.testing.assert_array_equal(array, expected[name], err_msg=f"{name}\n{program.disassemble()}")

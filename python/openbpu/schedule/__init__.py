@@ -1,5 +1,6 @@
 """Integer graph to placed work: views, lifetimes, addresses and waits, emitted through target/."""
 
+from openbpu.schedule.options import Options
 from openbpu.schedule.scheduler import schedule
 
-__all__ = ["schedule"]
+__all__ = ["Options", "schedule"]

@@ -1,12 +1,13 @@
-"""The DDR arena: lifetimes of buffers, reuse in place, and a best-fit plan by size."""
+"""Arenas: lifetimes of buffers, reuse in place, and a best-fit plan, improved by seeded hill-climbing."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import prod
+from random import Random
 
 from openbpu.schedule.memory import Memory
 from openbpu.schedule.program import Instruction, Operand
@@ -14,26 +15,30 @@ from openbpu.schedule.program import Instruction, Operand
 ALIGNMENT = 64
 _IN_PLACE = frozenset({"ADD", "SUB", "MUL", "MAX", "MIN", "RESCALE", "LUT8", "LUT16"})
 Lifetimes = dict[Memory, tuple[int, int]]
+Addresses = dict[Memory, int]
+_SEED = 20
+_CLIMBS = 400  # orders tried
+_MANY = 1000  # buffers; with more, fewer orders
 
 
 @dataclass(frozen=True)
 class Plan:
     """Sizes in bytes; `lower_bound` is the largest sum of buffers alive at one time."""
 
-    ddr_bytes: int
+    bytes: int
     lower_bound: int
 
     @property
     def over_percent(self) -> float:
         """How much the plan exceeds the lower bound."""
-        return round(100 * (self.ddr_bytes / self.lower_bound - 1), 2) if self.lower_bound else 0.0
+        return round(100 * (self.bytes / self.lower_bound - 1), 2) if self.lower_bound else 0.0
 
 
-def lifetimes(code: Sequence[Instruction]) -> Lifetimes:
-    """First and last instruction that touch each buffer."""
+def lifetimes(code: Sequence[Instruction], region: str = "ddr") -> Lifetimes:
+    """First and last instruction that touch each buffer of a region."""
     lives: Lifetimes = {}
     for index, instruction in enumerate(code):
-        for memory in instruction.memories:
+        for memory in instruction.memories(region):
             lives[memory] = (lives.get(memory, (index, index))[0], index)
     return lives
 
@@ -65,37 +70,87 @@ def _can_replace(instruction: Instruction, operand: Operand) -> bool:
     return alike and whole and all(o.place.memory.root is not operand.place.memory.root for o in others)
 
 
-def plan(lives: Lifetimes) -> Plan:
+def plan(lives: Lifetimes, enough: int = 0) -> Plan:
     """Gives each buffer an address so that buffers alive at the same time do not overlap.
 
     `lives` holds the first and the last instruction that touch a buffer. Largest first, each buffer takes the
-    tightest gap between those placed before that live at the same time.
+    tightest gap between those placed before that live at the same time. If that takes more than the lower bound, and
+    more than `enough`, orders are searched by seeded hill-climbing: a buffer at the top goes before one below it.
     """
+    rivals = _rivals(lives)
+    bound = max(_lower_bound(lives), enough)
     order = sorted(lives, key=lambda m: (-_size(m), lives[m]))
-    alive: dict[int, list[Memory]] = defaultdict(list)  # buffers placed so far, by instruction
-    for memory in order:
-        times = range(lives[memory][0], lives[memory][1] + 1)
-        rivals = dict.fromkeys(rival for time in times for rival in alive[time])
-        memory.address = _best_gap(sorted(rivals, key=lambda m: m.address), _size(memory))
-        for time in times:
-            alive[time].append(memory)
+    best, addresses = _placed(order, rivals)
+    for start in (order, sorted(lives, key=lambda m: lives[m][0] - lives[m][1])):
+        found, found_addresses = _climbed(start, rivals, bound)
+        if found < best:
+            best, addresses = found, found_addresses
+        if best <= bound:
+            break
+    for memory, address in addresses.items():
+        memory.address = address
     check(lives)
-    end = max((m.address + _size(m) for m in order), default=0)
-    return Plan(end, _lower_bound(lives))
+    return Plan(best, _lower_bound(lives))
+
+
+def _climbed(start: Sequence[Memory], rivals: Mapping[Memory, Sequence[Memory]], bound: int) -> tuple[int, Addresses]:
+    """The best order found from `start` on: its size and addresses."""
+    order = list(start)
+    best, addresses = _placed(order, rivals)
+    random = Random(_SEED)
+    for _ in range(_CLIMBS if len(order) < _MANY else _CLIMBS // 8):
+        if best <= bound:
+            break
+        top = random.choice([m for m in order if addresses[m] + _size(m) == best])
+        lower = [m for m in rivals[top] if addresses[m] < addresses[top]]
+        if not lower:
+            break
+        swapped = list(order)
+        swapped.remove(top)
+        swapped.insert(swapped.index(random.choice(lower)), top)
+        found, found_addresses = _placed(swapped, rivals)
+        if found <= best:
+            best, addresses, order = found, found_addresses, swapped
+    return best, addresses
+
+
+def _placed(order: Sequence[Memory], rivals: Mapping[Memory, Sequence[Memory]]) -> tuple[int, Addresses]:
+    """Each buffer in turn into the tightest gap; the size of the arena and the addresses."""
+    addresses: Addresses = {}
+    end = 0
+    for memory in order:
+        size = _size(memory)
+        taken = sorted((addresses[r], _size(r)) for r in rivals[memory] if r in addresses)
+        addresses[memory] = address = _best_gap(taken, size)
+        end = max(end, address + size)
+    return end, addresses
+
+
+def _rivals(lives: Lifetimes) -> dict[Memory, list[Memory]]:
+    """For each buffer those that live at a time of its life."""
+    rivals: dict[Memory, list[Memory]] = {memory: [] for memory in lives}
+    alive: list[Memory] = []
+    for memory in sorted(lives, key=lambda m: lives[m]):
+        alive = [m for m in alive if lives[m][1] >= lives[memory][0]]
+        for other in alive:
+            rivals[other].append(memory)
+            rivals[memory].append(other)
+        alive.append(memory)
+    return rivals
 
 
 def _size(memory: Memory) -> int:
     return -(-memory.size // ALIGNMENT) * ALIGNMENT
 
 
-def _best_gap(rivals: Sequence[Memory], size: int) -> int:
-    """Start of the smallest gap between address-sorted rivals that holds `size` bytes; else behind them all."""
+def _best_gap(taken: Sequence[tuple[int, int]], size: int) -> int:
+    """Start of the smallest gap between sorted (address, size) that holds `size` bytes; else behind them all."""
     best, best_gap, end = -1, 0, 0
-    for rival in rivals:
-        gap = rival.address - end
+    for address, length in taken:
+        gap = address - end
         if gap >= size and (best < 0 or gap < best_gap):
             best, best_gap = end, gap
-        end = max(end, rival.address + _size(rival))
+        end = max(end, address + length)
     return end if best < 0 else best
 
 

@@ -43,6 +43,7 @@ class Emitter:
             return []
         found = list(_EMITTERS[op.kind](self, op))
         for instruction in found:
+            instruction.name = op.origin[-1] if op.origin else op.outputs[0].name
             if instruction.call is None:
                 _check_extents(instruction, op)
         return found
@@ -312,7 +313,7 @@ def _resize_nearest(e: Emitter, op: Op) -> Iterator[Instruction]:
         index = np.repeat(op.consts[name][:, None], 2, axis=1)
         weight = np.tile(np.array([2048, 0], np.int16), (len(index), 1))
         aux[name] = e.builder.const("RESIZE", packing.resize(index, weight))
-    yield e.binary("RESIZE_NN", op, aux=aux)
+    yield e.binary("RESIZE_NN", op, aux=aux, row_taps=op.consts["rows"][:, None])
 
 
 @_emits("resize_bilinear")
@@ -320,7 +321,8 @@ def _resize_bilinear(e: Emitter, op: Op) -> Iterator[Instruction]:
     name, pack = ("RESIZE16", packing.resize16) if _is_wide(op) else ("RESIZE", packing.resize)
     tables = [pack(op.consts[f"{axis}_index"], op.consts[f"{axis}_weight"]) for axis in ("row", "column")]
     rows, columns = (e.builder.const(name, table) for table in tables)
-    yield e.binary("RESIZE_BILIN", op, aux={"rows": rows, "columns": columns})
+    aux = {"rows": rows, "columns": columns}
+    yield e.binary("RESIZE_BILIN", op, aux=aux, row_taps=op.consts["row_index"])
 
 
 # ---- moves

@@ -22,6 +22,8 @@ class Operand:
     value: Value
     place: Place
     extents: Extents
+    roll: int = 0  # rows of the rolling buffer that it lies in; 0 if it does not
+    home: Place | None = None  # the same elements of the logical tensor
 
     @property
     def span(self) -> tuple[int, int]:
@@ -32,17 +34,22 @@ class Operand:
 
     def surface(self, builder: ProgramBuilder) -> Ref:
         """Its record in the file."""
-        memory, quant = self.place.memory, self.value.quant
+        memory = self.place.memory
+        home = 0 if self.home is None else self._record(builder, self.home).id + 1
         port = memory.index if memory.region in ("in", "out") else 0
+        return self._record(builder, self.place, port=port, roll_h=self.roll, home=home)
+
+    def _record(self, builder: ProgramBuilder, place: Place, **fields: int) -> Ref:
+        quant = self.value.quant
         return builder.surface(
-            memory.region,
+            place.memory.root.region,
             self.extents,
             self.value.dtype,
-            base=memory.root.address + self.place.offset,
-            strides=self.place.strides,
-            port=port,
+            base=place.memory.root.address + place.offset,
+            strides=place.strides,
             scale=0.0 if quant is None else quant.s,
             zero_point=0 if quant is None else quant.z + (128 if self.value.dtype == "uint8" else 0),
+            **fields,
         )
 
 
@@ -81,6 +88,9 @@ class Instruction:
     fields: Mapping[str, int] = field(default_factory=dict)
     wait: tuple[int, int, int, int] = (0, 0, 0, 0)
     call: Call | None = None
+    row_taps: np.ndarray | None = None  # of a resize: source rows of each output row
+    name: str = ""  # of the layer
+    box: tuple[int, int, int, int, int, int] | None = None  # y, h, x, w, c, n of the result; None: all of it
 
     @property
     def reads(self) -> list[Operand]:
@@ -92,8 +102,7 @@ class Instruction:
     def writes(self) -> list[Operand]:
         return [self.out] if self.call is None else self.call.writes
 
-    @property
-    def memories(self) -> list[Memory]:
-        """Buffers of the arena that it touches."""
+    def memories(self, region: str) -> list[Memory]:
+        """Buffers of an arena, "ddr" or "sram", that it touches."""
         touched = (operand.place.memory.root for operand in (*self.reads, *self.writes))
-        return [memory for memory in touched if memory.region == "ddr"]
+        return [memory for memory in touched if memory.region == region]

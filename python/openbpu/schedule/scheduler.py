@@ -1,4 +1,4 @@
-"""The scheduler: whole-tensor stripes with operands in DDR."""
+"""The scheduler: an integer graph to an executable."""
 
 from __future__ import annotations
 
@@ -10,20 +10,25 @@ import numpy as np
 
 from openbpu.ir.graph import Graph, Op, Value
 from openbpu.ir.profile import TargetProfile
-from openbpu.schedule import arena, waits
+from openbpu.schedule import arena, striped, waits
 from openbpu.schedule.emit import Emitter
+from openbpu.schedule.options import Options
 from openbpu.schedule.placement import Placement
 from openbpu.schedule.program import Call, Instruction, Operand
+from openbpu.schedule.stripes import covering
 from openbpu.target import CpuTensor, ProgramBuilder
 from openbpu.target.records import INSTRUCTIONS, NO_ID, VERSIONS
 
+_DEFAULT = Options()
 
-def schedule(graph: Graph, profile: TargetProfile) -> bytes:
+
+def schedule(graph: Graph, profile: TargetProfile, options: Options = _DEFAULT) -> bytes:
     """The bytes of an executable for `profile` that computes `graph`.
 
-    Operators keep their order; concatenations, slices, reshapes and some transpositions become views; buffers of the
-    DDR arena are shared by lifetime. The same graph and profile give the same bytes. Raises UnsupportedError for a
-    tensor beyond the limits of an instruction.
+    Operators keep their order; concatenations, slices, reshapes and some transpositions become views; buffers are
+    shared by lifetime. docs/scheduling.md says how the rest is decided. The same arguments give the same bytes. Raises
+    UnsupportedError for a tensor beyond the limits of an instruction and a layer that does not fit into the SRAM in any
+    split.
     """
     builder = ProgramBuilder(graph.name)
     for value in graph.inputs:
@@ -40,6 +45,11 @@ def schedule(graph: Graph, profile: TargetProfile) -> bytes:
             layers[str(len(layers) + 1)] = _layer(op)
             code += found
     arena.reuse_in_place(code)
+    sram = arena.Plan(0, 0)
+    notes: dict[str, Any] = {}
+    options.check(profile)
+    if options.optimize_level != "O0":
+        code, sram, notes = striped.striped(code, builder, profile.sram_bytes * options.core_num, options)
     memory = arena.plan(arena.lifetimes(code))
     waits.insert(code, {name: info["queue"] for name, info in INSTRUCTIONS.items()})
     _write(builder, code)
@@ -47,17 +57,21 @@ def schedule(graph: Graph, profile: TargetProfile) -> bytes:
         "layers": layers,
         "march": profile.name,
         **({} if profile.preset else {"profile": profile.to_dict()}),
-        "options": {},
+        "options": {"optimize_level": options.optimize_level, "core_num": options.core_num},
         "versions": VERSIONS,
         "split": _split(graph),
         **graph.notes,
         "memory": {
-            "ddr_bytes": memory.ddr_bytes,
+            "ddr_bytes": memory.bytes,
             "lower_bound_bytes": memory.lower_bound,
             "over_percent": memory.over_percent,
+            "sram_bytes": sram.bytes,
+            "sram_lower_bound_bytes": sram.lower_bound,
+            "sram_over_percent": sram.over_percent,
+            **notes,
         },
     }
-    return builder.finish(memory.ddr_bytes, meta)
+    return builder.finish(memory.bytes, meta, sram.bytes)
 
 
 def _port_parameters(value: Value) -> tuple[float, int]:
@@ -75,11 +89,11 @@ def _kind(op: Op) -> str:
 
 
 def _write(builder: ProgramBuilder, code: list[Instruction]) -> None:
-    layer = 0
+    opened: set[int] = set()
     for i in code:
-        if i.layer != layer:
-            layer = i.layer
-            builder.emit("MARK", layer=layer)
+        if i.layer not in opened:  # stripes of several layers take turns
+            opened.add(i.layer)
+            builder.emit("MARK", layer=i.layer)
         if i.call is not None:
             _write_call(builder, i.layer, i.call)
             continue
@@ -93,7 +107,7 @@ def _write(builder: ProgramBuilder, code: list[Instruction]) -> None:
             weight=NO_ID if i.weight is None else i.weight,
             table=NO_ID if i.table is None else i.table,
             aux=i.aux,
-            box=None,
+            box=i.box,
             flags=i.flags,
             wait=i.wait,
             **{"layer": i.layer, **i.fields},
@@ -111,8 +125,12 @@ def _tensor(builder: ProgramBuilder, operand: Operand | None) -> CpuTensor | Non
         return None
     memory, value = operand.place.memory, operand.value
     port = memory.index if memory.region in ("in", "out") else 0
-    base = memory.root.address + operand.place.offset
-    return builder.tensor(memory.region, value.onnx_shape, value.dtype, base=base, port=port)
+    base, home = memory.root.address + operand.place.offset, 0
+    if operand.home is not None:
+        rows, row = covering(memory.root.size)
+        start = operand.home.memory.address + operand.home.offset
+        home = builder.surface("home", (1, rows, 1, row), "uint8", base=start).id + 1
+    return builder.tensor(memory.region, value.onnx_shape, value.dtype, base=base, port=port, home=home)
 
 
 def _split(graph: Graph) -> dict[str, Any]:

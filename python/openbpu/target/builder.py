@@ -47,6 +47,7 @@ class CpuTensor:
     dtype: str
     base: int = 0
     port: int = 0
+    home: int = 0
 
 
 class ProgramBuilder:
@@ -103,14 +104,20 @@ class ProgramBuilder:
         port: int = 0,
         scale: float = 0.0,
         zero_point: int = 0,
+        roll_h: int = 0,
+        home: int = 0,
     ) -> Ref:
-        """A tensor (n, h, w, c) at byte `base` of a region, dense NHWC unless byte `strides` (n, h, w, c) are given."""
+        """A tensor (n, h, w, c) at byte `base` of a region, dense NHWC unless byte `strides` (n, h, w, c) are given.
+
+        `roll_h` makes it a rolling buffer of so many rows; `home` is 1 + the id of its logical tensor in region "home".
+        """
         n, h, w, c = extents
         size = np.dtype(dtype).itemsize
         dense = (h * w * c * size, w * c * size, c * size, size)
         chosen = dense if strides is None else tuple(strides)
         fields: dict[str, Any] = {"region": REGIONS[region], "dtype": DTYPES[dtype], "layout": int(chosen[3] != size)}
         fields |= {"port": port, "base": base, "scale": scale, "zero_point": zero_point}
+        fields |= {"roll_h": roll_h, "home": home}
         for axis, extent, stride in zip("nhwc", (n, h, w, c), chosen, strict=True):
             fields |= {axis: extent, f"stride_{axis}": stride}
         key = record("Surface", fields).tobytes()
@@ -133,6 +140,10 @@ class ProgramBuilder:
     def const_offset(self, const_id: int) -> int:
         """Byte offset of a constant in region "const": the base of a surface on it."""
         return int(self._const_records[const_id]["offset"])
+
+    def const_size(self, const_id: int) -> int:
+        """Bytes of a constant."""
+        return int(self._const_records[const_id]["size"])
 
     # ---- instructions
 
@@ -176,10 +187,13 @@ class ProgramBuilder:
     # ---- operators on the CPU
 
     def tensor(
-        self, region: str, shape: Sequence[int], dtype: str = "float32", *, base: int = 0, port: int = 0
+        self, region: str, shape: Sequence[int], dtype: str = "float32", *, base: int = 0, port: int = 0, home: int = 0
     ) -> CpuTensor:
-        """An operand of `cpucall` in a region; byte `base` is a multiple of the element size."""
-        return CpuTensor(region, tuple(int(extent) for extent in shape), dtype, base, port)
+        """An operand of `cpucall` in a region; byte `base` is a multiple of the element size.
+
+        `home` is 1 + the id of a surface in region "home" that begins where its logical tensor does.
+        """
+        return CpuTensor(region, tuple(int(extent) for extent in shape), dtype, base, port, home)
 
     def const_tensor(self, array: np.ndarray) -> CpuTensor:
         """An operand of `cpucall` in CONST that holds the array; equal arrays are stored once."""
@@ -287,7 +301,7 @@ def _operand(tensor: CpuTensor | None) -> bytes:
     if len(tensor.shape) > 8:
         raise ExecutableError("a tensor has at most 8 dimensions", where="cpucall", seen=tensor.shape)
     fields: dict[str, Any] = {"region": REGIONS[tensor.region], "dtype": DTYPES[tensor.dtype], "port": tensor.port}
-    fields |= {"rank": len(tensor.shape), "base": tensor.base, "shape": tensor.shape}
+    fields |= {"rank": len(tensor.shape), "base": tensor.base, "shape": tensor.shape, "home": tensor.home}
     return record("CpuTensor", fields).tobytes()
 
 

@@ -57,6 +57,19 @@ equal records.
 Operands of CPUCALL are tensors of their own kind: dense row-major, rank 0 to 8, any extents. They may lie on the
 bytes of a surface.
 
+In SRAM a surface may be a **rolling buffer**: it has the extents of the whole tensor, and memory for `roll_h` rows of
+each image; row y lies where row y mod `roll_h` does. An instruction uses the rows that its box needs; they are no more
+than `roll_h`, and a box that is written is one piece. So all stripes of an operator have equal records, wherever its
+rows pass by.
+
+Weights are read from CONST, or from SRAM where LDW has brought those of the box: `in1` names these bytes. LDW copies a
+constant from byte `C` on, as many bytes as `out` has. Bytes that differ from those of `weight` are a defect of the
+program; the exact machine reports it, others need not notice. Tables are read from CONST.
+
+**HOME** is no memory. A surface in HOME names the elements of a logical tensor, and `home` of a surface in DDR or SRAM
+names the surface in HOME that has the same elements, in the same positions. It says which copies are copies of one
+tensor, so that a reader can prove that stripes and copies may be joined (decision 0021); it changes no result.
+
 Hosts may store int8 in arenas in another form (decision 0001); programs cannot observe it.
 
 ## Order
@@ -123,9 +136,16 @@ of an application may have gaps, with bit 1 its image may be smaller than the sh
 port, which is dense, puts it into the upper left.
 
 **Surfaces.** Extents are 1 to 65535 and their product is below 2^31. Base and strides are multiples of the element.
-NHWC means `stride_c` = element size. `roll_h` is 0 in this version. Scales are finite and not negative; zero points
+NHWC means `stride_c` = element size. `roll_h` is 0 outside SRAM. `home` is 0, or names a surface in HOME of the same
+extents and type, for surfaces in DDR and SRAM; no operand lies in HOME. Scales are finite and not negative; zero points
 lie in the range of the type. Where an instruction uses it, every byte of a surface lies in its region; a surface in
 IN or OUT names a port of the entry, has its type and lies inside its bytes. Elements of an output share no byte.
+
+**Rolling.** The rows under the box of an operand that rolls are at least one and at most `roll_h`; the box of a result
+that rolls does not wrap. Where an instruction uses it, all `roll_h` rows lie in SRAM.
+
+**Weights in SRAM.** `in1` beside `weight` is dense uint8 in SRAM and has exactly the bytes of the weights of the box:
+the blocks of 16 output channels, or all of a grouped operator.
 
 **Overlap.** Output and operands of an instruction share no byte; channel, column and row slices of one buffer are
 told apart exactly. ADD, SUB, MUL, MAX, MIN, LUT8, LUT16 and RESCALE may also work in place: an operand with the base,
@@ -164,7 +184,7 @@ container 1.2.
 | operation | extents, types, parameters |
 |---|---|
 | LOAD, STORE, COPY | equal extents; equal types, or int8 and uint8, where uint8 is int8 + 128 |
-| LDW | `out` dense, of the size of the constant, whole box |
+| LDW | `out` dense, whole box, inside the constant from byte `C` on, a multiple of 64 |
 | CONV2D | equal n; weights of 1 group, out.c, kernel, in0.c; one RQ8 entry per channel |
 | GCONV2D, TCONV2D | likewise; groups divide in0.c and out.c; with several, the box holds all channels |
 | DWCONV2D | in0.c = out.c = groups |

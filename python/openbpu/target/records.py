@@ -12,7 +12,7 @@ from openbpu.errors import ExecutableError
 
 NO_ID = 0xFFFF
 NO_AUX = 0xFFFFFFFF
-REGIONS = {"const": 0, "ddr": 1, "sram": 2, "in": 3, "out": 4}
+REGIONS = {"const": 0, "ddr": 1, "sram": 2, "in": 3, "out": 4, "home": 5}
 DTYPES = {"int8": 1, "uint8": 2, "int16": 3, "int32": 4, "float32": 5, "int64": 6, "bool": 7}
 # Ports and operands of CPUCALL have these types too; "bfloat16", which numpy lacks, is for operands only.
 DTYPES |= {"uint16": 8, "uint32": 9, "uint64": 10, "float16": 11, "float64": 12, "bfloat16": 13}

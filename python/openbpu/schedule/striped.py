@@ -1,0 +1,46 @@
+"""From instructions on whole tensors to those of a machine with a small SRAM."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from openbpu.schedule import arena
+from openbpu.schedule.flow import Flow
+from openbpu.schedule.options import Options
+from openbpu.schedule.partition import Partition, naive_traffic
+from openbpu.schedule.program import Instruction
+from openbpu.schedule.stripes import Striper
+from openbpu.target import ProgramBuilder
+
+_TRIES = 8
+_STEP = 0.96  # of the room, when the buffers of a plan do not go together
+
+
+def striped(
+    code: Sequence[Instruction], builder: ProgramBuilder, sram_bytes: int, options: Options
+) -> tuple[list[Instruction], arena.Plan, dict[str, Any]]:
+    """The same program for that much SRAM, with addresses there, and what the compiler says of it.
+
+    Raises UnsupportedError for a layer that fits in no split.
+    """
+    weights = [builder.const_size(i.weight) if i.weight is not None else 0 for i in code]
+    flow = Flow(code, weights)
+    room = sram_bytes
+    for _ in range(_TRIES):
+        found = options.partitioned(flow, room)
+        result = Striper(flow, found).code()
+        plan = arena.plan(arena.lifetimes(result, "sram"))
+        if plan.bytes <= sram_bytes:
+            return result, plan, _notes(flow, found)
+        room = int(room * _STEP)
+    raise AssertionError(f"no plan of {sram_bytes} bytes was found")
+
+
+def _notes(flow: Flow, found: Partition) -> dict[str, Any]:
+    return {
+        "traffic_bytes": found.traffic,
+        "naive_traffic_bytes": naive_traffic(flow.nodes),
+        "segments": len(found.segments),
+        "resident_buffers": len(found.resident),
+    }

@@ -1,0 +1,167 @@
+"""Programs for a small SRAM: the same bytes from the exact machine, the joined program and the program in DDR."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import replace
+from functools import cache
+
+import float_networks
+import numpy as np
+import onnx
+import pytest
+
+from openbpu import _native
+from openbpu.errors import UnsupportedError
+from openbpu.frontend import prepare_qdq
+from openbpu.ir.graph import Graph
+from openbpu.ir.profile import profile
+from openbpu.lower import lower
+from openbpu.pipeline import quantize
+from openbpu.schedule import Options, schedule
+from openbpu.target.records import RECORDS
+from schedules.drawn import drawn
+
+KIB = 1024
+NETWORKS = {
+    "residual": float_networks.residual,
+    "squeeze_excite": float_networks.squeeze_excite,
+    "unet": float_networks.unet,
+    "detector": float_networks.detector,
+    "attention": float_networks.attention,
+    "hardswish": lambda: float_networks.activation("hardswish"),
+}
+_SCHEDULES = int(os.environ.get("OPENBPU_FUZZ_SCHEDULES", "4"))  # of each network
+
+
+@cache
+def _qdq(name: str) -> onnx.ModelProto:
+    model = NETWORKS[name]()
+    shapes = {i.name: tuple(d.dim_value or 1 for d in i.type.tensor_type.shape.dim) for i in model.graph.input}
+    random = np.random.default_rng(3)
+    feeds = [{k: random.standard_normal(s).astype(np.float32) for k, s in shapes.items()} for _ in range(2)]
+    return quantize(model, feeds, calibration="max", refinement=())
+
+
+def _graph(name: str) -> Graph:
+    return lower(prepare_qdq(_qdq(name)))
+
+
+def _compiled(name: str, kib: float, options: Options = Options()) -> _native.Program:  # noqa: B008
+    target = replace(profile("nash-e"), sram_bytes=int(kib * KIB))
+    return _native.Program.from_bytes(schedule(_graph(name), target, options))
+
+
+def _feeds(program: _native.Program) -> list[np.ndarray]:
+    random = np.random.default_rng(7)
+    ports = [p for p in program.ports() if p["direction"] == "input"]
+    return [random.standard_normal(p["shape"]).astype(p["dtype"]) for p in ports]
+
+
+@cache
+def _expected(name: str) -> list[np.ndarray]:
+    program = _compiled(name, 256, Options(optimize_level="O0"))
+    return _native.Engine(program).run(_feeds(program))
+
+
+def _check(name: str, program: _native.Program) -> None:
+    for made, wanted in zip(_native.Engine(program).run(_feeds(program)), _expected(name), strict=True):
+        np.testing.assert_array_equal(made, wanted)
+    for flip, seed in ((0, 1), (None, 2)):
+        exact = _native.Engine(program, exact_machine=True, seed=seed, flip=flip, isa="scalar" if flip == 0 else "auto")
+        for made, wanted in zip(exact.run(_feeds(program)), _expected(name), strict=True):
+            np.testing.assert_array_equal(made, wanted)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("kib", [6, 10, 16, 64, 1024])
+def test_the_same_bytes_for_every_size(name: str, kib: int) -> None:
+    try:
+        program = _compiled(name, kib)
+    except UnsupportedError:
+        assert kib < 16
+        return
+    assert _native.Engine(program).joined
+    assert program.summary()["entries"][0]["sram_bytes"] <= kib * KIB
+    _check(name, program)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("seed", range(_SCHEDULES))
+def test_random_schedules(name: str, seed: int) -> None:
+    options = Options(partitioner=drawn(seed))
+    program = _compiled(name, 40 + 24 * (seed % 5), options)
+    assert _native.Engine(program).joined
+    _check(name, program)
+
+
+def test_cascades_and_residents_save_traffic() -> None:
+    by_level = {}
+    for level in ("O1", "O2"):
+        program = _compiled("unet", 12, Options(optimize_level=level))
+        by_level[level] = _memory(program)
+    assert by_level["O2"]["traffic_bytes"] < by_level["O1"]["traffic_bytes"] < by_level["O1"]["naive_traffic_bytes"]
+
+
+def _memory(program: _native.Program) -> dict[str, int]:
+    return json.loads(program.meta)["memory"]
+
+
+# ---- what the exact machine refuses
+
+
+def test_a_missing_wait_is_a_race() -> None:
+    data = bytearray(_compiled("residual", 16).to_bytes())
+    code, records = _section(data, 5)
+    words = np.frombuffer(data, RECORDS["Instruction"], records, code).copy()
+    waiting = np.flatnonzero(words["wait"].any(axis=1))[::7]
+    for at in waiting:
+        changed = words.copy()
+        changed["wait"][at] = 0
+        data[code : code + changed.nbytes] = changed.tobytes()
+        program = _native.Program.from_bytes(bytes(_resealed(data)))
+        with pytest.raises(_native.NativeError, match="no wait covers"):
+            _native.Engine(program, exact_machine=True)
+        for made, wanted in zip(_native.Engine(program).run(_feeds(program)), _expected("residual"), strict=True):
+            np.testing.assert_array_equal(made, wanted)  # program order needs no waits
+    assert len(waiting) > 5
+
+
+def _section(data: bytearray, kind: int) -> tuple[int, int]:
+    """Offset and number of 64-byte records of a section."""
+    count = int.from_bytes(data[24:28], "little")
+    for k in range(count):
+        at = 64 + 32 * k
+        if int.from_bytes(data[at : at + 4], "little") == kind:
+            return int.from_bytes(data[at + 8 : at + 16], "little"), int.from_bytes(
+                data[at + 16 : at + 24], "little"
+            ) // 64
+    raise AssertionError(kind)
+
+
+def _resealed(data: bytearray) -> bytearray:
+    """The file with its checksums made anew."""
+    count = int.from_bytes(data[24:28], "little")
+    for k in range(count):
+        at = 64 + 32 * k
+        start, size = (int.from_bytes(data[at + o : at + o + 8], "little") for o in (8, 16))
+        data[at + 28 : at + 32] = _crc32c(data[start : start + size]).to_bytes(4, "little")
+    data[28:32] = bytes(4)
+    data[28:32] = _crc32c(data[: 64 + 32 * count]).to_bytes(4, "little")
+    return data
+
+
+_TABLE = [0] * 256
+for _n in range(256):
+    _c = _n
+    for _ in range(8):
+        _c = _c >> 1 ^ (0x82F63B78 if _c & 1 else 0)
+    _TABLE[_n] = _c
+
+
+def _crc32c(data: bytes | bytearray) -> int:
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc = _TABLE[(crc ^ byte) & 0xFF] ^ crc >> 8
+    return crc ^ 0xFFFFFFFF
