@@ -49,6 +49,8 @@ Reach reach_of(Op op, Operand which) {
       return which == A ? Reach::Lines : Reach::Columns;
     case Op::CSC:
       return which == A ? Reach::Pixels : Reach::All;
+    case Op::ROIRESIZE:
+      return which == A ? Reach::Image : Reach::All;
     case Op::GRIDSAMPLE:
       return which == A ? Reach::Image : Reach::Pixels;
     default:

@@ -112,10 +112,10 @@ def _memory(program: _native.Program) -> dict[str, int]:
 
 
 def test_a_missing_wait_is_a_race() -> None:
-    data = bytearray(_compiled("residual", 16).to_bytes())
+    data = bytearray(_compiled("detector", 24).to_bytes())
     code, records = _section(data, 5)
     words = np.frombuffer(data, RECORDS["Instruction"], records, code).copy()
-    waiting = np.flatnonzero(words["wait"].any(axis=1))[::7]
+    waiting = np.flatnonzero(words["wait"].any(axis=1))[::11]
     for at in waiting:
         changed = words.copy()
         changed["wait"][at] = 0
@@ -123,7 +123,7 @@ def test_a_missing_wait_is_a_race() -> None:
         program = _native.Program.from_bytes(bytes(_resealed(data)))
         with pytest.raises(_native.NativeError, match="no wait covers"):
             _native.Engine(program, exact_machine=True)
-        for made, wanted in zip(_native.Engine(program).run(_feeds(program)), _expected("residual"), strict=True):
+        for made, wanted in zip(_native.Engine(program).run(_feeds(program)), _expected("detector"), strict=True):
             np.testing.assert_array_equal(made, wanted)  # program order needs no waits
     assert len(waiting) > 5
 

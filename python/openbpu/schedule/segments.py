@@ -138,7 +138,7 @@ def slices_of(node: Node, room: int) -> list[tuple[int, int]]:
         return [(0, channels)]
     blocks = -(-channels // LANES)
     line = node.weight_bytes // blocks
-    grouped = node.instruction.aux is not None and node.instruction.aux["groups"] != 1
+    grouped = node.instruction.aux is not None and node.instruction.aux.get("groups", 1) != 1
     if node.instruction.op not in _SLICED or grouped:
         return [(0, channels)] if node.weight_bytes <= room else []
     fit = max(room // 2 // line, min(1, room // line))
