@@ -62,7 +62,7 @@ def test_a_missing_handler_stops_the_build(tmp_path: Path, name: str) -> None:
 
 _MISTAKES = {
     "overlapping field": ("records.def", "FIELD(Instruction, 26, u16, in1", "FIELD(Instruction, 25, u16, in1", "in1"),
-    "gap": ("records.def", "FIELD(Surface, 60, u32, reserved0", "FIELD(Surface, 62, u32, reserved0", "reserved0"),
+    "gap": ("records.def", "FIELD(Surface, 60, u32, home", "FIELD(Surface, 62, u32, home", "home"),
     "wrong type": ("records.def", "FIELD(ConvAux, 16, u32, groups", "FIELD(ConvAux, 16, u16, groups", "bytes between"),
     "wrong size": ("records.def", "RECORD(Port, 96,", "RECORD(Port, 104,", "Port: size"),
     "opcode taken": ("instructions.def", "INSTRUCTION(SUB, 0x31,", "INSTRUCTION(SUB, 0x30,", ""),
