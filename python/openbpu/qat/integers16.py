@@ -1,7 +1,7 @@
 """The 16-bit forms of the instructions on tensors of PyTorch: what state validation computes with int16 activations.
 
-As `integers`, for chapter int16 of docs/numerics.md. Functions and softmax are not here: their 16-bit tables differ
-from fake-quantisation by a step at most.
+As `integers`, for chapter int16 of docs/numerics.md. Functions are not here: their 16-bit tables differ from
+fake-quantisation by a step at most.
 """
 
 from __future__ import annotations
@@ -55,3 +55,17 @@ def mean_of(mean: Callable[[Tensor], Tensor], x: Tensor, px: Params, taps: int, 
     x, scale = widened(x, px)
     sums = (mean(x.double()) * taps).round().long()
     return rounded(sums, requant16.mean(scale, out.scale, out.zero, taps, [divisor]), out)
+
+
+def softmax(x: Tensor, px: Params, axis: int, out: Params) -> Tensor:
+    """SOFTMAX, its exponentials interpolated between the entries of EXP16."""
+    x, scale = widened(x, px)
+    knots, C = requant16.softmax(scale, out.scale)
+    table = torch.from_numpy(knots.astype(np.int64)).to(x.device)
+    shift = 17 - (len(knots) - 1).bit_length()  # of 2^16 distances to each interval
+    distance = x.amax(axis, keepdim=True) - x
+    index, part = distance >> shift, distance & ((1 << shift) - 1)
+    E = table[index] + (((table[index + 1] - table[index]) * part + ((1 << shift) >> 1)) >> shift)
+    total = E.sum(axis, keepdim=True)
+    R = torch.div(C + torch.div(total, 2, rounding_mode="floor"), total, rounding_mode="floor")
+    return (((E * R + (1 << 37)) >> 38) + out.zero).clamp(out.low, out.high)

@@ -213,7 +213,11 @@ def _softmax(node: fx.Node, root: nn.Module, data: list[fx.Node]) -> Forms | Non
     axis = module.dim if module is not None else _argument(node, 1, "dim", None)
     if not isinstance(axis, int):
         return None
-    return Forms(lambda x, p, out: integers.softmax(x[0], p[0], axis, out))
+    narrow, wide = (
+        lambda x, p, out, compute=compute: compute(x[0], p[0], axis, out)
+        for compute in (integers.softmax, integers16.softmax)
+    )
+    return Forms(narrow, wide)
 
 
 def _norm(node: fx.Node, root: nn.Module, data: list[fx.Node]) -> Forms | None:
