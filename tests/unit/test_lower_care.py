@@ -206,3 +206,20 @@ def test_tensors_beyond_the_extents_of_a_surface_stay_float() -> None:
     decisions = {d.op: d for d in lower(model).decisions}
     assert decisions["Relu"].where == "BPU" and "65535" in decisions["Reshape"].reason
     both(model, net.feeds)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("op", ["NonZero", "Unique"])
+def test_equal_nodes_whose_results_the_data_counts_keep_both_counts(op: str) -> None:
+    kind = TensorProto.INT64 if op == "NonZero" else TensorProto.FLOAT
+    nodes = [helper.make_node(op, ["x"], [f"y{k}"], name=f"n{k}") for k in range(2)]
+    outputs = [helper.make_tensor_value_info(f"y{k}", kind, None) for k in range(2)]
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, (3, 4))
+    model = helper.make_model(
+        helper.make_graph(nodes, "equal", [x], outputs), opset_imports=[helper.make_opsetid("", 17)], ir_version=8
+    )
+    values = np.arange(12, dtype=np.float32).reshape(3, 4) // 3
+    results = openbpu.Session(openbpu.compile(model)).run({"x": values})
+    assert list(results) == ["y0", "y1", "y0.count", "y1.count"]
+    assert int(results["y0.count"].item()) == int(results["y1.count"].item()) == (9 if op == "NonZero" else 4)
+    np.testing.assert_array_equal(results["y0"], results["y1"])

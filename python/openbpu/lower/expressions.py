@@ -7,6 +7,7 @@ then clamps, tables and affine maps join the expression instead of becoming ops.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -29,7 +30,7 @@ _E = TypeVar("_E", bound="Expr")
 
 
 @dataclass(eq=False, kw_only=True)
-class Expr:
+class Expr(ABC):
     """A float tensor of ONNX shape `shape`, made by `node`; `origin` names all nodes that it stands for."""
 
     node: Node
@@ -56,8 +57,9 @@ class Expr:
                 ) from error
         return self._made[quant]
 
+    @abstractmethod
     def _quantise(self, quant: QuantParams, name: str) -> Value:
-        raise NotImplementedError
+        """What `quantise` gives, made anew."""
 
     def value(self, node: Node) -> Value:
         """The tensor as an int8 operand of `node`; refused if it has no exact int8 form."""

@@ -19,6 +19,7 @@ from openbpu.ir.onnx_graph import STANDARD, UNFOLDED, opset_of
 from openbpu.ir.quant import QuantParams
 from openbpu.lower import camera, constants, cpu, qoperator, rules
 from openbpu.lower.builder import GraphBuilder, Shape, memory_shape
+from openbpu.lower.cpu.emission import alias
 from openbpu.lower.cpu.kernels import PORT_TYPES
 from openbpu.lower.expressions import Codes, Constant, Expr, Plain, Unary
 from openbpu.lower.moves import MAX_EXTENT
@@ -129,9 +130,22 @@ class Importer:
 
     def _count_rows(self, outputs: set[str]) -> None:
         """An output whose extent depends on the data brings its count of valid rows as one more output."""
+        copies = {node.output[0]: node.input[0] for node in self.model.graph.node if node.op_type == "Identity"}
         for node in self.nodes:
-            if node.refusal is not None and node.op in DATA_DEPENDENT and outputs.intersection(node.outputs):
-                self.builder.graph.outputs.append(node.count)
+            if node.refusal is None or node.op not in DATA_DEPENDENT:
+                continue
+            first = next(name for name in node.outputs if name)
+            # Equal nodes became one, whose results the other's outputs copy: each has its count.
+            names = [name for name in sorted(outputs) if copies.get(name) == first]
+            if outputs.intersection(node.outputs):
+                names.insert(0, first)
+            counts = [node.count] if names == [first] else [self._copy_of_count(node, name) for name in names]
+            self.builder.graph.outputs += counts
+
+    def _copy_of_count(self, node: Node, name: str) -> Value:
+        copy = alias(self.builder, node.count, node.count.onnx_shape, (node.name,), f"{name}.count")
+        copy.name = f"{name}.count"  # as a port; the name may be that of what is copied
+        return copy
 
     # ---- nodes
 
