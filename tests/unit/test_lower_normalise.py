@@ -7,8 +7,9 @@ import pytest
 from onnx import TensorProto, helper
 
 import openbpu
-from lowering.check import check
+from lowering.check import check, check_model
 from lowering.nets import Net, reference
+from openbpu import frontend
 from openbpu.lower import lower
 from openbpu.schedule import placement
 
@@ -137,3 +138,32 @@ class Encoder:
         infos = {k: helper.make_tensor_value_info(k, TensorProto.FLOAT, v) for k, v in shapes.items()}
         graph = helper.make_graph(nodes, "encoder", [infos["x"], infos["mask"]], [infos["y"]])
         self.model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+_EQUATIONS = [("bhid,bhjd->bhij", (1, 2, 5, 8), (1, 2, 6, 8)), ("bij,bjk->bik", (2, 3, 5), (2, 5, 4))]
+
+
+@pytest.mark.parametrize("equation, left, right", _EQUATIONS)
+def test_einsum_of_quantised_tensors_is_a_product(equation: str, left: tuple[int, ...], right: tuple[int, ...]) -> None:
+    net = Net(97)
+    net.output(net.quantise(net.node("Einsum", net.input(*left), net.input(*right), equation=equation)))
+    graph = check_model(frontend.prepare_qdq(net.model()), net.feeds)
+    assert not any(decision.where == "CPU" for decision in graph.decisions)
+
+
+@pytest.mark.parametrize("groups, uniform", [(6, True), (6, False), (2, False), (1, False)])
+def test_normalisation_of_quantised_images_is_rows(groups: int, uniform: bool) -> None:
+    net = Net(98, opset=21)
+    x = net.input(2, 6, 5, 4)
+    gain, offset = (
+        net.constant(np.full(6, 0.7) if uniform else net.random.uniform(0.5, 2, 6), np.float32) for _ in "go"
+    )
+    if groups == 6:
+        y = net.node("InstanceNormalization", x, gain, offset)
+    else:
+        y = net.node("GroupNormalization", x, gain, offset, num_groups=groups)
+    result = net.quantise(y)
+    model = net._model([result])
+    model.graph.output[0].CopyFrom(helper.make_tensor_value_info(result, TensorProto.FLOAT, (2, 6, 5, 4)))
+    graph = check_model(frontend.prepare_qdq(model), net.feeds, tolerance=2)
+    assert not any(decision.where == "CPU" for decision in graph.decisions)

@@ -15,15 +15,19 @@ from onnx import TensorProto, numpy_helper
 
 from openbpu.frontend.einsum import write_einsum
 from openbpu.frontend.writing import NodeWriter, attributes_of
-from openbpu.ir.onnx_graph import STANDARD
+from openbpu.ir.onnx_graph import STANDARD, opset_of
 
 _LONGEST_ROW = 65535  # channels of a surface
+_MOST_GROUPS = 32  # that go one by one
+_LAYER_NORM = 17  # the opset that has it
+_IMAGE_NORMS = ("InstanceNormalization", "GroupNormalization")
 
 
 class Context:
     """What rules ask about the model: shapes, constants, producers."""
 
-    def __init__(self, graph: onnx.GraphProto) -> None:
+    def __init__(self, graph: onnx.GraphProto, opset: int) -> None:
+        self.opset = opset
         infos = (*graph.input, *graph.value_info, *graph.output)
         shapes = {i.name: [d.dim_value for d in i.type.tensor_type.shape.dim] for i in infos}
         self.types = {i.name: i.type.tensor_type.elem_type for i in infos}
@@ -32,6 +36,17 @@ class Context:
         shapes |= {name: list(array.shape) for name, array in self.constants.items()}
         self.shapes = {name: shape for name, shape in shapes.items() if all(extent > 0 for extent in shape)}
         self.producers = {name: node for node in graph.node for name in node.output}
+
+    def constant(self, name: str) -> np.ndarray | None:
+        """A constant, or one behind DequantizeLinear with one scale."""
+        node = self.made(name, "DequantizeLinear")
+        if node is None:
+            return self.constants.get(name)
+        parts = [self.constants[operand] for operand in node.input if operand in self.constants]
+        if len(parts) != len(node.input) or parts[1].size != 1:
+            return None
+        zero = parts[2].astype(np.float32) if len(parts) > 2 else np.float32(0)
+        return np.asarray((parts[0].astype(np.float32) - zero) * parts[1], np.float32)
 
     def is_float(self, node: onnx.NodeProto) -> bool:
         """float32 operands: the constants that rules write are."""
@@ -49,9 +64,25 @@ def decompose(model: onnx.ModelProto) -> None:
     """Replaces the float32 nodes for which there is a rule that takes them. In place; shapes must be known."""
     graph = model.graph
     nodes: list[onnx.NodeProto] = []
-    context = Context(graph)
+    context = Context(graph, opset_of(model, 1))
     for node in graph.node:
         rule = _RULES.get(node.op_type) if node.domain in STANDARD and context.is_float(node) else None
+        writer = NodeWriter(graph, node.name or node.output[0])
+        nodes += writer.made if rule is not None and rule(node, context, writer) else [node]
+    del graph.node[:]
+    graph.node.extend(nodes)
+
+
+def decompose_quantised(model: onnx.ModelProto) -> None:
+    """The same for a quantised model: what needs no parameters between its nodes, behind DequantizeLinear."""
+    graph = model.graph
+    nodes: list[onnx.NodeProto] = []
+    context = Context(graph, opset_of(model, 1))
+    rules: dict[str, _Rule] = {"Einsum": _einsum, **dict.fromkeys(_IMAGE_NORMS, _rows_of_groups)}
+    for node in graph.node:
+        rule = rules.get(node.op_type) if node.domain in STANDARD and context.is_float(node) else None
+        if rule is not None and context.made(node.input[0], "DequantizeLinear") is None:
+            rule = None
         writer = NodeWriter(graph, node.name or node.output[0])
         nodes += writer.made if rule is not None and rule(node, context, writer) else [node]
     del graph.node[:]
@@ -90,6 +121,34 @@ def _normalisation(node: onnx.NodeProto, context: Context, write: NodeWriter) ->
         column = (shape[1], *[1] * (len(shape) - 2))
         scaled = write.op("Mul", normal, write.constant(gain.reshape(column)))
         write.op("Add", scaled, write.constant(offset.reshape(column)), output=node.output[0])
+    return True
+
+
+def _rows_of_groups(node: onnx.NodeProto, context: Context, write: NodeWriter) -> bool:
+    """Normalisation over images by LayerNormalization alone: a row's elements have gains and offsets of their own.
+
+    Groups whose gains differ go one by one.
+    """
+    shape, given = context.shapes.get(node.input[0]), attributes_of(node)
+    gain, offset = (context.constant(name) for name in node.input[1:3])
+    if shape is None or len(shape) < 3 or gain is None or offset is None or gain.size != shape[1]:
+        return False
+    groups = int(given.get("num_groups", shape[1]))
+    row, pixels = shape[1] // groups * prod(shape[2:]), prod(shape[2:])
+    pairs = np.stack([gain.ravel(), offset.ravel()]).reshape(2, groups, -1)
+    parts = 1 if (pairs == pairs[:, :1]).all() else groups
+    if row > _LONGEST_ROW or parts > _MOST_GROUPS or context.opset < _LAYER_NORM:
+        return False
+    flat, epsilon, made = write.shaped(node.input[0], (shape[0], groups, row)), given.get("epsilon", 1e-5), []
+    for part in range(parts):
+        rows = flat
+        if parts > 1:
+            bounds = (write.constant(np.array([n], np.int64)) for n in (part, part + 1, 1))
+            rows = write.op("Slice", flat, *bounds)
+        factors = [write.constant(np.repeat(p[part], pixels).astype(np.float32)) for p in pairs]
+        made.append(write.op("LayerNormalization", rows, *factors, axis=-1, epsilon=float(epsilon)))
+    whole = made[0] if parts == 1 else write.op("Concat", *made, axis=1)
+    write.shaped(whole, shape, output=node.output[0])
     return True
 
 

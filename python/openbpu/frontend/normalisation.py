@@ -36,7 +36,7 @@ class _Found:
 class _Fuser:
     def __init__(self, graph: onnx.GraphProto, opset: int) -> None:
         self.graph, self.opset = graph, opset
-        context = Context(graph)
+        context = Context(graph, opset)
         self.constants, self.shapes, self.made = context.constants, context.shapes, context.made
         self.readers: dict[str, list[onnx.NodeProto]] = defaultdict(list)
         for node in graph.node:

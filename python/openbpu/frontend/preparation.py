@@ -23,7 +23,7 @@ from onnxscript.rewriter.rules.common import (
 )
 
 from openbpu.errors import ModelError
-from openbpu.frontend.decomposition import decompose
+from openbpu.frontend.decomposition import decompose, decompose_quantised
 from openbpu.frontend.folding import fold_arithmetic
 from openbpu.frontend.fourier import has_transforms, write_out
 from openbpu.frontend.inlining import inlined
@@ -72,7 +72,8 @@ def prepare(model: onnx.ModelProto, input_shapes: Mapping[str, tuple[int, ...]] 
 
 
 def prepare_qdq(model: onnx.ModelProto, input_shapes: Mapping[str, tuple[int, ...]] | None = None) -> onnx.ModelProto:
-    """A quantised model with static shapes and named nodes; Q and DQ nodes stay as they are.
+    """A quantised model with static shapes and named nodes; Q and DQ nodes stay as they are, and what lies between them
+    but for einsum and normalisations over images, which become products and rows.
 
     Changes `model`. Raises ModelError.
     """
@@ -80,7 +81,8 @@ def prepare_qdq(model: onnx.ModelProto, input_shapes: Mapping[str, tuple[int, ..
     _fix_shapes(model, input_shapes or {})
     model = inlined(model)
     _widen_floats(model.graph)
-    model = _without_transforms(model)
+    model = _inferred(_without_transforms(model))
+    decompose_quantised(model)
     _name_nodes(model)
     return _inferred(model)
 
@@ -222,6 +224,7 @@ def _simplified(model: onnx.ModelProto) -> onnx.ModelProto:
 
     given = list(model.graph.node)
     _reshape_flattened(model.graph)
+    _pass_single_operands(model.graph)
     chatty = logging.getLogger("onnxscript"), logging.getLogger("onnx_ir")
     levels = [logger.level for logger in chatty]
     for logger in chatty:
@@ -240,6 +243,13 @@ def _simplified(model: onnx.ModelProto) -> onnx.ModelProto:
 def _should_fold(node: ir.Node) -> bool | None:
     """False for what must not be folded, None for what onnxscript decides."""
     return False if node.op_type in UNFOLDED else None
+
+
+def _pass_single_operands(graph: onnx.GraphProto) -> None:
+    """Max, Min, Sum and Mean of one tensor as Identity: onnxscript's rules for them expect two."""
+    for node in graph.node:
+        if node.op_type in ("Max", "Min", "Sum", "Mean") and node.domain in STANDARD and len(node.input) == 1:
+            node.op_type = "Identity"
 
 
 def _reshape_flattened(graph: onnx.GraphProto) -> None:

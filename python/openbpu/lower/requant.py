@@ -247,7 +247,7 @@ class Norm:
     sh: int
 
 
-_FEW = 8  # elements of a row that happen to be almost equal
+_FEW = 4  # elements of a row that happen to be almost equal
 
 
 def _check_epsilon(exact: float, rounded: int, least: int, gain: float) -> None:
@@ -276,6 +276,7 @@ def norm(sx: float, zx: int | None, epsilon: float, gamma: np.ndarray, beta: np.
         b = np.floor(beta / sy * 2.0**sh + 0.5) + ((zp << sh) + (1 << (sh - 1)))
         if np.abs(g).max() <= 32767 and np.abs(b).max() < 1 << 30:
             eps = max(1, int(np.floor(n * n * ratio + 0.5)))
-            _check_epsilon(n * n * ratio, eps, share, float(np.abs(gamma).max()) / sy)
+            if zx is None:
+                _check_epsilon(n * n * ratio, eps, share, float(np.abs(gamma).max()) / sy)
             return Norm(eps, F, g.astype(np.int16), b.astype(np.int32), sh)
     raise Infeasible(f"gains up to {np.abs(gamma).max():.6g} on a result of scale {sy:.6g}")
