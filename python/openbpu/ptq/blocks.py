@@ -13,6 +13,8 @@ from onnx import TensorProto, helper, numpy_helper
 from openbpu.ir.onnx_graph import reads
 from openbpu.ptq.view import ModelView
 
+_SCALE, _ZERO, _LEVELS = "openbpu:scale", "openbpu:zero", "openbpu:levels"
+
 
 @dataclass(frozen=True)
 class Block:
@@ -78,10 +80,10 @@ class BlockRunner:
     def __init__(self, model: onnx.ModelProto, view: ModelView, block: Block, quantised: str) -> None:
         self._quantised, self._outputs = quantised, list(block.outputs)
         types = {i.name: i for i in (*model.graph.input, *model.graph.value_info, *model.graph.output)}
-        own = f"{quantised}/quantised"
+        own = f"openbpu:{quantised}"
         nodes = [
-            helper.make_node("QuantizeLinear", [quantised, "/scale", "/zero"], ["/levels"]),
-            helper.make_node("DequantizeLinear", ["/levels", "/scale", "/zero"], [own]),
+            helper.make_node("QuantizeLinear", [quantised, _SCALE, _ZERO], [_LEVELS]),
+            helper.make_node("DequantizeLinear", [_LEVELS, _SCALE, _ZERO], [own]),
         ]
         for node in block.nodes:
             copy = onnx.NodeProto.FromString(node.SerializeToString())
@@ -89,8 +91,8 @@ class BlockRunner:
             nodes.append(copy)
         used = dict.fromkeys(name for node in block.nodes for name in reads(node))
         inputs = [types[name] for name in block.inputs]
-        inputs.append(helper.make_tensor_value_info("/scale", TensorProto.FLOAT, []))
-        inputs.append(helper.make_tensor_value_info("/zero", TensorProto.INT8, []))
+        inputs.append(helper.make_tensor_value_info(_SCALE, TensorProto.FLOAT, []))
+        inputs.append(helper.make_tensor_value_info(_ZERO, TensorProto.INT8, []))
         graph = helper.make_graph(
             nodes,
             "block",
@@ -103,7 +105,7 @@ class BlockRunner:
 
     def run(self, arrays: dict[str, np.ndarray], scale: float, zero_point: int) -> list[np.ndarray]:
         """The outputs of the block, in order."""
-        feed = arrays | {"/scale": np.array(scale, np.float32), "/zero": np.array(zero_point, np.int8)}
+        feed = arrays | {_SCALE: np.array(scale, np.float32), _ZERO: np.array(zero_point, np.int8)}
         return list(self._session.run(self._outputs, feed))
 
 

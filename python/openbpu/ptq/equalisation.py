@@ -222,12 +222,13 @@ def _errors(
 ) -> dict[str, np.ndarray]:
     """By site, the relative error of its readers without factors and with each proposal."""
     sizes = {i.name: tensor_bytes(i) for i in model.graph.value_info}
+    feeds = list(samples.spread(_SAMPLES, odd=True))
     totals: dict[str, np.ndarray] = {}
     done = 0
     for portion in _portions(found, sizes):
         runner = Runner(model, dict.fromkeys(name for s in portion for name in s.read))
         trials = [_Trial(model, view, s, proposals[s.name], reaches, symmetric) for s in portion]
-        for feed in samples.spread(_SAMPLES, odd=True):
+        for feed in feeds:
             arrays = dict(runner.run(feed))
             for trial in trials:
                 trial.add(arrays)

@@ -26,7 +26,8 @@ from openbpu.ptq.view import ModelView, channel_axis
 
 _SAMPLES = 4
 _JUDGED = 16  # samples on which whole models are compared
-_SESSIONS = 8  # at the same time: each holds weights
+_SESSIONS = 8  # at the same time
+_WEIGHT_BYTES = 128 << 20  # that sessions hold together, each its own copy
 # How many blocks that compute follow the tensor: to the outputs if the products fit the budget, else the first that do.
 _DEPTHS = (10**6, 12, 6, 3, 1)
 _BUDGET = 2e12  # multiplications of all trials together
@@ -53,13 +54,17 @@ def errors(
         for tensor, block in _affordable(model, view, placement, wanted)
         if all(name in infos for name in (*block.inputs, *block.outputs))
     ]
+    feeds = list(samples.spread(_SAMPLES)) if stretches else []
     totals: dict[str, np.ndarray] = {}
     done = 0
-    for portion in _portions(stretches, sizes):
-        trials = [_Trial(model, view, block, name, candidates[placement.groups[name]]) for name, block in portion]
+    weights = {name: array.nbytes for name, array in view.constants.items()}
+    trials: list[_Trial] = []
+    for portion in _portions(stretches, sizes, weights):
+        trials.clear()  # before the next are made
+        trials += [_Trial(model, view, block, name, candidates[placement.groups[name]]) for name, block in portion]
         tensors = dict.fromkeys(name for _, b in portion for name in (*b.inputs, *b.outputs) if name in infos)
         runner = Runner(model, tensors)
-        for feed in samples.spread(_SAMPLES):
+        for feed in feeds:
             arrays = dict(runner.run(feed))
             for trial in trials:
                 trial.add(arrays)
@@ -159,16 +164,21 @@ class _Trial:
         return np.asarray((self.noise / np.maximum(self.signal, 1e-30)).sum(axis=1))
 
 
-def _portions(stretches: Sequence[tuple[str, Block]], sizes: Mapping[str, int]) -> Iterator[list[tuple[str, Block]]]:
+def _portions(
+    stretches: Sequence[tuple[str, Block]], sizes: Mapping[str, int], weights: Mapping[str, int]
+) -> Iterator[list[tuple[str, Block]]]:
     """What is measured together, so that its tensors fit the memory."""
     portion: list[tuple[str, Block]] = []
     names: set[str] = set()
+    room = _WEIGHT_BYTES
     for tensor, block in stretches:
+        held = sum(weights[name] for name in {n for node in block.nodes for n in node.input} & weights.keys())
         new = {name for name in (*block.inputs, *block.outputs) if name in sizes}
-        if portion and (sum(sizes[n] for n in names | new) > PORTION_BYTES or len(portion) >= _SESSIONS):
+        if portion and (sum(sizes[n] for n in names | new) > PORTION_BYTES or len(portion) >= _SESSIONS or held > room):
             yield portion
-            portion, names = [], set()
+            portion, names, room = [], set(), _WEIGHT_BYTES
         portion.append((tensor, block))
+        room -= held
         names |= new
     if portion:
         yield portion

@@ -122,7 +122,7 @@ def _best(
     progress: Progress,
 ) -> dict[str, QuantParams]:
     """Of each group the candidate with the least error at its consumers; without one, with the least of its own."""
-    open_groups = {g: found for g, found in proposed.items() if len(found) > 1}
+    open_groups = {g: found for g, found in proposed.items() if len(found) > 1 and g not in placement.wide}
     measured = output_error.errors(model, samples, placement, open_groups, progress) if open_groups else {}
     best = {}
     for group, found in proposed.items():

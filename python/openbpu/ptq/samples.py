@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -64,13 +64,21 @@ class SampleStream:
         """At most so many samples, evenly spaced over a stream that was read before; `odd`: of odd index, if any."""
         pool = range(1, self.count, 2) if odd and self.count > 1 else range(self.count)
         wanted = {pool[k * len(pool) // most] for k in range(most)} if len(pool) > most else set(pool)
-        yield from (feed for index, feed in enumerate(self) if index in wanted)
+        if self._spool is not None:
+            yield from self._spooled(wanted)
+            return
+        for index, sample in enumerate(self._samples):  # those between are neither looked at nor checked again
+            if index in wanted:
+                yield self._feed(sample, index)
+            if index >= max(wanted):
+                return
 
-    def _spooled(self) -> Iterator[Feed]:
+    def _spooled(self, wanted: Container[int] | None = None) -> Iterator[Feed]:
         assert self._spool is not None
-        for path in sorted(Path(self._spool.name).iterdir()):
-            with np.load(path) as arrays:
-                yield dict(zip(self._shapes, (arrays[k] for k in arrays.files), strict=True))
+        for index, path in enumerate(sorted(Path(self._spool.name).iterdir())):
+            if wanted is None or index in wanted:
+                with np.load(path) as arrays:
+                    yield dict(zip(self._shapes, (arrays[k] for k in arrays.files), strict=True))
 
     def _feed(self, sample: Any, index: int) -> Feed:
         where = f"sample {index}"
