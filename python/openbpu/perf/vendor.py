@@ -95,8 +95,8 @@ def _layer(layer: LayerCost, latency_us: float) -> dict[str, Any]:
 def _model(report: PerfReport) -> dict[str, Any]:
     return {
         "BPU march": report.march,
-        "BPU core number": 1,
-        "compiling HBDK version": "",
+        "BPU core number": report.options.get("core_num", 1),
+        "compiling HBDK version": f"openbpu, instruction set {report.versions.get('isa', '?')}",
         "openbpu versions": report.versions,
         "compiling options": report.options,
         "original conv ops": report.convolutions,
