@@ -251,6 +251,9 @@ def estimate(
     if isinstance(model, str | PathLike) and str(model).endswith(".bpux"):
         model = Executable.load(model)
     if isinstance(model, Executable):
+        if input_shapes or run_on_cpu or run_on_bpu or remove_node_type:
+            rule = "shapes, places and boundary nodes belong to a model; an executable is compiled"
+            raise ConfigError(rule, where="estimate", seen="an executable", remedy="give the ONNX model instead")
         return perf.estimate(model, march)
     target = profile(march or "nash-e")
     loaded = frontend.load(model)

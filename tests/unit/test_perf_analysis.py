@@ -66,3 +66,21 @@ def test_flops_of_the_generated_networks() -> None:
     """Public figures at 640 x 640, two operations per product; those of m, l and x are 78.9, 165.2 and 257.8."""
     for size, giga in (("n", 8.7), ("s", 28.6)):
         assert 2 * _onnx_macs(yolov8(size)) / 1e9 == pytest.approx(giga, abs=0.06)
+
+
+def test_options_of_models_are_refused_for_executables(tmp_path: Path) -> None:
+    path = tmp_path / "net.bpux"
+    path.write_bytes(striped())
+    assert openbpu.estimate(path) == estimate(striped())
+    for options in ({"input_shapes": {"x": (1, 2)}}, {"run_on_cpu": ["conv"]}, {"remove_node_type": ["Quantize"]}):
+        with pytest.raises(ConfigError, match="belong to a model"):
+            openbpu.estimate(path, **options)
+    report = estimate(striped())
+    for name in ("x.pdf", "x", "json"):
+        with pytest.raises(ConfigError, match="ends in"):
+            report.save(tmp_path / name)
+    for name in ("x.htm", "x.trace.json", "x.json"):
+        report.save(tmp_path / name)
+    assert PerfReport.from_json((tmp_path / "x.json").read_text()) == report
+    assert "traceEvents" in (tmp_path / "x.trace.json").read_text()
+    assert (tmp_path / "x.htm").read_text().startswith("<!DOCTYPE html>")

@@ -55,7 +55,10 @@ def command(
       openbpu perf net.bpux -o perf.html -o perf.json
     """
     from openbpu import pipeline
+    from openbpu.perf.report import kind_of
 
+    for output in outputs:
+        kind_of(output)  # a wrong name is said before the work
     with options.console.status(f"estimating {model}"):
         report = pipeline.estimate(
             model,

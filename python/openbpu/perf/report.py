@@ -11,6 +11,7 @@ from openbpu.errors import ConfigError
 from openbpu.files import write_file
 from openbpu.ir.profile import TargetProfile
 
+_ENDINGS = {"html": (".html", ".htm"), "trace": (".trace.json", ".trace"), "json": (".json",)}
 BOUNDS = {
     "compute": "the MAC array",
     "vector": "the vector unit",
@@ -199,13 +200,13 @@ class PerfReport:
 
         Raises ConfigError for another ending and OpenBpuError naming the path.
         """
-        name = str(path)
-        if name.endswith((".html", ".htm")):
-            text = self.to_html()
-        elif name.endswith((".trace.json", ".trace")):
-            text = self.to_trace()
-        elif name.endswith(".json"):
-            text = self.to_json()
-        else:
-            raise ConfigError("a report ends in .html, .json or .trace.json", where="report", seen=name)
-        write_file(path, text.encode())
+        texts = {"html": self.to_html, "trace": self.to_trace, "json": self.to_json}
+        write_file(path, texts[kind_of(path)]().encode())
+
+
+def kind_of(path: str | PathLike[str]) -> str:
+    """What `PerfReport.save` writes under this name: html, trace or json. Raises ConfigError for another ending."""
+    for kind, endings in _ENDINGS.items():
+        if str(path).endswith(endings):
+            return kind
+    raise ConfigError("a report ends in .html, .json or .trace.json", where="report", seen=path)
