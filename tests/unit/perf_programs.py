@@ -58,8 +58,8 @@ def striped() -> bytes:
     return b.finish(0, META, sram_bytes=w0 + WEIGHTS + TABLE)
 
 
-def whole() -> bytes:
-    """The same convolution as one instruction on DDR, behind and before a copy of the port."""
+def whole(cores: int = 1) -> bytes:
+    """The same convolution as one instruction on DDR, behind and before a copy of the port; compiled for `cores`."""
     b = ProgramBuilder("whole")
     port = ports(b)
     held = constants(b)
@@ -68,7 +68,7 @@ def whole() -> bytes:
     b.emit("COPY", x, b.surface("in", shape, port=port["in"], scale=0.03), layer=1)
     b.emit("CONV2D", y, x, **held, aux=GEOMETRY, wait=(0, 0, 0, 1), **CLAMP)
     b.emit("COPY", b.surface("out", shape, port=port["out"], scale=0.05), y, wait=(0, 0, 1, 0), layer=1)
-    return b.finish(2 * IMAGE, META)
+    return b.finish(2 * IMAGE, META | {"options": {"core_num": cores}})
 
 
 def random_program(seed: int) -> bytes:

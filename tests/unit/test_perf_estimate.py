@@ -152,6 +152,17 @@ def test_a_program_that_does_not_fit_is_refused() -> None:
         fastest([Executable.from_bytes(striped())], replace(PROFILES["nash-e"], sram_bytes=1 << 18))
 
 
+def test_programs_for_several_cores() -> None:
+    one = estimate(whole(), "nash-p")
+    for cores in (2, 4):
+        report = estimate(whole(cores), "nash-p")
+        assert report.busy_us["MAC"] < one.busy_us["MAC"] and report.latency_us <= one.latency_us
+        assert report.busy_us["MAC"] > one.busy_us["MAC"] / cores, "some is lost in sharing"
+        assert report.profile.sram_bytes == cores * one.profile.sram_bytes and report.utilisation < one.utilisation
+    with pytest.raises(ConfigError, match="other cores than the 1"):
+        estimate(whole(2), "nash-e")
+
+
 def test_the_profile_of_the_file_is_the_default() -> None:
     assert estimate(striped()).march == "nash-e"
     with pytest.raises(ConfigError, match="does not say for which profile"):

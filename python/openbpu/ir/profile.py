@@ -40,6 +40,9 @@ class TargetProfile:
     cores: int = _parameter(
         "", "Cores on the chip; one inference runs on one unless it was compiled for more.", 1, 64, 1
     )
+    core_overhead: float = _parameter(
+        "", "Share of a core's work that a core more does not take over, in an inference on several.", 0, 1, 0.55
+    )
     sram_bytes_per_cycle: int = _parameter(
         "bytes", "What a core reads and writes in its SRAM per cycle.", 1, 1 << 20, 4096
     )
@@ -80,6 +83,18 @@ class TargetProfile:
     def preset(self) -> bool:
         """Whether `name` alone says everything."""
         return PROFILES.get(self.name) == self
+
+    def joined(self, cores: int) -> TargetProfile:
+        """The machine that an inference on several cores sees: their units and SRAM, at the efficiency of sharing."""
+        loss = 1 + (cores - 1) * self.core_overhead
+        return replace(
+            self,
+            sram_bytes=self.sram_bytes * cores,
+            mac_pixels=self.mac_pixels * cores,
+            vector_lanes=max(int(self.vector_lanes * cores / loss), 1),
+            sram_bytes_per_cycle=self.sram_bytes_per_cycle * cores,
+            mac_efficiency=self.mac_efficiency / loss,
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """The keys of the TOML file."""

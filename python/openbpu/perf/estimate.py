@@ -33,6 +33,7 @@ def estimate(executable: Executable | bytes, target: TargetProfile | str | None 
     executable = executable if isinstance(executable, Executable) else Executable.from_bytes(executable)
     program = read(executable, entry)
     machine = _machine(program, target)
+    machine = machine.joined(_cores(program, machine))
     if program.sram_bytes > machine.sram_bytes:
         raise ConfigError(
             f"the program needs {program.sram_bytes:,} bytes of SRAM",
@@ -122,6 +123,17 @@ def _report(program: Program, machine: TargetProfile, timeline: Timeline) -> Per
         ),
         events=tuple(_event(i, c, s, us) for i, c, s in zip(code, costs, slots, strict=True)),
     )
+
+
+def _cores(program: Program, machine: TargetProfile) -> int:
+    """The cores that the program was compiled for."""
+    cores = _recorded(program, "options").get("core_num", 1)
+    if not isinstance(cores, int) or not 1 <= cores <= machine.cores:
+        rule = f"the program was compiled for other cores than the {machine.cores} there are"
+        raise ConfigError(
+            rule, where=f"profile {machine.name}", seen=cores, remedy="compile the model for this profile"
+        )
+    return cores
 
 
 def _recorded(program: Program, key: str) -> dict[str, Any]:
