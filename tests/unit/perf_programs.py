@@ -43,19 +43,17 @@ def striped() -> bytes:
         place = {"base": base + first * W * C, "port": port.get(region, 0)}
         return b.surface(region, (1, rows, W, C), scale=scale, **place)
 
-    raw = b.surface("sram", (1, 1, 1, WEIGHTS), base=w0)
-    tab = b.surface("sram", (1, 1, 1, TABLE), base=w0 + WEIGHTS)
+    raw = b.surface("sram", (1, 1, 1, WEIGHTS), "uint8", base=w0)
     x, y = b.surface("sram", (1, H, W, C), base=x0, scale=0.03), b.surface("sram", (1, H, W, C), base=y0, scale=0.05)
     b.emit("MARK", layer=1)
     b.emit("LDW", raw, weight=held["weight"], layer=1)
-    b.emit("LDW", tab, weight=held["table"], layer=1)
     b.emit("LOAD", row("sram", x0, 0, 29, 0.03), row("in", 0, 0, 29, 0.03), layer=1)
-    b.emit("CONV2D", y, x, **held, aux=GEOMETRY, box=(0, 28, 0, W, 0, C), wait=(3, 0, 0, 0), **CLAMP)
+    b.emit("CONV2D", y, x, raw, **held, aux=GEOMETRY, box=(0, 28, 0, W, 0, C), wait=(2, 0, 0, 0), **CLAMP)
     b.emit("LOAD", row("sram", x0, 29, 27, 0.03), row("in", 0, 29, 27, 0.03), layer=1)
     b.emit("STORE", row("out", 0, 0, 28, 0.05), row("sram", y0, 0, 28, 0.05), wait=(0, 0, 1, 0), layer=1)
-    b.emit("CONV2D", y, x, **held, aux=GEOMETRY, box=(28, 28, 0, W, 0, C), wait=(4, 0, 0, 0), **CLAMP)
+    b.emit("CONV2D", y, x, raw, **held, aux=GEOMETRY, box=(28, 28, 0, W, 0, C), wait=(3, 0, 0, 0), **CLAMP)
     b.emit("STORE", row("out", 0, 28, 28, 0.05), row("sram", y0, 28, 28, 0.05), wait=(0, 0, 2, 0), layer=1)
-    return b.finish(0, META, sram_bytes=w0 + WEIGHTS + TABLE)
+    return b.finish(0, META, sram_bytes=w0 + WEIGHTS)
 
 
 def whole(cores: int = 1) -> bytes:

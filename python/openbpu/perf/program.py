@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -37,7 +37,6 @@ class Transfer:
     run: int
     span: int
     writes: bool = False
-    const: int = -1  # constant id of weights and tables
 
     @property
     def bytes(self) -> int:
@@ -166,16 +165,15 @@ def _layers(meta: Mapping[str, Any], instructions: tuple[Instruction, ...]) -> d
 
 
 class _Reader:
-    """Walks the code in program order and keeps which constants lie in SRAM."""
+    """Walks the code in program order and keeps which tables the units hold."""
 
     def __init__(self, tables: Mapping[str, Any]) -> None:
         self.code = np.frombuffer(tables["code"], RECORDS["Instruction"])
         self.surfaces = np.frombuffer(tables["surfaces"], RECORDS["Surface"])
         self.consts = np.frombuffer(tables["consts"], RECORDS["Const"])
         self.aux, self.macs = tables["aux"], tables["macs"]
-        self._resident: dict[int, tuple[int, int]] = {}  # constant id -> its bytes in SRAM
         self._tables: OrderedDict[int, int] = OrderedDict()  # constant id -> size, least recently used first
-        self._constants: dict[tuple[int, int], int] = {}  # pieces of CONST that are used
+        self._constants: set[tuple[int, int]] = set()  # pieces of CONST that are used
 
     @property
     def constant_bytes(self) -> int:
@@ -192,21 +190,8 @@ class _Reader:
             if info["queue"] == "CTRL":
                 continue
             found = self._call(index, word) if info["name"] == "CPUCALL" else self._instruction(index, word, info)
-            for transfer in found.transfers:
-                self._note(transfer)
+            self._constants |= {(t.base, t.base + t.span) for t in found.transfers if t.region == "const"}
             yield found
-
-    def _note(self, transfer: Transfer) -> None:
-        """What a transfer does to the constants in SRAM."""
-        span = (transfer.base, transfer.base + transfer.span)
-        if transfer.region == "const":
-            self._constants[span] = 1
-        if transfer.region == "sram" and transfer.writes:
-            gone = [k for k, (a, b) in self._resident.items() if a < span[1] and span[0] < b and k != transfer.const]
-            for const in gone:
-                del self._resident[const]
-            if transfer.const >= 0:
-                self._resident[transfer.const] = span
 
     def _instruction(self, index: int, word: np.void, info: Mapping[str, Any]) -> Instruction:
         op, operands = str(info["name"]), info["operands"]
@@ -226,7 +211,7 @@ class _Reader:
                 transfers.append(self._surface(surface, *_input_box(op, name, surface, out, start, box, aux)))
         wide = any(s is not None and s["dtype"] == DTYPES["int16"] for s in (in0, out))
         if op == "LDW":
-            transfers = list(self._ldw(word, transfers[0]))
+            transfers.append(self._loaded(word, transfers[0]))
         else:
             blocks = max(-(-int(out["c"]) // 16), 1)
             part = (start[3] // 16 / blocks, -(-box[3] // 16) / blocks)
@@ -238,13 +223,10 @@ class _Reader:
             0 if in0 is None else int(in0["c"]), wide, aux, tuple(transfers),
         )  # fmt: skip
 
-    def _ldw(self, word: np.void, target: Transfer) -> tuple[Transfer, Transfer]:
-        """A constant, or its bytes from C on, into SRAM."""
-        const, first = int(word["weight"]), int(word["C"])
-        item = self.consts[const]
-        whole = first == 0 and target.bytes == int(item["size"])
-        source = Transfer("const", int(item["offset"]) + first, 1, target.bytes, target.bytes)
-        return replace(target, const=const if whole else -1), source
+    def _loaded(self, word: np.void, target: Transfer) -> Transfer:
+        """What LDW reads: a constant, or its bytes from C on."""
+        first = int(self.consts[int(word["weight"])]["offset"]) + int(word["C"])
+        return Transfer("const", first, 1, target.bytes, target.bytes)
 
     def _constants_of(self, word: np.void, operands: str, part: Part) -> list[Transfer]:
         """Weights and table of an instruction that computes this part of the output channels."""
@@ -253,7 +235,7 @@ class _Reader:
             loaded = self.surfaces[word["in1"]]
             found.append(self._surface(loaded, (0, 0, 0, 0), _extents(loaded)))
         elif word["weight"] != NO_ID:
-            found.append(self._held(int(word["weight"]), part))
+            found.append(self._constant(int(word["weight"]), part))
         return found if word["table"] == NO_ID else [*found, *self._table(int(word["table"]), part)]
 
     def _table(self, const: int, part: Part) -> list[Transfer]:
@@ -263,18 +245,15 @@ class _Reader:
             self._tables.move_to_end(const)
             return []
         if size > TABLE_BYTES:
-            return [self._held(const, part)]
+            return [self._constant(const, part)]
         self._tables[const] = size
         while sum(self._tables.values()) > TABLE_BYTES:
             self._tables.popitem(last=False)
-        return [self._held(const, _WHOLE)]
+        return [self._constant(const, _WHOLE)]
 
-    def _held(self, const: int, part: Part) -> Transfer:
-        """A constant that an instruction uses: from SRAM if it lies there."""
+    def _constant(self, const: int, part: Part) -> Transfer:
         item = self.consts[const]
         first, size = (math.ceil(int(item["size"]) * share) for share in part)
-        if const in self._resident:
-            return Transfer("sram", self._resident[const][0] + first, 1, size, size)
         return Transfer("const", int(item["offset"]) + first, 1, size, size)
 
     def _surface(self, surface: np.void, start: Box, box: Box, writes: bool = False) -> Transfer:
