@@ -56,9 +56,9 @@ def test_errors_one_at_a_time_predict_all_together(name: str) -> None:
 
 
 def test_a_part_of_the_lifting_is_predicted_too() -> None:
-    model, samples = nets.activation("silu"), nets.samples(8)
+    model, samples = nets.activation("silu"), nets.samples(4)
     clean = frontend.prepare(model)
-    qdq, wide = (openbpu.quantize(model, samples, all_nodes_type=t) for t in ("int8", "int16"))
+    qdq, wide = (openbpu.quantize(model, samples, all_nodes_type=t, refinement=("bias",)) for t in ("int8", "int16"))
     errors = measure_errors(clean, qdq, [{"x": x} for x in samples], floor=wide)
     names = [node.name for node in clean.graph.node]
     lifting = Lifting(errors, candidates(errors, names, dict.fromkeys(names, 1.0)))
@@ -66,7 +66,7 @@ def test_a_part_of_the_lifting_is_predicted_too() -> None:
     assert sorted(order) == list(range(len(lifting.choices))) and levels == sorted(levels)
     units = [errors.sources[lifting.choices[k].source].unit for k in order[:2]]
     types = {name: "int16" for unit in units if unit is not None for name in unit.nodes}
-    mixed = openbpu.quantize(model, samples, node_types=types)
+    mixed = openbpu.quantize(model, samples, node_types=types, refinement=("bias",))
     assert levels[2] == pytest.approx(openbpu.accuracy(model, mixed, samples).sqnr_db, abs=1.0)
     lifting.reset(order[:2])
     assert levels[2] == pytest.approx(-10 * np.log10(lifting.noise.max()))
@@ -206,7 +206,7 @@ def test_outputs_without_numbers_to_compare_are_refused() -> None:
 
 
 def test_the_result_for_programs(tmp_path: Path) -> None:
-    result = openbpu.search(_outliers(), nets.samples(4, (1, 3, 16, 16)), target=0.999)
+    result = openbpu.search(_outliers(), nets.samples(2, (1, 3, 16, 16)), target=0.999, refinement=())
     result.save(tmp_path / "search.json")
     data = json.loads((tmp_path / "search.json").read_text())
     assert data["reached"] and data["trials"][data["chosen"]]["nodes"] == len(data["node_types"])
