@@ -34,7 +34,7 @@ _HOMES = {
     "estimate": "openbpu.pipeline",
     "remove_boundary_nodes": "openbpu.pipeline",
     "search": "openbpu.pipeline",
-    "evaluate": "openbpu.pipeline",
+    "evaluate": "openbpu.evaluation.whole",
     "load": "openbpu.pipeline",
     "Executable": "openbpu.runtime",
     "Session": "openbpu.runtime",

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import tempfile
 import warnings
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from os import PathLike
@@ -21,9 +22,7 @@ from openbpu import frontend, lower, perf, ptq, schedule
 from openbpu.analyze import AccuracyReport, PlacementReport
 from openbpu.analyze.accuracy import measure
 from openbpu.errors import ConfigError, ModelError, ModelWarning
-from openbpu.evaluation import EvaluationReport
-from openbpu.evaluation import evaluate as _evaluate
-from openbpu.evaluation.inputs import gathered
+from openbpu.evaluation.whole import evaluate as evaluate
 from openbpu.ir.profile import profile
 from openbpu.perf import PerfReport
 from openbpu.preprocess import InputSpec, Recipe
@@ -303,6 +302,7 @@ def search(
     all_nodes_type: str = "int8",
     preprocess: Recipe | str | Mapping[str, Recipe | str] | None = None,
     rounds: int = 8,
+    cache: str | PathLike[str] | None = None,
     executor: Executor | None = None,
     progress: Progress | None = None,
     **options: Any,
@@ -336,6 +336,7 @@ def search(
         qdq = quantize(
             clean,
             calibration,
+            cache=cache or folder,
             preprocess=preprocess,
             run_on_cpu=run_on_cpu,
             run_on_bpu=run_on_bpu,
@@ -348,44 +349,8 @@ def search(
 
     types = _types(clean, given, all_nodes_type)
     liftable = _liftable(clean, types, set(_listed("run_on_cpu", run_on_cpu)), run_on_bpu)
-    return _search(clean, attempt, judge, perf.estimate, liftable=liftable, rounds=rounds, progress=progress)
-
-
-def evaluate(
-    models: Mapping[str, Any] | Sequence[Any],
-    samples: Iterable[Any] | str | PathLike[str],
-    *,
-    metric: str | MetricFunction = "top1",
-    labels: str | PathLike[str] | Sequence[Any] | None = None,
-    preprocess: Recipe | str | Mapping[str, Recipe | str] | None = None,
-    input_shapes: Mapping[str, tuple[int, ...]] | None = None,
-    confidence: float = 0.95,
-    resamples: int | None = None,
-    executor: Executor | None = None,
-    progress: Progress | None = None,
-) -> EvaluationReport:
-    """Runs float models, QDQ models and executables over the same samples; the first one is what the rest compares to.
-
-    `models` are paths, bytes, ModelProtos or Executables, by name or in a list. `samples` is a folder with one folder
-    per class, or with a CSV table `labels` of the columns file and label; or an iterable of pairs (sample, label), or
-    of samples, to which `labels` may hold the labels in order. Photographs go through `preprocess`, by default the
-    recipe that a model records. `metric` is "top1", "top5", or a function `metric(outputs, references)` of two lists:
-    dicts {output: array}, and labels, or the first model's outputs for samples without one. Intervals have the given
-    `confidence`: Wilson's for top1 and top5, the bootstrap (`resamples`; 0: none) for other metrics and differences.
-    With an `executor` (of concurrent.futures, or what behaves so) the runs are its tasks, eight samples each. Raises
-    ConfigError, SampleError, MetricError, and what reading a model raises.
-    """
-    runnables, feeds, count = gathered(models, samples, labels, preprocess, input_shapes)
-    return _evaluate(
-        runnables,
-        feeds,
-        metric,
-        confidence=confidence,
-        resamples=resamples,
-        executor=executor,
-        progress=progress,
-        count=count,
-    )
+    with tempfile.TemporaryDirectory(prefix="openbpu-search-") as folder:  # what calibration measured, once for all
+        return _search(clean, attempt, judge, perf.estimate, liftable=liftable, rounds=rounds, progress=progress)
 
 
 def _liftable(

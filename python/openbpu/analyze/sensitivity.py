@@ -150,6 +150,7 @@ class Laboratory:
     """The float model ready to be run with one error at a time."""
 
     def __init__(self, model: onnx.ModelProto, qdq: onnx.ModelProto, floor: onnx.ModelProto | None = None) -> None:
+        model = equalised(model, qdq)
         self.names = float_outputs(model)
         self.anatomy, self.steps = Anatomy(model, qdq), Steps(model)
         self.sources = find_sources(self.anatomy, self.names)
