@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from openbpu import frontend, lower, perf, ptq, schedule
+from openbpu import __version__, frontend, lower, perf, ptq, schedule
 from openbpu.analyze import AccuracyReport, PlacementReport
 from openbpu.analyze.accuracy import measure
 from openbpu.errors import ConfigError, ModelError, ModelWarning
@@ -29,6 +29,7 @@ from openbpu.preprocess import InputSpec, Recipe
 from openbpu.preprocess.attach import recipes_of, specs_of, stream
 from openbpu.preprocess.recipe import KEY as RECIPE_RECORD
 from openbpu.preprocess.recipe import record, recorded
+from openbpu.programs import Aim, Cache, chosen
 from openbpu.ptq.samples import SampleStream
 from openbpu.runtime import Executable
 from openbpu.tuning import Goal, Judge, SearchResult, measured_samples
@@ -125,18 +126,29 @@ def compile(
     input_shapes: Mapping[str, tuple[int, ...]] | None = None,
     run_on_cpu: Collection[str] = (),
     run_on_bpu: Collection[str] = (),
+    optimize_level: str = "O2",
+    compile_mode: str = "latency",
+    balance_factor: int | None = None,
+    max_time_per_fc: int = 0,
+    core_num: int = 1,
+    cache_mode: str = "disable",
+    cache_path: str | PathLike[str] = "",
 ) -> Executable:
     """Compiles a QDQ model, of this or another tool, to an executable for the target profile `march`.
 
     `inputs` says how images arrive at run time, by input name (docs/preprocessing.md): their conversion and
     normalisation become part of the program, which has other ports then; the name of a type, such as "nv12", is enough
     if the model records its recipe. What is not quantised, has no form on the BPU, or is named in `run_on_cpu` runs on
-    the CPU in float; `check` says where each node goes and why. The same model and options give the same bytes. Raises
+    the CPU in float; `check` says where each node goes and why. The options from `optimize_level` on choose among
+    programs that give the same bytes (docs/scheduling.md). The same model and options give the same program. Raises
     ModelError for a damaged model, UnsupportedError naming a node that has no place, or none on the BPU though
     `run_on_bpu` names it, ConfigError for an unknown march or node; warns (ModelWarning) if no part of the model is
     quantised, or if `inputs` contradict the recipe.
     """
     target = profile(march)
+    options = schedule.Options(optimize_level, max_time_per_fc, core_num)
+    options.check(target)
+    aim, cache = Aim(compile_mode, balance_factor), Cache(cache_mode, str(cache_path))
     ready = _ready(frontend.load(model), input_shapes)
     recipes = _recipes(ready)
     specs, differences = specs_of(inputs, recipes)
@@ -157,7 +169,10 @@ def compile(
             ModelWarning,
             stacklevel=2,
         )
-    return Executable.from_bytes(schedule.schedule(graph, target))
+    settings = {"march": target.to_dict(), "options": options, "aim": aim, "notes": graph.notes, "openbpu": __version__}
+    settings |= {"run_on_cpu": sorted(run_on_cpu), "run_on_bpu": sorted(run_on_bpu)}
+    model_bytes = ready.SerializeToString(deterministic=True)
+    return cache.get(model_bytes, settings, lambda: chosen(graph, target, options, aim))
 
 
 def build(

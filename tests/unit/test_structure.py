@@ -53,8 +53,11 @@ PYTHON_FLOORS = {
     "debugger": {*_STAGE, "analyze", "frontend"},
     "evaluation": {*_STAGE, "preprocess", "frontend", "ptq", "runtime"},
     "tuning": {*_STAGE, "analyze", "evaluation", "perf", "runtime"},
+    "programs": {*_STAGE, "perf", "schedule", "runtime"},
     "pipeline": {
         *_STAGE,
+        "__init__",
+        "programs",
         "preprocess",
         "analyze",
         "perf",

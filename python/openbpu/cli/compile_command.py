@@ -21,6 +21,7 @@ from openbpu.cli import options
 @options.run_on_cpu
 @options.run_on_bpu
 @options.boundary
+@options.scheduling
 @options.advice
 @options.json_output
 def command(
@@ -34,6 +35,13 @@ def command(
     output_nodes: tuple[str, ...],
     remove_node_type: tuple[str, ...],
     remove_node_name: tuple[str, ...],
+    optimize_level: str,
+    compile_mode: str,
+    balance_factor: int | None,
+    max_time_per_fc: int,
+    core_num: int,
+    cache_mode: str,
+    cache_path: str,
     advice: float | None,
     as_json: bool,
 ) -> None:
@@ -54,6 +62,13 @@ def command(
             input_shapes=input_shapes,
             run_on_cpu=run_on_cpu,
             run_on_bpu=run_on_bpu,
+            optimize_level=optimize_level,
+            compile_mode=compile_mode,
+            balance_factor=balance_factor,
+            max_time_per_fc=max_time_per_fc,
+            core_num=core_num,
+            cache_mode=cache_mode,
+            cache_path=cache_path,
         )
     executable.save(output)
     summary = executable.summary()

@@ -218,6 +218,21 @@ def node_types(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
+def scheduling(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that choose among programs of one model (docs/scheduling.md)."""
+    for option in (
+        click.option("--cache-path", metavar="FOLDER", default="", help="Where compiled programs are kept."),
+        click.option("--cache-mode", metavar="MODE", default="disable", help="disable, enable or force_overwrite."),
+        click.option("--core-num", metavar="N", type=int, default=1, help="Cores of the profile that work as one."),
+        click.option("--max-time-per-fc", metavar="US", type=int, default=0, help="Longest instruction; 0: any."),
+        click.option("--balance-factor", metavar="0-100", type=int, help="With balance: 0 least DDR, 100 fastest."),
+        click.option("--compile-mode", metavar="MODE", default="latency", help="latency, bandwidth or balance."),
+        click.option("--optimize-level", metavar="LEVEL", default="O2", help="O0 in DDR, O1 by layers, O2 cascades."),
+    ):
+        function = option(function)
+    return function
+
+
 def boundary(function: Callable[..., Any]) -> Callable[..., Any]:
     """The options that cut a model or take nodes off its boundary."""
     for option in (

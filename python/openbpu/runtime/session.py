@@ -64,7 +64,9 @@ class Session:
     `model` is a path, the bytes of a file, or an Executable (share one between sessions: a session runs one call at a
     time, and calls from several threads wait for one another). `isa` is "auto" or a name of
     `openbpu._native.available_isas()`; `threads` 0 means all processors of the process. The same bits come out for
-    every isa and thread count. Raises ExecutableError for a bad file, ConfigError for a bad option.
+    every isa and thread count. `exact_machine`, for tests, runs the program as it is written, with queues in an order
+    that `seed` draws, and checks every byte (docs/scheduling.md). Raises ExecutableError for a bad file, ConfigError
+    for a bad option.
     """
 
     def __init__(
@@ -74,10 +76,14 @@ class Session:
         isa: str = "auto",
         threads: int = 1,
         entry: str = "",
+        exact_machine: bool = False,
+        seed: int = 0,
     ) -> None:
         self.executable = _executable(model)
         try:
-            self._engine = _native.Engine(self.executable.native, entry=entry, isa=isa, threads=threads)
+            self._engine = _native.Engine(
+                self.executable.native, entry=entry, isa=isa, threads=threads, exact_machine=exact_machine, seed=seed
+            )
         except _native.NativeError as error:
             raise _session_error(error) from None
         except TypeError as error:

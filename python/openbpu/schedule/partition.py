@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from openbpu.errors import UnsupportedError
-from openbpu.schedule.flow import Flow, Node, Root
+from openbpu.schedule.flow import CPU, Flow, Node, Root
 from openbpu.schedule.segments import Segment, accessed, cascade_segment, single_segment
 
 _LONGEST = 24  # nodes of a cascade
@@ -182,3 +182,14 @@ def naive_traffic(nodes: Sequence[Node]) -> int:
             n, h, w, c = operand.extents
             total += n * h * w * c * operand.value.item_size
     return total
+
+
+def ideal_traffic(flow: Flow) -> int:
+    """What no schedule avoids: weights once, and once each buffer that the CPU and the BPU share."""
+    shared = sum(root.memory.size for root in flow.roots.values() if root.external and _on_bpu(root, flow))
+    return shared + sum(node.weight_bytes for node in flow.nodes)
+
+
+def _on_bpu(root: Root, flow: Flow) -> bool:
+    touching = (flow.nodes[index].instruction.op for index in (*root.writes, *root.reads))
+    return any(op not in CPU for op in touching)

@@ -12,6 +12,7 @@ from openbpu.ir.graph import Graph, Op, Value
 from openbpu.ir.profile import TargetProfile
 from openbpu.schedule import arena, striped, waits
 from openbpu.schedule.emit import Emitter
+from openbpu.schedule.limits import limited
 from openbpu.schedule.options import Options
 from openbpu.schedule.placement import Placement
 from openbpu.schedule.program import Call, Instruction, Operand
@@ -50,6 +51,8 @@ def schedule(graph: Graph, profile: TargetProfile, options: Options = _DEFAULT) 
     options.check(profile)
     if options.optimize_level != "O0":
         code, sram, notes = striped.striped(code, builder, profile.sram_bytes * options.core_num, options)
+    if options.max_time_per_fc:
+        code = limited(code, profile, options.max_time_per_fc)
     memory = arena.plan(arena.lifetimes(code))
     waits.insert(code, {name: info["queue"] for name, info in INSTRUCTIONS.items()})
     _write(builder, code)
@@ -57,7 +60,11 @@ def schedule(graph: Graph, profile: TargetProfile, options: Options = _DEFAULT) 
         "layers": layers,
         "march": profile.name,
         **({} if profile.preset else {"profile": profile.to_dict()}),
-        "options": {"optimize_level": options.optimize_level, "core_num": options.core_num},
+        "options": {
+            "optimize_level": options.optimize_level,
+            "core_num": options.core_num,
+            "max_time_per_fc": options.max_time_per_fc,
+        },
         "versions": VERSIONS,
         "split": _split(graph),
         **graph.notes,

@@ -8,7 +8,7 @@ from typing import Any
 from openbpu.schedule import arena
 from openbpu.schedule.flow import Flow
 from openbpu.schedule.options import Options
-from openbpu.schedule.partition import Partition, naive_traffic
+from openbpu.schedule.partition import Partition, ideal_traffic, naive_traffic
 from openbpu.schedule.program import Instruction
 from openbpu.schedule.stripes import Striper
 from openbpu.target import ProgramBuilder
@@ -41,6 +41,7 @@ def _notes(flow: Flow, found: Partition) -> dict[str, Any]:
     return {
         "traffic_bytes": found.traffic,
         "naive_traffic_bytes": naive_traffic(flow.nodes),
+        "ideal_traffic_bytes": ideal_traffic(flow),
         "segments": len(found.segments),
         "resident_buffers": len(found.resident),
     }
