@@ -76,7 +76,7 @@ refinement: Decorator = click.option(
     default="all",
     show_default=True,
     callback=_refinement,
-    help="Steps of refinement, with commas between; none is quick.",
+    help="With commas; or none: quick.",
 )
 
 

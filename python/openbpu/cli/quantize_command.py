@@ -21,9 +21,9 @@ _MEASURED = 32  # samples on which the accuracy is measured
 @options.preprocess
 @options.calibration
 @click.option("--symmetric", is_flag=True, help="Make every zero point 0.")
-@click.option("--per-channel", is_flag=True, help="Equal ranges for all channels where weights can take factors.")
+@click.option("--per-channel", is_flag=True, help="Equal ranges for a tensor's channels.")
 @options.refinement
-@click.option("--cache", type=click.Path(path_type=Path), help="Folder that keeps the statistics of the calibration.")
+@click.option("--cache", type=click.Path(path_type=Path), help="Folder for calibration statistics.")
 @options.input_shape
 @options.run_on_cpu
 @options.run_on_bpu
