@@ -102,6 +102,18 @@ def test_the_same_from_python_and_from_a_staged_artefact(hb: Commands, tmp_path:
     assert "*** ERROR-OCCUR-DURING load *** out/net_calibrated_model.onnx: its activations are quantised" in error
 
 
+def test_the_scheduler_gets_what_is_asked_for(hb: Commands, tmp_path: Path) -> None:
+    keys = {"optimize_level": "O1", "core_num": 2, "compile_mode": "balance", "balance_factor": 30}
+    groups = {"model_parameters": {"march": "nash-p"}, "compiler_parameters": {**keys, "max_time_per_fc": 1000}}
+    code, _, error = hb(f"hb_compile -c {write_project(tmp_path, unet(), SHAPE, groups)}")
+    assert code == 0, error
+    made = openbpu.Executable.load(tmp_path / "out" / "net.bpux")
+    qdq = tmp_path / "out" / "net_quantized_model.onnx"
+    assert made == openbpu.compile(qdq, march="nash-p", max_time_per_fc=1000, **keys)
+    assert made.disassemble() != openbpu.compile(qdq, march="nash-p", optimize_level="O0").disassemble()
+    assert (made.meta["options"]["optimize_level"], made.meta["options"]["core_num"]) == ("O1", 2)
+
+
 def test_a_cache_is_kept_where_it_is_asked_for(hb: Commands, tmp_path: Path) -> None:
     results = []
     for keys in ({}, {"cache_mode": "enable"}, {"cache_mode": "enable"}, {"cache_mode": "enable", "cache_path": "c"}):
@@ -111,7 +123,7 @@ def test_a_cache_is_kept_where_it_is_asked_for(hb: Commands, tmp_path: Path) -> 
         results.append(openbpu.Session(tmp_path / "out" / "net.bpux").run({"x": x})["y"])
     for result in results[1:]:
         np.testing.assert_array_equal(result, results[0])
-    assert any((tmp_path / "out" / "cache").iterdir())
+    assert list((tmp_path / "out" / "cache").glob("*.bpux"))
     assert any((tmp_path / "c").iterdir())
 
 

@@ -253,7 +253,12 @@ class CompilerParameters(Group):
     )
     cache_path: FilePath | None = key(None, "folder of the cache; default: cache in working_dir")
     max_l2m_size: Annotated[int | None, BeforeValidator(lambda v: None if v in ("None", "auto") else v)] = key(
-        0, "bytes of shared memory: 0 to 25165824, None for all", also="string", ge=0, le=25165824
+        0,
+        "bytes of shared memory: 0 to 25165824, None for all",
+        also="string",
+        ge=0,
+        le=25165824,
+        recorded="cores that work as one have the memory of the profile together",
     )
     ability_entry: str = key("", "capabilities of a chip", recorded="the profile of the march says what there is")
     extra_params: dict[str, Any] = key(

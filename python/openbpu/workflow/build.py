@@ -99,7 +99,9 @@ def build(
     if skip == "compile":
         return result
     with stage("compile"):
-        result.executable = pipeline.compile(quantised, march=group.target, inputs=arriving, **places)
+        result.executable = pipeline.compile(
+            quantised, march=group.target, inputs=arriving, **places, **_scheduling(config)
+        )
     with stage("save"):
         result.folder.write(result.folder.file(".bpux"), result.executable.to_bytes())
     return result
@@ -201,6 +203,13 @@ def _cache(config: Config) -> Path | None:
     if group.cache_mode == "disable":
         return None
     return group.cache_path or config.model_parameters.working_dir / "cache"
+
+
+def _scheduling(config: Config) -> dict[str, Any]:
+    """What compiling gets of compiler_parameters."""
+    group = config.compiler_parameters
+    names = ("optimize_level", "compile_mode", "balance_factor", "max_time_per_fc", "core_num", "cache_mode")
+    return {name: getattr(group, name) for name in names} | {"cache_path": _cache(config) or ""}
 
 
 def _without_nodes(config: Config, model: onnx.ModelProto) -> onnx.ModelProto:

@@ -199,7 +199,7 @@ def _print_end(result: Result, advice: float = 0.0) -> None:
 
     report = summarise(result) if result.executable is not None else None
     if result.placement is not None:
-        options.console.print(result.placement.line, highlight=False)
+        options.console.print(result.placement.line, highlight=False, soft_wrap=True)
     if result.folder.written:
         names = [path.name for path in result.folder.written if path.parent == result.folder.path]
         options.console.print(f"wrote into {result.folder.path}: {', '.join(names)}", highlight=False, soft_wrap=True)
