@@ -193,8 +193,15 @@ def _layer(layer: Layer, parts: Sequence[tuple[Instruction, Cost, Slot, int]], m
         sram_bytes=_length(
             _union((t.base, t.base + t.span) for i, *_ in parts for t in i.transfers if t.region == "sram")
         ),
+        needed_bytes=needed,
+        channels=_channels([i for i, *_ in parts if i.queue == "MAC"]),
         bound=max(loads, key=lambda key: loads[key]),
     )
+
+
+def _channels(products: Sequence[Instruction]) -> tuple[int, int]:
+    ways = [(i.depth // i.aux.get("groups", 1), i.box[3]) for i in products]
+    return (max(way[0] for way in ways), max(way[1] for way in ways)) if ways else (0, 0)
 
 
 def _share(i: Instruction, price: Cost, writes: bool) -> float:

@@ -69,7 +69,9 @@ class LayerCost:
     padding: float  # share of the array's work that falls on padding of channels, pixels and taps it cannot use
     read_bytes: int
     write_bytes: int
+    needed_bytes: int  # of constants and ports: they pass through DDR on any schedule
     sram_bytes: int  # that its instructions touch
+    channels: tuple[int, int]  # of its products: in (per group) and out; 0 without products
     bound: str  # key of BOUNDS
 
     @property
@@ -173,7 +175,10 @@ class PerfReport:
             data = json.loads(text)["openbpu"]
             found = {name: value for name, value in data.items() if name in names}
             found["profile"] = TargetProfile.from_dict(found["profile"], f"{where}, profile")
-            found["layers"] = tuple(LayerCost(**{**x, "nodes": tuple(x["nodes"])}) for x in found["layers"])
+            found["layers"] = tuple(
+                LayerCost(**{**x, "nodes": tuple(x["nodes"]), "channels": tuple(x["channels"])})
+                for x in found["layers"]
+            )
             found["events"] = tuple(Event(**x) for x in found["events"])
             return PerfReport(**found)
         except (KeyError, TypeError, ValueError) as error:
