@@ -33,6 +33,7 @@ NETWORKS = {
     "hardswish": lambda: float_networks.activation("hardswish"),
 }
 _SCHEDULES = int(os.environ.get("OPENBPU_FUZZ_SCHEDULES", "4"))  # of each network
+_MUTANTS = int(os.environ.get("OPENBPU_FUZZ_MUTANTS", "60"))
 
 
 @cache
@@ -165,3 +166,46 @@ def _crc32c(data: bytes | bytearray) -> int:
     for byte in data:
         crc = _TABLE[(crc ^ byte) & 0xFF] ^ crc >> 8
     return crc ^ 0xFFFFFFFF
+
+
+def test_false_homes_change_nothing() -> None:
+    """Mutants of records: refused, or the joined program gives what the program as written gives."""
+    original = _compiled("detector", 24).to_bytes()
+    random = np.random.default_rng(11)
+    joined = told_apart = 0
+    for _ in range(_MUTANTS):
+        data = bytearray(original)
+        offset, count = _section(data, 3)
+        surfaces = np.frombuffer(data, RECORDS["Surface"], count, offset).copy()
+        at = int(random.choice(np.flatnonzero(surfaces["region"] != 0)))
+        field = random.choice(["home", "home", "base", "roll_h", "stride_h"])
+        homes = np.flatnonzero(surfaces["region"] == 5)
+        if field == "home":
+            surfaces[at]["home"] = random.choice([0, *(homes + 1)])
+        elif field == "roll_h":
+            surfaces[at]["roll_h"] = random.integers(0, 40)
+        else:
+            surfaces[at][field] += random.choice([-1024, -64, 64, 1024])
+        data[offset : offset + surfaces.nbytes] = surfaces.tobytes()
+        try:
+            program = _native.Program.from_bytes(bytes(_resealed(data)))
+        except (_native.NativeError, OverflowError):
+            continue
+        engine = _native.Engine(program)
+        made = engine.run(_feeds(program))
+        joined += engine.joined
+        try:
+            exact = _native.Engine(program, exact_machine=True).run(_feeds(program))
+        except _native.NativeError:
+            continue  # a race, or bytes that nothing has written
+        told_apart += not engine.joined
+        for a, b in zip(made, exact, strict=True):
+            np.testing.assert_array_equal(a, b)
+    assert joined and told_apart
+
+
+def test_a_layer_that_fits_in_no_split_is_refused() -> None:
+    with pytest.raises(UnsupportedError) as caught:
+        _compiled("residual", 0.25)
+    assert "must fit into the SRAM" in str(caught.value) and "layer" in str(caught.value)
+    assert "profile with more SRAM" in str(caught.value)

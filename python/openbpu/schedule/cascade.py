@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from openbpu.schedule.flow import Node, Root
+from openbpu.schedule.flow import Access, Node, Root
 
 Steps = list[tuple[int, int, int]]  # (position of the node, first row, end), in order
 
@@ -18,8 +18,8 @@ class Stage:
     low: int
     high: int
     rows: int = 0
-    loaded: bool = False  # from DDR, row by row
-    stored: bool = False  # to DDR
+    load: tuple[int, int] | None = None  # bytes of each pixel that come from DDR, row by row
+    store: int = 0  # bytes of each pixel that go to DDR
 
     @property
     def bytes(self) -> int:
@@ -28,11 +28,20 @@ class Stage:
         return -(-g.n * self.rows * g.w * (self.high - self.low) // 64) * 64
 
     @property
-    def whole_bytes(self) -> int:
-        """Of all rows: what is moved from or to DDR."""
+    def loaded_bytes(self) -> int:
+        """Read from DDR for all rows."""
+        return 0 if self.load is None else self._pixels * (self.load[1] - self.load[0])
+
+    @property
+    def stored_bytes(self) -> int:
+        """Written to DDR for all rows."""
+        return self._pixels * self.store
+
+    @property
+    def _pixels(self) -> int:
         g = self.root.geometry
         assert g is not None
-        return g.n * g.h * g.w * (self.high - self.low)
+        return g.n * g.h * g.w
 
 
 @dataclass(eq=False)
@@ -57,7 +66,7 @@ class Cascade:
     @property
     def traffic(self) -> int:
         """Bytes of buffers from and to DDR."""
-        return sum(s.whole_bytes * (s.loaded + s.stored) for s in self.stages.values())
+        return sum(s.loaded_bytes + s.stored_bytes for s in self.stages.values())
 
 
 def build(nodes: Sequence[Node], stripes: int, resident: Collection[Root]) -> Cascade | None:
@@ -69,7 +78,7 @@ def build(nodes: Sequence[Node], stripes: int, resident: Collection[Root]) -> Ca
 
 
 def _stages(nodes: Sequence[Node], resident: Collection[Root]) -> dict[Root, Stage]:
-    first, last = nodes[0].index, nodes[-1].index
+    last = nodes[-1].index
     stages: dict[Root, Stage] = {}
     for node in nodes:
         for access in (*node.reads.values(), *((node.write,) if node.write else ())):
@@ -78,37 +87,56 @@ def _stages(nodes: Sequence[Node], resident: Collection[Root]) -> dict[Root, Sta
             stage = stages.setdefault(access.root, Stage(access.root, access.low, access.high))
             stage.low, stage.high = min(stage.low, access.low), max(stage.high, access.high)
     for root, stage in stages.items():
-        inside = [w for w in root.writes if first <= w <= last]
-        stage.loaded = any(
-            access.root is root and not any(w < node.index for w in inside)
-            for node in nodes
-            for access in node.reads.values()
-        )
-        stage.stored = bool(inside) and (root.external or any(r > last for r in root.reads))
+        written = _union([n.write for n in nodes if n.write is not None and n.write.root is root])
+        if any(r > last for r in root.reads) or root.external:
+            stage.store = sum(end - start for start, end in written)
+        stage.load = _to_load(nodes, stage, written)
     return stages
 
 
+def _union(accesses: Sequence[Access]) -> list[tuple[int, int]]:
+    """Bytes of a pixel that accesses cover, in order."""
+    covered: list[tuple[int, int]] = []
+    for low, high in sorted((a.low, a.high) for a in accesses):
+        if covered and low <= covered[-1][1]:
+            covered[-1] = (covered[-1][0], max(covered[-1][1], high))
+        else:
+            covered.append((low, high))
+    return covered
+
+
+def _to_load(nodes: Sequence[Node], stage: Stage, written: Sequence[tuple[int, int]]) -> tuple[int, int] | None:
+    """What must come from DDR: all of a buffer that is read before it is written, else what is not written here."""
+    first = next((n.index for n in nodes if n.write is not None and n.write.root is stage.root), None)
+    if first is None or any(n.index <= first and a.root is stage.root for n in nodes for a in n.reads.values()):
+        return stage.low, stage.high
+    if not any(a.root is stage.root for n in nodes for a in n.reads.values()):
+        return None
+    if len(written) != 1 or written[0] == (stage.low, stage.high):
+        return None
+    low, high = written[0]
+    return (stage.low, low) if high == stage.high else (high, stage.high)
+
+
 def _writes_cover_reads(nodes: Sequence[Node], stages: Mapping[Root, Stage]) -> bool:
-    """A buffer is read from DDR, or written here before it is read; channels that are read have been written."""
+    """What is read comes from DDR or has been written here before."""
     for root, stage in stages.items():
-        writes = [(n.index, n.write) for n in nodes if n.write is not None and n.write.root is root]
+        writes = [n for n in nodes if n.write is not None and n.write.root is root]
         if not writes:
             continue
-        if stage.loaded:  # and changed in place: what is loaded must be what is changed
-            accesses = [a for n in nodes for a in (*n.reads.values(), n.write) if a is not None and a.root is root]
-            if any((a.low, a.high) != (stage.low, stage.high) for a in accesses):
-                return False
-            continue
+        accesses = [a for n in nodes for a in (*n.reads.values(), n.write) if a is not None and a.root is root]
+        whole = stage.load == (stage.low, stage.high)
+        if whole and any((a.low, a.high) != stage.load for a in accesses):
+            return False  # changed in place: what is loaded must be what is changed
         for node in nodes:
             for access in node.reads.values():
-                if access.root is not root:
+                if access.root is not root or whole:
                     continue
-                covered = sorted((w.low, w.high) for index, w in writes if index < node.index)
-                reach = access.low
-                for low, high in covered:
-                    if low <= reach:
-                        reach = max(reach, high)
-                if reach < access.high:
+                ready = [n.write for n in writes if n.index < node.index and n.write is not None]
+                covered = _union(
+                    [*ready, *([replace(access, low=stage.load[0], high=stage.load[1])] if stage.load else [])]
+                )
+                if not any(low <= access.low and access.high <= high for low, high in covered):
                     return False
     return True
 
@@ -128,9 +156,11 @@ def _follow(cascade: Cascade) -> bool:
             for a in range(b):
                 if _overlaps(nodes[a], later, name):
                     readers[a].append((b, name))
-    kept = [n.write is None or n.write.root not in cascade.stages or cascade.stages[n.write.root].stored for n in nodes]
+    kept = [
+        n.write is None or n.write.root not in cascade.stages or cascade.stages[n.write.root].store > 0 for n in nodes
+    ]
     done = [0] * len(nodes)
-    loaded = {root: 0 for root, stage in cascade.stages.items() if stage.loaded}
+    loaded = {root: 0 for root, stage in cascade.stages.items() if stage.load is not None}
     for stripe in range(1, cascade.stripes + 1):
         need = [0] * len(nodes)
         for k in reversed(range(len(nodes))):

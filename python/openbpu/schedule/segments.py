@@ -100,7 +100,7 @@ def _with_weights(node: Node, cascade: Cascade, room: int) -> list[Segment]:
     if not slices:
         return []
     used = rows + slice_bytes(node, slices[0])
-    loaded = sum(s.whole_bytes for s in cascade.stages.values() if s.loaded)
+    loaded = sum(s.loaded_bytes for s in cascade.stages.values())
     again = Segment([node], cascade, used, cascade.traffic + loaded * (len(slices) - 1) + node.weight_bytes, slices)
     if cascade.stripes == 1:
         again.traffic = cascade.traffic + node.weight_bytes

@@ -135,7 +135,7 @@ class _Cascaded:
         self.weights[node] = yield from self.striper.brought(node, part)
 
     def _stripes(self, parts: Sequence[tuple[int, int] | None], bring: bool = True) -> Iterator[Instruction]:
-        loaded = dict.fromkeys((r for r, s in self.cascade.stages.items() if s.loaded), 0)
+        loaded = dict.fromkeys((r for r, s in self.cascade.stages.items() if s.load is not None), 0)
         for steps, targets in zip(self.cascade.steps, self.cascade.targets, strict=True):
             for root, end in targets.items():
                 yield from self._load(root, loaded[root], end)
@@ -158,8 +158,9 @@ class _Cascaded:
         operand = access.operand
         item = operand.value.item_size
         n, h, w, _ = operand.extents
-        place = replace(operand.place, offset=stage.low)
-        whole = replace(operand, place=place, extents=(n, h, w, (stage.high - stage.low) // item))
+        assert stage.load is not None
+        place = replace(operand.place, offset=stage.load[0])
+        whole = replace(operand, place=place, extents=(n, h, w, (stage.load[1] - stage.load[0]) // item))
         source, target = self.striper.at_rest(whole), self._placed(whole, root)
         for y, rows in _pieces(first, end, target.roll):
             box = (y, rows, 0, w, 0, whole.extents[3])
@@ -189,7 +190,7 @@ class _Cascaded:
     def _is_stored(self, node: Node) -> bool:
         """Whether its result leaves the SRAM: nothing in the cascade writes the same channels again."""
         write = node.write
-        if write is None or write.root not in self.cascade.stages or not self.cascade.stages[write.root].stored:
+        if write is None or write.root not in self.cascade.stages or not self.cascade.stages[write.root].store:
             return False
         later = (n.write for n in self.segment.nodes if n.index > node.index and n.write is not None)
         return not any(_same(other, write) for other in later)
