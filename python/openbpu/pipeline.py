@@ -340,7 +340,7 @@ def search(
     clean = frontend.prepare(frontend.load(model), input_shapes)
     recipes = recipes_of(preprocess, {name: tuple(shape) for name, shape in _input_shapes(clean).items()})
     calibration = SampleStream(stream(samples, recipes), clean)
-    test = calibration if evaluation is None else SampleStream(stream(evaluation, recipes), clean)
+    test = calibration if evaluation is None else SampleStream(stream(evaluation, recipes), clean, calibrates=False)
     feeds = measured_samples(clean, test, bounded=evaluation is None)
     if labels is not None and len(labels) != len(feeds):
         raise ConfigError("one label per evaluation sample", where="labels", seen=f"{len(labels)} of {len(feeds)}")

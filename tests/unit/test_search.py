@@ -101,6 +101,14 @@ def test_a_share_of_what_int16_brings() -> None:
         openbpu.search(model, samples, metric="recovery", target=1.0)
 
 
+def test_a_model_without_error_has_nothing_to_recover() -> None:
+    net = Net(seed=1)
+    model = net.model(net.op("Transpose", "x", perm=[0, 2, 3, 1]), shape=(1, 3, 8, 8))
+    samples = [np.arange(192, dtype=np.float32).reshape(1, 3, 8, 8) - 64]
+    for metric in ("recovery", "sqnr", "cosine"):
+        assert openbpu.search(model, samples, metric=metric, target=0.5).reached
+
+
 def test_int8_that_is_good_enough_is_left_alone() -> None:
     result = openbpu.search(nets.residual(), nets.samples(4), target=0.99)
     assert result.reached and result.node_types == {} and len(result.trials) == 1 and not result.sensitivities

@@ -181,7 +181,7 @@ def measure(
     differences = {name: Difference() for name in dict.fromkeys([*pairs, *outputs])}
     own = {name: OwnError(quant) for name, (_, quant) in pairs.items()}
     boxes = {name: ChannelBoxes() for name in pairs}
-    stream = SampleStream(samples, model)
+    stream = SampleStream(samples, model, calibrates=False)
     kept: list[Feed] = []
     for done, feed in enumerate(stream, 1):
         found = dict(quantised.run(feed))

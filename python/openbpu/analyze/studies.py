@@ -38,7 +38,7 @@ Progress = Callable[[str, int, int], None]
 
 def feeds_of(model: onnx.ModelProto, samples: Iterable[Any], count: int) -> list[Feed]:
     """The first samples as feeds of a clean float model. Raises SampleError."""
-    return list(islice(SampleStream(samples, model), count))
+    return list(islice(SampleStream(samples, model, calibrates=False), count))
 
 
 @dataclass(frozen=True)

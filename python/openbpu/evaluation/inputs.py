@@ -152,7 +152,7 @@ def _checked(
 ) -> Iterator[tuple[Feed, Any]]:
     """Feeds and labels: photographs through their recipe, shapes and types those of `model`, if there is one."""
     prepared = stream(pairs, recipes)
-    feeds = prepared if model is None else SampleStream(prepared, model)
+    feeds = prepared if model is None else SampleStream(prepared, model, calibrates=False)
     for index, sample in enumerate(feeds):
         label = pairs.labels.popleft()
         if not isinstance(sample, Mapping):

@@ -10,7 +10,9 @@ from __future__ import annotations
 import importlib
 import math
 import numbers
+import os
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,9 +106,8 @@ def _is_number(value: object) -> bool:
 
 def place(error: BaseException) -> str:
     """The last line of the user's code on the way to an error."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    if trace is None:
+    frames = [(Path(frame.filename), frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+    own = [f for f in frames if "site-packages" not in f[0].parts and not f[0].is_relative_to(Path(os.__file__).parent)]
+    if not own:
         return ""
-    return f"it failed in {Path(trace.tb_frame.f_code.co_filename).name}, line {trace.tb_lineno}"
+    return f"it failed in {own[-1][0].name}, line {own[-1][1]}"

@@ -24,7 +24,7 @@ class SampleStream:
     Raises SampleError for samples that do not fit the inputs of the model, or are none.
     """
 
-    def __init__(self, samples: Iterable[Any], model: onnx.ModelProto) -> None:
+    def __init__(self, samples: Iterable[Any], model: onnx.ModelProto, *, calibrates: bool = True) -> None:
         if isinstance(samples, np.ndarray | str | bytes | Mapping) or not isinstance(samples, Iterable):
             raise SampleError(
                 "samples must be an iterable of arrays or of {input: array}",
@@ -33,7 +33,7 @@ class SampleStream:
             )
         self._shapes = {i.name: tuple(d.dim_value for d in i.type.tensor_type.shape.dim) for i in model.graph.input}
         self._types = {i.name: helper.tensor_dtype_to_np_dtype(i.type.tensor_type.elem_type) for i in model.graph.input}
-        self._samples = samples
+        self._samples, self._calibrates = samples, calibrates
         self._equal: list[str] = []  # samples of the first pass that hold one value only
         self._spool: tempfile.TemporaryDirectory[str] | None = None
         self.count = 0  # samples of a whole pass; 0 before the first
@@ -53,10 +53,11 @@ class SampleStream:
                 np.savez(Path(self._spool.name) / f"{count - 1:08}.npz", *feed.values())
             yield feed
         if count == 0:
-            raise SampleError("at least one calibration sample is needed", seen="none")
-        if count == 1 and not self.count:
+            what = "calibration sample" if self._calibrates else "sample"
+            raise SampleError(f"at least one {what} is needed", seen="none")
+        if count == 1 and not self.count and self._calibrates:
             warnings.warn(_ONE_SAMPLE, SampleWarning, stacklevel=2)
-        if self._equal and not self.count:
+        if self._equal and not self.count and self._calibrates:
             warnings.warn(_all_equal(self._equal, count), stacklevel=2)
         self.count = count
 

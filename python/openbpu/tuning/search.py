@@ -36,6 +36,7 @@ RECOVERY = "recovery"  # share of the noise that all int16 would take away
 _ROUNDS = 8  # models that are quantised at most
 _EXCESS_DB = 0.5  # more than this beyond the target: a cheaper mixture is looked for
 _EVALUATED, _BYTES = 32, 512 << 20  # calibration samples that are measured, if no others are given; their outputs
+_MOST_DB = 150.0  # of outputs without error
 _BOUNDS = 2  # trials: all int8, all int16
 _SHOWN = 8  # samples of the sensitivity
 _PER_MACS, _PER_NODES = 0.5, 0.25  # weights of all MACs and all nodes beside the time of all
@@ -226,7 +227,7 @@ class _Search:
     def _recovered(self, sqnr: float) -> float:
         """Of the noise between all int8 and all int16, the share that is gone."""
         if len(self.trials) < _BOUNDS:
-            return float(len(self.trials))
+            return float(len(self.trials)) if math.isfinite(sqnr) else 1.0
         most, least = self._noise_bounds()
         return (most - 10 ** (-sqnr / 10)) / max(most - least, 1e-30)
 
@@ -258,7 +259,7 @@ class _Search:
         order, levels = lifting.path(self._goal_level())
         low, high = 0, len(order)
         reals = {low: self._scale(self.trials[0]), high: self._scale(self.trials[1])}
-        tried: dict[frozenset[str], Trial] = {}
+        tried = {frozenset(types): trial for (types, _), trial in zip(self.made, self.trials, strict=True)}
         last: bool | None = None
         streak = 0
         while len(self.trials) < self.rounds and high - low > 1:
@@ -288,9 +289,8 @@ class _Search:
         return self.judge.goal.decibels(self.judge.goal.target)
 
     def _scale(self, trial: Trial) -> float:
-        if self.judge.goal.metric == RECOVERY:
-            return trial.sqnr_db
-        return self.judge.goal.decibels(trial.value)
+        recovery = self.judge.goal.metric == RECOVERY
+        return min(trial.sqnr_db if recovery else self.judge.goal.decibels(trial.value), _MOST_DB)
 
     def _goal_level(self) -> float:
         """Decibels up to which each output counts in the order; for a metric of one's own all that int16 gives."""
