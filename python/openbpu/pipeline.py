@@ -254,22 +254,27 @@ def estimate(
     run_on_cpu: Collection[str] = (),
     run_on_bpu: Collection[str] = (),
     remove_node_type: Collection[str] = (),
+    optimize_level: str = "O2",
+    core_num: int = 1,
 ) -> PerfReport:
     """What one inference would take on the virtual BPU `march`: time, DDR traffic, use of its units, layer by layer.
 
     `model` is an executable or the path of one (ending in .bpux), whose default is the profile that it was compiled
     for, or a model, for "nash-e". A float model is quantised with made-up ranges for this: no samples are needed;
-    `remove_node_type` takes nodes off the boundary of the quantised model first, as `remove_boundary_nodes` does. Times
-    are an estimate, DDR bytes are exact. Raises what `compile` raises, ConfigError for a wrong profile too.
+    `remove_node_type` takes nodes off the boundary of the quantised model first, as `remove_boundary_nodes` does;
+    `optimize_level` and `core_num` are those of `compile`. Times are an estimate, DDR bytes are exact. Raises what
+    `compile` raises.
     """
     if isinstance(model, str | PathLike) and str(model).endswith(".bpux"):
         model = Executable.load(model)
     if isinstance(model, Executable):
-        if input_shapes or run_on_cpu or run_on_bpu or remove_node_type:
-            rule = "shapes, places and boundary nodes belong to a model; an executable is compiled"
+        if input_shapes or run_on_cpu or run_on_bpu or remove_node_type or (optimize_level, core_num) != ("O2", 1):
+            rule = "shapes, places, boundary nodes, level and cores belong to a model; an executable is compiled"
             raise ConfigError(rule, where="estimate", seen="an executable", remedy="give the ONNX model instead")
         return perf.estimate(model, march)
     target = profile(march or "nash-e")
+    options = schedule.Options(optimize_level, 0, core_num)
+    options.check(target)
     loaded = frontend.load(model)
     if not frontend.is_quantised(loaded):
         clean = frontend.prepare(loaded, input_shapes)
@@ -279,7 +284,7 @@ def estimate(
     if remove_node_type:
         loaded = frontend.remove_boundary(loaded, remove_node_type, ())
     graph = _lowered(_ready(loaded, input_shapes), run_on_cpu, run_on_bpu)
-    return perf.estimate(schedule.schedule(graph, target), target)
+    return perf.estimate(chosen(graph, target, options, Aim()), target)
 
 
 def accuracy(

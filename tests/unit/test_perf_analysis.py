@@ -72,7 +72,12 @@ def test_options_of_models_are_refused_for_executables(tmp_path: Path) -> None:
     path = tmp_path / "net.bpux"
     path.write_bytes(striped())
     assert openbpu.estimate(path) == estimate(striped())
-    for options in ({"input_shapes": {"x": (1, 2)}}, {"run_on_cpu": ["conv"]}, {"remove_node_type": ["Quantize"]}):
+    for options in (
+        {"input_shapes": {"x": (1, 2)}},
+        {"run_on_cpu": ["conv"]},
+        {"remove_node_type": ["Quantize"]},
+        {"core_num": 2},
+    ):
         with pytest.raises(ConfigError, match="belong to a model"):
             openbpu.estimate(path, **options)
     report = estimate(striped())

@@ -32,6 +32,10 @@ if TYPE_CHECKING:
     multiple=True,
     help="Take nodes of this type off the ends of the quantised model.",
 )
+@click.option(
+    "--optimize-level", type=click.Choice(["O0", "O1", "O2"]), default="O2", show_default=True, help="As in compile."
+)
+@click.option("--core-num", type=click.IntRange(1, 64), default=1, show_default=True, help="As in compile.")
 @options.json_output
 def command(
     model: Path,
@@ -44,6 +48,8 @@ def command(
     run_on_cpu: tuple[str, ...],
     run_on_bpu: tuple[str, ...],
     remove_node_type: tuple[str, ...],
+    optimize_level: str,
+    core_num: int,
     as_json: bool,
 ) -> None:
     """Estimate what MODEL (.bpux, or ONNX: float or QDQ) takes on the virtual BPU: time, DDR traffic, use of its units.
@@ -67,6 +73,8 @@ def command(
             run_on_cpu=run_on_cpu,
             run_on_bpu=run_on_bpu,
             remove_node_type=remove_node_type,
+            optimize_level=optimize_level,
+            core_num=core_num,
         )
     for output in outputs:
         report.save(output)
