@@ -132,6 +132,18 @@ def test_what_has_no_effect_is_listed() -> None:
     assert all(config.recorded.values())
 
 
+def test_what_another_key_switches_off_is_listed() -> None:
+    lines = "  cal_data_dir: samples\n  calibration_type: skip\ncompiler_parameters:\n  balance_factor: 50\n"
+    config = Config.from_text(f"{_SHORT}calibration_parameters:\n{lines}")
+    assert config.recorded == {
+        "compiler_parameters.balance_factor": "it counts with compile_mode balance",
+        "calibration_parameters.cal_data_dir": "calibration_type skip reads no samples",
+    }
+    assert (
+        Config.from_text(f"{_SHORT}compiler_parameters: {{compile_mode: balance, balance_factor: 5}}\n").recorded == {}
+    )
+
+
 def test_what_has_no_effect_is_listed_inside_quant_config() -> None:
     quant = {
         "model_config": {"weight": {"bias_correction": {"num_sample": 3}}, "layerwise_search": {"metric": "mse"}},

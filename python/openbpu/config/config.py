@@ -93,9 +93,15 @@ class Config(Group):
 
     @property
     def recorded(self) -> dict[str, str]:
-        """Keys that are set and have no effect on a virtual BPU, each with the reason."""
+        """Keys that are set and have no effect, on a virtual BPU or beside another key, each with the reason."""
         found = {path: str(extra["recorded"]) for path, extra in _set(self, "recorded")}
-        unknown = self.calibration_parameters.unknown
+        compiler, calibration = self.compiler_parameters, self.calibration_parameters
+        if compiler.balance_factor is not None and compiler.compile_mode != "balance":
+            found["compiler_parameters.balance_factor"] = "it counts with compile_mode balance"
+        if calibration.cal_data_dir and calibration.calibration_type in ("skip", "load"):
+            why = f"calibration_type {calibration.calibration_type} reads no samples"
+            found["calibration_parameters.cal_data_dir"] = why
+        unknown = calibration.unknown
         return found | {f"calibration_parameters.{name}": "this key is not known here" for name in unknown}
 
     def recordable(self) -> dict[str, dict[str, Any]]:
