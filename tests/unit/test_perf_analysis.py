@@ -9,6 +9,7 @@ from pathlib import Path
 import onnx
 import pytest
 from bench.models import networks
+from bench.performance.calibrate import FIT, LIMIT, PUBLIC_MS, compiled
 from bench.performance.yolov8 import yolov8
 from onnx import numpy_helper
 
@@ -59,7 +60,15 @@ def _onnx_macs(model: onnx.ModelProto) -> int:
 @pytest.mark.parametrize("name", ["mobilenet_v2", "resnet18"])
 def test_macs_are_those_of_the_onnx_model(name: str) -> None:
     model = networks.NETWORKS[name]()
-    assert openbpu.estimate(model).macs == _onnx_macs(model)
+    assert openbpu.estimate(model, optimize_level="O0").macs == _onnx_macs(model)
+
+
+def test_a_public_latency_that_nothing_was_fitted_to() -> None:
+    """One of the five; `python -m bench.performance.calibrate` checks all ten figures."""
+    assert ("nash-m", "n") not in FIT and len(FIT) == 5
+    report = estimate(compiled("n", "nash-m"))
+    public = PUBLIC_MS["nash-m"]["n"]
+    assert abs(report.latency_us / 1e3 / public - 1) < LIMIT, report.line
 
 
 def test_flops_of_the_generated_networks() -> None:
