@@ -11,6 +11,7 @@
 #include "kernels/reduce/reduce.hpp"
 #include "kernels/rescale/rescale.hpp"
 #include "kernels/resize/resize.hpp"
+#include "kernels/roiresize/roiresize.hpp"
 #include "kernels/softmax/softmax.hpp"
 
 namespace openbpu::kernels {
@@ -311,6 +312,27 @@ TEST_P(VecRows, CscOfPixels) {
           out.bytes, random);
 }
 
+TEST_P(VecRows, RoiResize) {
+  const int channels_of = random.within(1, 2);
+  const Picture picture(random, n, h, random.within(1, 40), channels_of);
+  const Tensor out(random, n, random.within(1, 9), random.within(1, 40), channels_of);
+  std::atomic<bool> fault{false};
+  std::vector<std::int32_t> regions;
+  RoiResizeParams p{
+      picture.view, {nullptr, n, 1, 1, 4, 16, 16, 16, 4}, out.view, out.view.h, out.view.w, 0, 0, 0, 0, kFlip, &fault};
+  p.shift = random.within(0, 1);
+  p.in_flip = random.one_in(2) ? std::uint8_t{0x80} : std::uint8_t{0};
+  p.height += p.y = random.within(0, 3), p.width += p.x = random.within(0, 3);
+  for (int image = 0; image < n; ++image) {
+    const int left = random.within(0, picture.view.w - 1), top = random.within(0, h - 1);
+    const int right = random.within(left, picture.view.w - 1), bottom = random.within(top, h - 1), odd = p.shift;
+    for (const int end : {left << p.shift, top << p.shift, (right << p.shift) + odd, (bottom << p.shift) + odd})
+      regions.push_back(random.one_in(40) ? random.within(-3, 60) : end);
+  }
+  p.roi.data = reinterpret_cast<std::uint8_t*>(regions.data());
+  compare(roiresize_rows(), p, out.bytes, random);
+}
+
 float any_float(Random& random, float scale) {
   const float extremes[] = {
       0.0f, -0.0f, 1e38f, -1e38f, 1e-40f, __builtin_inff(), -__builtin_inff(), __builtin_nanf("")};
@@ -374,6 +396,7 @@ TEST(VecRowTables, NameWhatWasNotRun) {
   name_rows_not_run("resize_nearest", resize_nearest_rows());
   name_rows_not_run("resize_bilinear", resize_bilinear_rows());
   name_rows_not_run("csc", csc_rows());
+  name_rows_not_run("roiresize", roiresize_rows());
   name_rows_not_run("softmax", softmax_rows());
   name_rows_not_run("norm", norm_rows());
   name_rows_not_run("copy", copy_rows());

@@ -144,6 +144,9 @@ def test_the_runner_gives_the_bytes_of_the_session(cpp_build: Path, model: Model
     path, frame = model
     for name, array in frame.items():
         np.save(tmp_path / f"{name}.npy", array)
+    told = run(runner, "model_info", f"--model_file={path}")
+    open_size = "(1,-1,-1,2)" if "x_roi" in frame else "(1,16,16,2)"
+    assert f"valid shape        {open_size}" in told and "stride             (-1,-1,2,1)" in told
     files = ",".join(str(tmp_path / f"{name}.npy") for name in frame)
     shapes = ";".join(",".join(map(str, array.shape)) for array in frame.values())
     dump = ("--enable_dump=true", f"--dump_path={tmp_path}", "--dump_format=npy")

@@ -8,21 +8,36 @@
 namespace openbpu::runner {
 namespace {
 
+// Frames of a camera: what is decided for each run is -1.
+bool has_gaps(const Tensor& tensor) { return (tensor.flags & (isa::kPortStrides | isa::kPortSize)) != 0; }
+bool has_any_size(const Tensor& tensor) { return (tensor.flags & isa::kPortSize) != 0; }
+
 std::string strides_text(const Tensor& tensor) {
   std::uint64_t stride = isa::element_size(tensor.dtype);
   std::string text;
   for (std::size_t k = tensor.shape.size(); k-- > 0; stride *= tensor.shape[k])
-    text = std::to_string(stride) + (text.empty() ? "" : ",") + text;
+    text = (has_gaps(tensor) && k <= tensor.rows() ? "-1" : std::to_string(stride)) + (text.empty() ? "" : ",") + text;
+  return "(" + text + ")";
+}
+
+std::string extents_text(const Tensor& tensor, bool with_largest) {
+  std::string text;
+  for (std::size_t k = 0; k < tensor.shape.size(); ++k) {
+    const bool open = !with_largest && (k == tensor.rows() || k == tensor.rows() + 1);
+    text += (text.empty() ? "" : ",") + (open ? "-1" : std::to_string(tensor.shape[k]));
+  }
   return "(" + text + ")";
 }
 
 void print_tensor(const char* direction, std::size_t index, const Tensor& tensor) {
-  std::string extents;
-  for (const std::uint64_t extent : tensor.shape) extents += (extents.empty() ? "" : ",") + std::to_string(extent);
   std::printf("%s[%zu]\n", direction, index);
   std::printf("  name               %s\n", tensor.name.c_str());
-  std::printf("  valid shape        (%s)\n", extents.c_str());
-  std::printf("  aligned byte size  %" PRIu64 "\n", tensor.bytes());
+  std::printf("  valid shape        %s\n", extents_text(tensor, !has_any_size(tensor)).c_str());
+  if (has_any_size(tensor)) std::printf("  largest shape      %s\n", extents_text(tensor, true).c_str());
+  if (has_gaps(tensor))
+    std::printf("  aligned byte size  -1\n");
+  else
+    std::printf("  aligned byte size  %" PRIu64 "\n", tensor.bytes());
   std::printf("  stride             %s\n", strides_text(tensor).c_str());
   std::printf("  tensor type        %s\n", dtype_name(tensor.dtype));
   if (tensor.scale != 0)

@@ -1,7 +1,6 @@
 #include <cstring>
 
-#include "kernels/roiresize/roiresize.hpp"
-#include "numerics/region.hpp"
+#include "kernels/roiresize/roiresize_rows.hpp"
 #include "numerics/resize.hpp"
 
 namespace openbpu::kernels {
@@ -14,7 +13,7 @@ bool accepts(const RoiResizeParams&) { return true; }
 // One unit is one row of one image; the columns of an image are the same in all its rows.
 Plan plan(const RoiResizeParams& p) { return {0, static_cast<std::size_t>(p.out.w) * sizeof(Tap), p.out.n * p.out.h}; }
 
-// Along one axis: first pixel and length of the region; 0 if it does not lie in the image.
+// Along one axis: first pixel and length of the region; length 0 if it does not lie in the image.
 struct Range {
   std::int32_t first, length;
 };
@@ -26,19 +25,9 @@ Range range(const RoiResizeParams& p, std::int32_t n, int axis, std::int32_t ext
   return {ends[0] >> p.shift, numerics::region_length(ends[0], ends[1], extent, p.shift)};
 }
 
-void columns(const RoiResizeParams& p, std::int32_t n, Tap* taps) {
-  const Range r = range(p, n, 0, p.in.w);
-  for (std::int32_t x = 0; r.length > 0 && x < p.out.w; ++x) {
-    taps[x] = numerics::region_tap(p.x + x, p.width, r.length);
-    taps[x].i0 += r.first;
-    taps[x].i1 += r.first;
-  }
-}
-
-void blank(const RoiResizeParams& p, std::uint8_t* out) {
-  for (std::int32_t x = 0; x < p.out.w; ++x, out += p.out.sw)
-    std::memset(out, 0x80 ^ p.out_flip, static_cast<std::size_t>(p.out.c));
-  p.fault->store(true, std::memory_order_relaxed);
+Tap tap(const Range& r, std::int32_t at, std::int32_t count) {
+  const Tap t = numerics::region_tap(at, count, r.length);
+  return {t.i0 + r.first, t.i1 + r.first, t.w1};
 }
 
 void run(const RoiResizeParams& p, const std::uint8_t*, std::uint8_t* scratch, std::int32_t begin, std::int32_t end) {
@@ -47,15 +36,14 @@ void run(const RoiResizeParams& p, const std::uint8_t*, std::uint8_t* scratch, s
   for (std::int32_t unit = begin; unit < end; ++unit) {
     const std::int32_t n = unit / p.out.h, y = unit % p.out.h;
     std::uint8_t* out = p.out.data + n * p.out.sn + y * p.out.sh;
-    const Range rows = range(p, n, 1, p.in.h);
-    if (rows.length == 0 || range(p, n, 0, p.in.w).length == 0) {
-      blank(p, out);
+    if (!roi_is_inside(p, n)) {
+      roi_blank(p, out);
       continue;
     }
-    if (n != image) columns(p, image = n, taps);
-    const Tap row = numerics::region_tap(p.y + y, p.height, rows.length);
-    const std::uint8_t* above = p.in.data + n * p.in.sn + (rows.first + row.i0) * p.in.sh;
-    const std::uint8_t* below = p.in.data + n * p.in.sn + (rows.first + row.i1) * p.in.sh;
+    if (n != image) roi_columns(p, image = n, taps);
+    const Tap row = roi_row(p, n, y);
+    const std::uint8_t* above = p.in.data + n * p.in.sn + row.i0 * p.in.sh;
+    const std::uint8_t* below = p.in.data + n * p.in.sn + row.i1 * p.in.sh;
     for (std::int32_t x = 0; x < p.out.w; ++x, out += p.out.sw) {
       const Tap& t = taps[x];
       const std::int64_t left = t.i0 * p.in.sw, right = t.i1 * p.in.sw;
@@ -71,10 +59,27 @@ void run(const RoiResizeParams& p, const std::uint8_t*, std::uint8_t* scratch, s
   }
 }
 
-const Row<RoiResizeParams> kScalar{"roiresize_scalar", Isa::Scalar, accepts, plan, nullptr, run};
-
 }  // namespace
 
-Rows<RoiResizeParams> roiresize_rows() { return {&kScalar, 1}; }
+bool roi_is_inside(const RoiResizeParams& p, std::int32_t n) {
+  return range(p, n, 0, p.in.w).length > 0 && range(p, n, 1, p.in.h).length > 0;
+}
+
+void roi_columns(const RoiResizeParams& p, std::int32_t n, Tap* taps) {
+  const Range r = range(p, n, 0, p.in.w);
+  for (std::int32_t x = 0; x < p.out.w; ++x) taps[x] = tap(r, p.x + x, p.width);
+}
+
+Tap roi_row(const RoiResizeParams& p, std::int32_t n, std::int32_t y) {
+  return tap(range(p, n, 1, p.in.h), p.y + y, p.height);
+}
+
+void roi_blank(const RoiResizeParams& p, std::uint8_t* out) {
+  for (std::int32_t x = 0; x < p.out.w; ++x, out += p.out.sw)
+    std::memset(out, 0x80 ^ p.out_flip, static_cast<std::size_t>(p.out.c));
+  p.fault->store(true, std::memory_order_relaxed);
+}
+
+const Row<RoiResizeParams> kRoiResizeScalar{"roiresize_scalar", Isa::Scalar, accepts, plan, nullptr, run};
 
 }  // namespace openbpu::kernels

@@ -42,7 +42,7 @@ def command(executable: Path, disassemble: bool, march: str | None, as_json: boo
             port.name,
             port.direction,
             port.dtype,
-            "x".join(map(str, port.shape)),
+            port.extents,
             f"{port.scale:.6g}" if port.scale else "",
             str(port.zero_point) if port.scale else "",
         )

@@ -36,6 +36,12 @@ class Port:
         return bool(self.flags & _SIZE)
 
     @property
+    def extents(self) -> str:
+        """The shape as text: 1x3x224x224, 1x<=2160x<=3840x1."""
+        open_ = self.sides if self.any_size else ()
+        return "x".join(f"{'<=' if axis in open_ else ''}{extent}" for axis, extent in enumerate(self.shape))
+
+    @property
     def sides(self) -> tuple[int, int]:
         """The axes of rows and columns of an image."""
         return (2, 3) if self.shape[1] == 1 else (1, 2)

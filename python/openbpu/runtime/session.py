@@ -267,7 +267,8 @@ def _array(port: Port, value: Any) -> np.ndarray:
         raise SampleError("must be an array", where=where, seen=error) from error
     array = _in_the_corner(port, array)
     if array.shape != port.shape:
-        raise SampleError(f"must have shape {port.shape}", where=where, seen=f"shape {array.shape}")
+        wanted = port.extents if port.any_size else str(port.shape)
+        raise SampleError(f"must have shape {wanted}", where=where, seen=f"shape {array.shape}")
     if array.dtype != port.dtype and not (port.dtype == "float32" and array.dtype.name in _REAL):
         raise SampleError(
             f"must be of type {port.dtype}",
