@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import re
-import shlex
 import shutil
 import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
 import needs
 import openbpu
-from openbpu.cli.main import command as openbpu_command
 from openbpu.perf import PerfReport, estimate
 from unit.perf_programs import striped
 
@@ -48,24 +45,14 @@ class _Tables(HTMLParser):
             self._rows[-1][-1] += data.strip() + " "
 
 
-def test_the_examples_of_the_page(workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every command and piece of Python of docs/performance-estimate.md, beside a net.onnx and a net.bpux."""
+def test_the_python_of_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The code of docs/performance-estimate.md, beside a net.bpux; e2e/test_examples.py runs its commands."""
     text = (Path(__file__).parents[2] / "docs" / "performance-estimate.md").read_text()
-    blocks = re.findall(r"^```(\w*)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-    shutil.copy(workspace / "net.onnx", tmp_path)
     (tmp_path / "net.bpux").write_bytes(striped())
     monkeypatch.chdir(tmp_path)
-    commands = [line for kind, block in blocks if not kind for line in block.splitlines()]
-    assert len(commands) >= 3
-    for command in commands:
-        program, *arguments = shlex.split(command)
-        assert program == "openbpu"
-        result = CliRunner().invoke(openbpu_command, arguments)
-        assert result.exit_code == 0, (command, result.output)
-    for kind, block in blocks:
-        if kind == "python":
-            exec(compile(block, "docs/performance-estimate.md", "exec"), {"openbpu": openbpu})
-    assert {"perf.html", "perf.json", "net.trace.json"} <= {p.name for p in tmp_path.iterdir()}
+    for block in re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+        exec(compile(block, "docs/performance-estimate.md", "exec"), {"openbpu": openbpu})
+    assert (tmp_path / "perf.html").is_file()
 
 
 @pytest.fixture(scope="module")
