@@ -32,6 +32,7 @@ from openbpu.preprocess.recipe import record, recorded
 from openbpu.programs import Aim, Cache, chosen
 from openbpu.ptq.samples import SampleStream
 from openbpu.runtime import Executable
+from openbpu.target.linking import join
 from openbpu.tuning import Goal, Judge, SearchResult, measured_samples
 from openbpu.tuning import search as _search
 
@@ -250,6 +251,7 @@ def estimate(
     model: str | PathLike[str] | bytes | onnx.ModelProto | Executable,
     *,
     march: str | None = None,
+    entry: str = "",
     input_shapes: Mapping[str, tuple[int, ...]] | None = None,
     run_on_cpu: Collection[str] = (),
     run_on_bpu: Collection[str] = (),
@@ -260,10 +262,10 @@ def estimate(
     """What one inference would take on the virtual BPU `march`: time, DDR traffic, use of its units, layer by layer.
 
     `model` is an executable or the path of one (ending in .bpux), whose default is the profile that it was compiled
-    for, or a model, for "nash-e". A float model is quantised with made-up ranges for this: no samples are needed;
-    `remove_node_type` takes nodes off the boundary of the quantised model first, as `remove_boundary_nodes` does;
-    `optimize_level` and `core_num` are those of `compile`. Times are an estimate, DDR bytes are exact. Raises what
-    `compile` raises.
+    for (`entry` names one of several models), or a model, for "nash-e". A float model is quantised with made-up ranges
+    for this: no samples are needed; `remove_node_type` takes nodes off the boundary of the quantised model first, as
+    `remove_boundary_nodes` does; `optimize_level` and `core_num` are those of `compile`. Times are an estimate, DDR
+    bytes are exact. Raises what `compile` raises.
     """
     if isinstance(model, str | PathLike) and str(model).endswith(".bpux"):
         model = Executable.load(model)
@@ -271,7 +273,7 @@ def estimate(
         if input_shapes or run_on_cpu or run_on_bpu or remove_node_type or (optimize_level, core_num) != ("O2", 1):
             rule = "shapes, places, boundary nodes, level and cores belong to a model; an executable is compiled"
             raise ConfigError(rule, where="estimate", seen="an executable", remedy="give the ONNX model instead")
-        return perf.estimate(model, march)
+        return perf.estimate(model, march, entry)
     target = profile(march or "nash-e")
     options = schedule.Options(optimize_level, 0, core_num)
     options.check(target)
@@ -487,6 +489,17 @@ def _drafted(
                 break
             stay_float |= found
     return stay_float, graph
+
+
+def link(executables: Mapping[str, Executable] | Iterable[tuple[str, Executable]]) -> Executable:
+    """One executable that holds the models of several, by name; equal constants are stored once.
+
+    The models of an executable that holds several already keep their names. `Session(linked, entry=name)` runs one, and
+    hbDNN lists them by name. The same executables in the same order give the same bytes. Raises ConfigError if a name
+    stands twice.
+    """
+    pairs = executables.items() if isinstance(executables, Mapping) else executables
+    return Executable.from_bytes(join([(name, executable.to_bytes()) for name, executable in pairs]))
 
 
 def load(path: str | PathLike[str]) -> Executable:

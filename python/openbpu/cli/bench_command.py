@@ -15,6 +15,7 @@ from openbpu.files import write_file
 
 @click.command("bench")
 @click.argument("executable", type=click.Path(path_type=Path))
+@options.entry
 @options.isa
 @options.threads
 @click.option("--runs", type=click.IntRange(min=1), default=50, show_default=True, help="Timed runs.")
@@ -24,6 +25,7 @@ from openbpu.files import write_file
 @options.json_output
 def command(
     executable: Path,
+    entry: str,
     isa: str,
     threads: int,
     runs: int,
@@ -40,7 +42,7 @@ def command(
     """
     from openbpu.runtime import Session
 
-    session = Session(executable, isa=isa, threads=threads)
+    session = Session(executable, isa=isa, threads=threads, entry=entry)
     inputs = random_inputs(session)
     seconds = []
     for index in range(warmup + runs):

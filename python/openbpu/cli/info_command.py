@@ -15,8 +15,9 @@ from openbpu.cli import options
 @click.argument("executable", type=click.Path(path_type=Path))
 @click.option("--disassemble", is_flag=True, help="Print the instructions by layer, with estimated cycles.")
 @click.option("--march", help="Profile of the estimate: a preset or a .toml file; default: the executable's.")
+@options.entry
 @options.json_output
-def command(executable: Path, disassemble: bool, march: str | None, as_json: bool) -> None:
+def command(executable: Path, disassemble: bool, march: str | None, entry: str, as_json: bool) -> None:
     """Show ports, sizes, layers and instructions of the .bpux file EXECUTABLE.
 
     \b
@@ -29,15 +30,15 @@ def command(executable: Path, disassemble: bool, march: str | None, as_json: boo
     if disassemble:
         from openbpu.perf import listing
 
-        click.echo(listing(program, march), nl=False)
+        click.echo(listing(program, march, entry), nl=False)
         return
     summary = program.summary()
-    ports = [dataclasses.asdict(port) for port in program.ports()]
+    ports = [dataclasses.asdict(port) for port in program.ports(entry)]
     if as_json:
-        click.echo(json.dumps({**summary, "ports": ports, "meta": program.meta}, indent=2))
+        click.echo(json.dumps({**summary, "ports": ports, "meta": program.metadata(entry)}, indent=2))
         return
     table = options.table(str(executable), "port", "direction", "type", "shape", ">scale", ">zero point")
-    for port in program.ports():
+    for port in program.ports(entry):
         table.add_row(
             port.name,
             port.direction,
@@ -49,4 +50,4 @@ def command(executable: Path, disassemble: bool, march: str | None, as_json: boo
     options.console.print(table)
     for key, value in summary.items():
         options.console.print(f"{key}: {value}", highlight=False)
-    options.print_split(program.meta)
+    options.print_split(program.metadata(entry))

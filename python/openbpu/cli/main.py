@@ -21,6 +21,7 @@ _VERBS = {
     "evaluate": "Run models over labelled samples: a metric, intervals, agreement.",
     "check": "Show where each node of a model would run, and why.",
     "compile": "Compile a QDQ ONNX model to a .bpux executable.",
+    "link": "Join executables to one file with several models.",
     "run": "Run an executable on inputs from files.",
     "info": "Show ports, sizes and instructions of an executable.",
     "perf": "Estimate time and memory traffic on the virtual BPU, layer by layer.",

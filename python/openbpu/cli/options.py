@@ -24,6 +24,7 @@ march: Decorator = click.option(
 isa: Decorator = click.option(
     "--isa", default="auto", show_default=True, help="Kernels to use: auto, scalar, avx2, avx512vnni, amx, ..."
 )
+entry: Decorator = click.option("--entry", default="", metavar="NAME", help="Model of a file with several.")
 threads: Decorator = click.option(
     "--threads", type=click.IntRange(min=0), default=1, show_default=True, help="Threads; 0: all available."
 )

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 )  # fmt: skip
 @click.option("--sort", type=click.Choice(["time", "order"]), default="time", show_default=True, help="Rows.")
 @click.option("--layers", type=click.IntRange(min=0), default=20, show_default=True, help="Rows to print; 0: all.")
+@options.entry
 @options.advice
 @options.input_shape
 @options.run_on_cpu
@@ -43,6 +44,7 @@ def command(
     outputs: tuple[Path, ...],
     sort: str,
     layers: int,
+    entry: str,
     advice: float | None,
     input_shapes: dict[str, tuple[int, ...]],
     run_on_cpu: tuple[str, ...],
@@ -69,6 +71,7 @@ def command(
         report = pipeline.estimate(
             model,
             march=march,
+            entry=entry,
             input_shapes=input_shapes,
             run_on_cpu=run_on_cpu,
             run_on_bpu=run_on_bpu,

@@ -24,11 +24,18 @@ from openbpu.files import write_file
     help="A .npy file, or .npz with arrays by input name; NAME=FILE, repeated, for several inputs.",
 )
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder for one .npy per output.")
+@options.entry
 @options.isa
 @options.threads
 @options.json_output
 def command(
-    executable: Path, sources: tuple[str, ...], output: Path | None, isa: str, threads: int, as_json: bool
+    executable: Path,
+    sources: tuple[str, ...],
+    output: Path | None,
+    entry: str,
+    isa: str,
+    threads: int,
+    as_json: bool,
 ) -> None:
     """Run the .bpux file EXECUTABLE on inputs from files.
 
@@ -39,7 +46,7 @@ def command(
     from openbpu.runtime import Session
     from openbpu.samples import SampleFiles
 
-    session = Session(executable, isa=isa, threads=threads)
+    session = Session(executable, isa=isa, threads=threads, entry=entry)
     rows = []
     for index, sample in enumerate(SampleFiles(sources)):
         for name, array in session.run(sample).items():

@@ -132,7 +132,7 @@ def read(executable: Executable, entry: str = "") -> Program:
         direction: sum(math.prod(p.shape) * np.dtype(p.dtype).itemsize for p in ports if p.direction == direction)
         for direction in ("input", "output")
     }
-    meta = executable.meta
+    meta = executable.metadata(entry)
     return Program(
         name,
         str(meta.get("march", "")),

@@ -111,13 +111,22 @@ class Executable:
 
     @property
     def meta(self) -> dict[str, Any]:
-        """What the compiler recorded: march, options, source map, memory plan. Empty if the file holds none."""
+        """What the compiler recorded of the first model: see `metadata`."""
+        return self.metadata()
+
+    def metadata(self, entry: str = "") -> dict[str, Any]:
+        """What the compiler recorded of an entry (default: the first): march, options, source map, memory plan.
+
+        Empty if the file holds none of it.
+        """
         import json
 
         try:
             meta = json.loads(self._program.meta or "{}")
         except ValueError as error:
             raise ExecutableError("section META must hold JSON", where="section META", seen=error) from error
+        if isinstance(meta, dict) and isinstance(meta.get("entries"), dict):  # of linked files
+            meta = meta["entries"].get(entry or self.entries[0])
         return meta if isinstance(meta, dict) else {}
 
     @property

@@ -6,6 +6,7 @@ Names and signatures are those of the board's module; behaviour is that of Sessi
 from __future__ import annotations
 
 import difflib
+import json
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -71,7 +72,7 @@ class HB_HBMRuntime:
     version: str = __version__
     model_names = _Attribute(lambda runtime: list(runtime._sessions))
     model_count = _Attribute(lambda runtime: len(runtime._sessions))
-    model_descs = _by_model(lambda session: session.executable.native.meta)
+    model_descs = _by_model(lambda session: json.dumps(session.executable.metadata(session.entry)))
     hbm_descs = model_descs
     compile_bpu_core_num = _by_model(lambda _: 1)
     input_counts = _by_model(lambda session: len(session.inputs))

@@ -80,6 +80,7 @@ class Session:
         seed: int = 0,
     ) -> None:
         self.executable = _executable(model)
+        self.entry = entry or self.executable.entries[0]
         try:
             self._engine = _native.Engine(
                 self.executable.native, entry=entry, isa=isa, threads=threads, exact_machine=exact_machine, seed=seed
@@ -162,7 +163,7 @@ class Session:
     def _steps(self) -> tuple[Step, ...]:
         from openbpu.runtime.profile import Step
 
-        layers = self.executable.meta.get("layers", {})
+        layers = self.executable.metadata(self.entry).get("layers", {})
         steps = []
         for step in self._infos():
             layer = layers.get(str(step["layer"]), {})

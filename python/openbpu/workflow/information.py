@@ -64,8 +64,8 @@ def _program(executable: Executable, name: str) -> Information:
     if name and name not in executable.entries:
         models = ", ".join(executable.entries)
         raise ConfigError("the file has no such model", where="name", seen=name, remedy=f"it has {models}")
-    meta = executable.meta
-    report = pipeline.estimate(executable)
+    meta = executable.metadata(name)
+    report = pipeline.estimate(executable, entry=name)
     versions = {key: str(value) for key, value in meta.get("versions", {}).items()}
     static = report.constant_bytes + report.code_bytes
     return Information(
