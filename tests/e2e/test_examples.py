@@ -128,7 +128,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     np.save(folder / "x.npy", samples[0])
     qdq = openbpu.quantize(folder / "net.onnx", samples, refinement=())
     onnx.save(qdq, folder / "net.qdq.onnx")
-    openbpu.compile(qdq).save(folder / "net.bpux")
+    executable = openbpu.compile(qdq)
+    for name in ("net", "other"):
+        executable.save(folder / f"{name}.bpux")
+    openbpu.link({"classify": executable, "detect": executable}).save(folder / "both.bpux")
     return folder
 
 
