@@ -11,10 +11,11 @@ from openbpu import frontend, ptq
 from openbpu.errors import ConfigError
 from openbpu.ir.quant import QuantParams
 from openbpu.ptq.calibration import Statistics
-from openbpu.ptq.output_error import errors
+from openbpu.ptq.output_error import _stretches, errors
 from openbpu.ptq.placement import place
 from openbpu.ptq.ranges import PERCENTILE, candidates, clipped, divergence, parameters, searched, squared_error
 from openbpu.ptq.samples import SampleStream
+from openbpu.ptq.view import ModelView
 
 
 def statistics(values: np.ndarray, bins: int = 4096) -> Statistics:
@@ -158,3 +159,15 @@ def test_spread_samples_come_from_everywhere() -> None:
 def test_wrong_options(option: str, value: object) -> None:
     with pytest.raises(ConfigError, match=option):
         ptq.quantize(frontend.prepare(nets.residual()), nets.samples(1), **{option: value})
+
+
+@pytest.mark.parametrize("classes,looks_inside", [(2, True), (1000, False)])
+def test_a_handful_of_outputs_does_not_decide_alone(classes: int, looks_inside: bool) -> None:
+    """Two numbers of four samples are chance: the tensors on the way to them count as well."""
+    net = nets.Net(9)
+    x = net.op("Relu", net.conv(net.op("Relu", net.conv("x", 3, 8)), 8, 8))
+    x = net.op("Flatten", net.op("GlobalAveragePool", x))
+    model = frontend.prepare(net.model(net.op("MatMul", x, net.normal(8, classes), out="y")))
+    placement = place(model)
+    found = dict(_stretches(model, ModelView(model), placement, set(placement.groups.values()), 10**6))
+    assert (len(found["x"].outputs) > 1) == looks_inside and "y" in found["x"].outputs

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Container, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -25,6 +26,7 @@ from openbpu.ptq.samples import SampleStream
 from openbpu.ptq.view import ModelView, channel_axis
 
 _SAMPLES = 4
+_FEWEST = 2000  # numbers that outputs must have together to tell candidates apart
 _JUDGED = 16  # samples on which whole models are compared
 _SESSIONS = 8  # at the same time
 _WEIGHT_BYTES = 128 << 20  # that sessions hold together, each its own copy
@@ -108,7 +110,7 @@ def _stretches(
     model: onnx.ModelProto, view: ModelView, placement: Placement, wanted: Container[str], most: int
 ) -> list[tuple[str, Block]]:
     """Of each tensor in the groups `wanted` what follows it, `most` blocks that compute deep."""
-    found = blocks(model, placement.groups)
+    found, shapes = blocks(model, placement.groups), shapes_of(model.graph)
     readers: dict[str, list[int]] = defaultdict(list)
     for index, block in enumerate(found):
         for name in block.inputs:
@@ -133,8 +135,16 @@ def _stretches(
             reached[index] = depth
             front += [(after, depth + 1) for name in found[index].outputs for after in readers[name]]
         if reached:
-            result.append((tensor, joined(view, [found[index] for index in sorted(reached)])))
+            result.append((tensor, _telling(view, [found[index] for index in sorted(reached)], shapes)))
     return result
+
+
+def _telling(view: ModelView, parts: Sequence[Block], shapes: Mapping[str, Sequence[int]]) -> Block:
+    """The parts as one; if their outputs are a handful of numbers, what lies before is looked at as well."""
+    whole = joined(view, parts)
+    if _SAMPLES * sum(int(np.prod(shapes.get(name, ()))) for name in whole.outputs) >= _FEWEST:
+        return whole
+    return replace(whole, outputs=tuple(dict.fromkeys(name for part in parts for name in part.outputs)))
 
 
 class _Trial:
