@@ -21,6 +21,7 @@ import numpy as np
 from openbpu import __version__, frontend, lower, perf, ptq, schedule
 from openbpu.analyze import AccuracyReport, PlacementReport
 from openbpu.analyze.accuracy import measure
+from openbpu.analyze.studies import affordable
 from openbpu.errors import ConfigError, ModelError, ModelWarning
 from openbpu.evaluation.whole import evaluate as evaluate
 from openbpu.ir.profile import profile
@@ -301,11 +302,11 @@ def accuracy(
     """How far the QDQ model that `quantize` made is from its float model: outputs, every layer, causes and remedies.
 
     `samples` is read once, as a stream; other samples than those of the calibration tell more. On the first
-    `sensitivity` of them every node is quantised alone too. Both models run in ONNX Runtime, whose operators the
-    executable follows within one step. Raises ModelError, SampleError.
+    `sensitivity` of them, fewer of large models, every node is quantised alone too. Both models run in ONNX Runtime,
+    whose operators the executable follows within one step. Raises ModelError, SampleError.
     """
     clean, quantised = frontend.prepare(frontend.load(model), input_shapes), frontend.load(qdq)
-    return measure(clean, quantised, stream(samples, _recipes(quantised)), progress, sensitivity)
+    return measure(clean, quantised, stream(samples, _recipes(quantised)), progress, affordable(clean, sensitivity))
 
 
 def search(

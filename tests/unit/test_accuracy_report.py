@@ -13,6 +13,7 @@ from float_networks import Net
 
 import openbpu
 from openbpu.analyze.difference import ChannelBoxes
+from openbpu.analyze.studies import affordable
 from openbpu.errors import ModelError, SampleError
 
 SHAPE = (1, 3, 16, 16)
@@ -136,3 +137,21 @@ def test_channel_boxes_are_those_of_numpy() -> None:
     for k, row in enumerate(boxes.rows()):
         assert row["min"] == pytest.approx(both[:, k].min()) and row["max"] == pytest.approx(both[:, k].max())
         assert row["median"] == pytest.approx(np.median(both[:, k], axis=1).mean())
+
+
+def test_a_saved_report_costs_little() -> None:
+    small, net = _net(), Net(seed=5)
+    x = "x"
+    for _ in range(3):
+        x = net.conv(x, 3, 3, k=5)
+    assert affordable(small, 2) == 2
+    large = net.model(x, shape=(1, 3, 90000, 90000))
+    assert affordable(large, 2) == 0
+
+
+def test_whole_numbers_as_outputs_have_no_sensitivities() -> None:
+    net = Net(seed=1)
+    model = net.model(net.op("ArgMax", net.conv("x", 3, 4), axis=1), shape=(1, 3, 8, 8))
+    samples = [np.random.default_rng(k).standard_normal((1, 3, 8, 8)).astype(np.float32) for k in range(2)]
+    qdq = openbpu.quantize(model, samples, refinement=(), calibration="max")
+    assert not openbpu.accuracy(model, qdq, samples, sensitivity=2).sensitivities

@@ -15,7 +15,7 @@ from onnx import numpy_helper
 
 from openbpu.analyze.difference import ChannelBoxes, Difference, OwnError, decibels
 from openbpu.analyze.plots import bars, boxes, curves, histograms, svg
-from openbpu.analyze.sensitivity import float_outputs
+from openbpu.analyze.sensitivity import float_outputs, has_float_output
 from openbpu.analyze.studies import NodeSensitivity, node_sensitivity
 from openbpu.errors import ModelError
 from openbpu.files import write_file
@@ -174,6 +174,8 @@ def measure(
     outputs = _fixed_outputs(model)
     model = equalised(model, qdq)
     pairs = _pairs(model, qdq)
+    if sensitivity and not has_float_output(model):
+        sensitivity = 0
     if {o.name for o in qdq.graph.output} != {o.name for o in model.graph.output}:
         raise ModelError("the QDQ model must have the outputs of the float model", where=qdq.graph.name)
     floats = Runner(model, dict.fromkeys([*pairs, *outputs]))

@@ -191,6 +191,14 @@ def _kind(node: onnx.NodeProto) -> str:
     return BLENDS if node.op_type in _BLENDING and mode != b"nearest" else MOVES
 
 
+def node_macs(model: onnx.ModelProto) -> dict[str, int]:
+    """Multiply-accumulates of each node of a clean float model, whose shapes are all known."""
+    infos = (*model.graph.input, *model.graph.value_info, *model.graph.output)
+    shapes = {i.name: tuple(d.dim_value for d in i.type.tensor_type.shape.dim) for i in infos}
+    shapes |= {t.name: tuple(t.dims) for t in model.graph.initializer}
+    return {node.name: macs_of(node, shapes) for node in model.graph.node}
+
+
 def macs_of(node: onnx.NodeProto, shapes: dict[str, tuple[int, ...]]) -> int:
     """Multiply-accumulates of a node of a float model, from the shapes of its tensors; 0 if it is no product."""
     if node.op_type not in WEIGHTED:

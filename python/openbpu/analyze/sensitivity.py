@@ -127,14 +127,20 @@ def measure_errors(
     return Errors(tuple(names), sources, total)
 
 
+def has_float_output(model: onnx.ModelProto) -> bool:
+    """Whether there is an output whose error can be followed."""
+    return any(_is_fixed_float(info) for info in model.graph.output)
+
+
+def _is_fixed_float(info: onnx.ValueInfoProto) -> bool:
+    kind = info.type.tensor_type
+    fixed = kind.HasField("shape") and all(d.HasField("dim_value") for d in kind.shape.dim)
+    return kind.elem_type == onnx.TensorProto.FLOAT and fixed
+
+
 def float_outputs(model: onnx.ModelProto) -> list[str]:
-    """Outputs of type float32 and of a fixed shape."""
-    found = []
-    for info in model.graph.output:
-        kind = info.type.tensor_type
-        fixed = kind.HasField("shape") and all(d.HasField("dim_value") for d in kind.shape.dim)
-        if kind.elem_type == onnx.TensorProto.FLOAT and fixed:
-            found.append(info.name)
+    """Outputs of type float32 and of a fixed shape. Raises ModelError if there is none."""
+    found = [info.name for info in model.graph.output if _is_fixed_float(info)]
     if not found:
         seen = ", ".join(o.name for o in model.graph.output)
         raise ModelError(

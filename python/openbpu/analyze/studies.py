@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from openbpu.analyze.anatomy import COMPUTES, Unit
+from openbpu.analyze.anatomy import COMPUTES, Unit, node_macs
 from openbpu.analyze.difference import ChannelBoxes, Difference
 from openbpu.analyze.sensitivity import Feed, Laboratory
 from openbpu.analyze.stepping import Values
@@ -33,12 +33,19 @@ METRICS: dict[str, Callable[[Difference], float]] = {
 }
 _MORE_IS_BETTER = ("cosine-similarity", "sqnr")
 _BINS = 128
+_BUDGET = 1e12  # multiply-accumulates of a report's sensitivities: less than a minute
 Progress = Callable[[str, int, int], None]
 
 
 def feeds_of(model: onnx.ModelProto, samples: Iterable[Any], count: int) -> list[Feed]:
     """The first samples as feeds of a clean float model. Raises SampleError."""
     return list(islice(SampleStream(samples, model, calibrates=False), count))
+
+
+def affordable(model: onnx.ModelProto, most: int) -> int:
+    """Samples, at most `most`, on which the sensitivity of all nodes costs no more than a report should; maybe none."""
+    work = sum(node_macs(model).values()) * len(model.graph.node) / 4  # a unit has some two nodes; half lie behind it
+    return min(most, int(_BUDGET / max(work, 1.0)))
 
 
 @dataclass(frozen=True)

@@ -259,7 +259,7 @@ def changed(model: Path, outputs: tuple[str, ...], types: tuple[str, ...], names
     return pipeline.remove_boundary_nodes(model, types=types, names=names, output_nodes=outputs)
 
 
-SENSITIVITY = 2  # samples on which a saved report has every node quantised alone
+SENSITIVITY = 2  # samples on which a saved report has every node quantised alone, if that is affordable
 BELOW = 3  # exit code: the work is done, the result is worse than was asked for
 
 

@@ -18,13 +18,14 @@ from typing import TYPE_CHECKING, Any
 
 import onnx
 
+from openbpu.analyze.anatomy import node_macs
 from openbpu.analyze.difference import Difference
 from openbpu.analyze.sensitivity import Errors, float_outputs, measure_errors
 from openbpu.errors import ConfigError
 from openbpu.evaluation.metrics import Metric, resolved
 from openbpu.evaluation.runners import EXECUTABLE, FLOAT, Feed, Runnable
 from openbpu.perf import PerfReport
-from openbpu.tuning.costs import node_macs, node_times
+from openbpu.tuning.costs import node_times
 from openbpu.tuning.lifting import Lifting, candidates
 from openbpu.tuning.report import SearchResult, Sensitivity, Trial
 
