@@ -141,6 +141,42 @@ def test_a_path_that_no_module_has_is_refused() -> None:
     qat.prepare(nets.Residual(), torch.randn(2, 1, 8, 8), config)  # a norm that has joined its layer, an input
 
 
+MISTAKES: dict[str, tuple[Callable[[], Any], str]] = {
+    "no list": (lambda: qat.Config(templates=qat.ModuleName({"a": "int8"})), "templates: a list"),  # type: ignore[arg-type]
+    "no list of leaves": (lambda: qat.Config(leaves=nn.Linear), "leaves: a list"),  # type: ignore[arg-type]
+    "rank": (lambda: qat.Sensitivity([], top=-1), "top"),
+    "type": (lambda: qat.Sensitivity([], dtype="int9"), "int9"),
+    "part": (lambda: qat.Sensitivity([], part="outputs"), "outputs"),
+    "setting": (lambda: qat.Config(templates=[qat.ModuleName({"": 5})]).settings("a", "b"), "type or a mapping"),  # type: ignore[dict-item]
+    "class": (lambda: qat.Config(templates=[qat.ModuleType({3: "int8"})]).settings("a", "b"), "classes"),  # type: ignore[dict-item]
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_mistakes_in_settings_are_named(name: str) -> None:
+    make, text = MISTAKES[name]
+    with pytest.raises(ConfigError, match=text):
+        make()
+
+
+def test_settings_by_class_reach_layers_and_the_clamps_that_they_take_in() -> None:
+    config = qat.Config(
+        templates=[qat.ModuleType({nn.Linear: {"weight": "int4"}, nn.Conv2d: "int16", "mean": "int16"})]
+    )
+    model = qat.prepare(nets.Residual(), torch.randn(2, 1, 8, 8), config)
+    types = {name: site.quantiser.grid.name for name, site in sites(model).items()}
+    assert types == dict.fromkeys(types, "int16") | {"x": "int8", "relu": "int8", "head": "int8"}
+    assert model.get_submodule("head").grid.name == "int4"
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int16"])
+def test_divergence_serves_narrow_tensors_and_both_types(dtype: str) -> None:
+    x = torch.randn(8, 1, 16, 16) * 1e-6
+    model = qat.prepare(nets.Residual(), x, qat.Config(observer="kl", activations=dtype))
+    qat.calibrate(model, [x])
+    assert all(float(q.positive_scale()) > 0 for q in quantisers(model))
+
+
 # ---- samples and states
 
 

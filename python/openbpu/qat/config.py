@@ -12,10 +12,12 @@ from torch import nn
 
 from openbpu.errors import ConfigError
 from openbpu.qat.grids import ACTIVATION_TYPES, WEIGHT_TYPES
+from openbpu.qat.normalising import LAYERS
 from openbpu.qat.observers import Fixed, Observer, observer
 from openbpu.qat.quantisers import RANGES
 from openbpu.qat.weighted import NORM_MODES, WEIGHT_SCALES
 
+_PRODUCTS = {kind.__name__: name for kind, name in LAYERS.items()}  # class -> the function that it calls
 _PARTS = ("input", "output", "weight", "threshold", "observer", "ranges", "symmetric", "weight_scale")
 Setting = str | Mapping[str, Any]
 
@@ -77,8 +79,13 @@ class ModuleType:
 
     def find(self, path: str, kind: str) -> Setting | None:
         """The setting for an operator of module `path`, of class or function `kind`."""
-        names = {key if isinstance(key, str) else key.__name__: value for key, value in self.settings.items()}
-        return names.get(kind)
+        for key, value in self.settings.items():
+            if not isinstance(key, str | type):
+                raise ConfigError("ModuleType names classes or functions", where="config.templates", seen=key)
+            name = key if isinstance(key, str) else key.__name__
+            if kind in (name, _PRODUCTS.get(name)):
+                return value
+        return None
 
 
 @dataclass(frozen=True)
@@ -92,6 +99,12 @@ class Sensitivity:
     top: float = 0.1
     dtype: str = "int16"
     part: str = "output"
+
+    def __post_init__(self) -> None:
+        _one_of(self.part, ("output", "weight"), "Sensitivity.part")
+        _one_of(self.dtype, ACTIVATION_TYPES if self.part == "output" else WEIGHT_TYPES, "Sensitivity.dtype")
+        if not self.top >= 0:
+            raise ConfigError("a number of operators, or a share below 1", where="Sensitivity.top", seen=self.top)
 
     def find(self, path: str, kind: str) -> Setting | None:
         """The setting for an operator of module `path`, of class or function `kind`."""
@@ -126,16 +139,19 @@ class Config:
     shared: str = "one"
 
     def __post_init__(self) -> None:
-        self._check(self._defaults(), "config")
+        self._check(self.defaults(), "config")
         for key, value, allowed in (("batch_norm", self.batch_norm, NORM_MODES), ("shared", self.shared, _SHARED)):
             _one_of(value, allowed, f"config.{key}")
+        for key, listed in (("templates", self.templates), ("leaves", self.leaves)):
+            if not isinstance(listed, tuple | list):
+                raise ConfigError("a list", where=f"config.{key}", seen=type(listed).__name__)
         for template in self.templates:
             if not isinstance(template, Template):
                 raise ConfigError("a template of openbpu.qat", where="config.templates", seen=type(template).__name__)
 
     def settings(self, path: str, kind: str) -> Settings:
         """The settings of an operator of module `path`, of class or function `kind`. Raises ConfigError."""
-        found = self._defaults()
+        found = self.defaults()
         for template in self.templates:
             given = template.find(path, kind)
             if given is not None:
@@ -155,7 +171,8 @@ class Config:
                         remedy=f"did you mean {' or '.join(close)}" if close else "see the table of preparation(model)",
                     )  # fmt: skip
 
-    def _defaults(self) -> Settings:
+    def defaults(self) -> Settings:
+        """The settings of an operator that no template names."""
         return Settings(
             output=self.activations,
             weight=self.weights,
@@ -181,6 +198,8 @@ _SHARED = ("one", "separate")
 def _parts(given: Setting) -> dict[str, Any]:
     if isinstance(given, str):
         return {"output": given, **({"weight": "float"} if given == "float" else {})}
+    if not isinstance(given, Mapping):
+        raise ConfigError("a setting is a type or a mapping", where="config.templates", seen=given)
     for key in given:
         if key not in _PARTS:
             raise ConfigError(f"a template sets some of {', '.join(_PARTS)}", where="config.templates", seen=key)

@@ -98,7 +98,8 @@ _HOMES: tuple[Any, ...] = (torch, F, operator, Tensor, torch._C._nn)
 def name_of(node: fx.Node, root: nn.Module) -> str:
     """The common name of what a node computes."""
     if node.op == "call_module":
-        return type(root.get_submodule(str(node.target))).__name__
+        module = root.get_submodule(str(node.target))
+        return module.product.kind if isinstance(module, Weighted) else type(module).__name__
     if node.op == "call_method":
         return str(node.target).rstrip("_") or str(node.target)
     name: str = getattr(node.target, "__name__", str(node.target))

@@ -18,7 +18,7 @@ from openbpu.qat.kinds import IN_PLACE, Kind, kind_of, name_of
 from openbpu.qat.weighted import Product, Weighted
 
 _CONVOLUTIONS = ("conv1d", "conv2d", "conv_transpose1d", "conv_transpose2d")
-_MODULES: dict[type[nn.Module], str] = {
+LAYERS: dict[type[nn.Module], str] = {
     nn.Conv1d: "conv1d",
     nn.Conv2d: "conv2d",
     nn.ConvTranspose1d: "conv_transpose1d",
@@ -229,7 +229,7 @@ def _weighted_modules(root: nn.Module, graph: fx.Graph) -> None:
         if node.op != "call_module":
             continue
         module: Any = root.get_submodule(str(node.target))
-        kind = _MODULES.get(type(module))
+        kind = LAYERS.get(type(module))
         if hasattr(module, "parametrizations"):
             raise _computed("weight", node)
         if isinstance(module, _NORMS) and module.running_mean is None:

@@ -170,6 +170,8 @@ def _mse(observer: Histogram, statistics: Statistics, widest: _Pair, grid: Grid,
 
 
 def _kl(observer: Histogram, statistics: Statistics, widest: _Pair, grid: Grid, symmetric: bool) -> _Pair:
+    if grid.high - grid.low >= _BINS:
+        return widest  # a level for every bin: no range diverges
     return _least(statistics, widest, lambda limits: _divergence(statistics, _params(limits, grid, symmetric)))
 
 
@@ -178,6 +180,8 @@ def _divergence(statistics: Statistics, quant: QuantParams) -> float:
     x, counts = statistics.centres, statistics.counts
     level = np.clip(np.rint(x / quant.s) + quant.z, quant.qmin, quant.qmax).astype(np.int64) - quant.qmin
     inside = np.abs((level + quant.qmin - quant.z) * quant.s - x) <= quant.s
+    if not inside.any():
+        return np.inf
     p = np.where(inside, counts, 0.0)
     first, last = np.flatnonzero(inside)[[0, -1]]
     p[first] += counts[:first].sum()  # what is clamped lies in the last bins

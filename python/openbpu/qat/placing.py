@@ -251,7 +251,7 @@ class _Placer:
 
     def _is_fixed(self, node: fx.Node) -> bool:
         return self.plan.kinds.get(node) is Kind.SOFTMAX or (
-            node in self.plan.settings and self.plan.settings[node].threshold is not None
+            node in self.plan.settings and site_settings(self.plan, node, self.config).threshold is not None
         )
 
     def _calls(self) -> dict[str, list[fx.Node]]:
@@ -317,6 +317,9 @@ def site_settings(plan: Plan, node: fx.Node, config: Config) -> Settings:
         own = config.settings(name, node.op)
         if own.output == "float":
             return Settings(observer=own.observer, ranges=own.ranges, symmetric=own.symmetric)
+    source = node.all_input_nodes[0] if node.all_input_nodes else node
+    if own == config.defaults() and source in plan.absorbed:
+        return site_settings(plan, source, config)  # what is said of a layer holds behind the clamp that it takes in
     return own
 
 

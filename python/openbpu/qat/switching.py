@@ -117,6 +117,7 @@ def set_batch_norm(model: nn.Module, mode: str) -> None:
     """Switches batch normalisation in training between "train" and "freeze"."""
     if mode not in ("train", "freeze"):
         raise ConfigError("train or freeze", where="batch_norm", seen=mode, remedy="fold when preparing")
+    preparation(model)
     for module in model.modules():
         if isinstance(module, Weighted):
             module.mode = mode
