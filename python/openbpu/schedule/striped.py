@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from openbpu.schedule import arena
@@ -30,8 +31,11 @@ def striped(
     for _ in range(_TRIES):
         found = options.partitioned(flow, room)
         result = Striper(flow, found).code()
-        plan = arena.plan(arena.lifetimes(result, "sram"))
+        lives = arena.lifetimes(result, "sram")
+        plan = arena.plan(lives)
         if plan.bytes <= sram_bytes:
+            size = arena.place_early(result, lives, sram_bytes)
+            plan = replace(plan, bytes=size or plan.bytes, tight=plan.bytes)
             return result, plan, _notes(flow, found)
         room = int(room * _STEP)
     raise AssertionError(f"no plan of {sram_bytes} bytes was found")
