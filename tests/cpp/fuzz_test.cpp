@@ -38,9 +38,10 @@ TEST_P(FuzzFile, WhatIsAcceptedRunsEqually) {
   RecordProperty("accepted", static_cast<int>(accepted));
 }
 
-INSTANTIATE_TEST_SUITE_P(Golden, FuzzFile, ::testing::Values("/v1.bpux", "/v1_2.bpux"), [](const auto& file) {
-  return std::string(file.param).substr(1, std::strlen(file.param) - 6);
-});
+INSTANTIATE_TEST_SUITE_P(Golden, FuzzFile, ::testing::Values("/v1.bpux", "/v1_2.bpux", "/v1_3.bpux"),
+                         [](const auto& file) {
+                           return std::string(file.param).substr(1, std::strlen(file.param) - 6);
+                         });
 
 // A few calls of the golden file of version 1.1, then mutants of them: all its calls at once would take long.
 TEST(Fuzz, CallsThatAreAcceptedRunEqually) {
