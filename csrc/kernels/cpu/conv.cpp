@@ -103,13 +103,12 @@ void copy_floats(const float* from, std::int64_t n, float* to) {
 // Every second float, n of them.
 void copy_evens(const float* from, std::int64_t n, float* to) {
   using Four = float __attribute__((vector_size(16)));
-  using Places = std::int32_t __attribute__((vector_size(16)));
   std::int64_t i = 0;
   for (; i + 4 < n; i += 4) {  // the last block would read one float too many
     Four a, b;
     std::memcpy(&a, from + 2 * i, sizeof a);
     std::memcpy(&b, from + 2 * i + 4, sizeof b);
-    const Four evens = __builtin_shuffle(a, b, Places{0, 2, 4, 6});
+    const Four evens = __builtin_shufflevector(a, b, 0, 2, 4, 6);
     std::memcpy(to + i, &evens, sizeof evens);
   }
   for (; i < n; ++i) to[i] = from[2 * i];

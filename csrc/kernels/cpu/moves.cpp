@@ -156,11 +156,10 @@ void turn_block(const std::uint32_t* x, std::int64_t x_row, std::uint32_t* y, st
   using Four = std::uint32_t __attribute__((vector_size(16)));
   Four row[4];
   for (int i = 0; i < 4; ++i) std::memcpy(&row[i], x + i * x_row, sizeof(Four));
-  const Four low = {0, 4, 1, 5}, high = {2, 6, 3, 7};
-  const Four a = __builtin_shuffle(row[0], row[2], low), b = __builtin_shuffle(row[1], row[3], low);
-  const Four c = __builtin_shuffle(row[0], row[2], high), d = __builtin_shuffle(row[1], row[3], high);
-  const Four turned[4] = {__builtin_shuffle(a, b, low), __builtin_shuffle(a, b, high), __builtin_shuffle(c, d, low),
-                          __builtin_shuffle(c, d, high)};
+  const auto low = [](Four u, Four v) { return __builtin_shufflevector(u, v, 0, 4, 1, 5); };
+  const auto high = [](Four u, Four v) { return __builtin_shufflevector(u, v, 2, 6, 3, 7); };
+  const Four a = low(row[0], row[2]), b = low(row[1], row[3]), c = high(row[0], row[2]), d = high(row[1], row[3]);
+  const Four turned[4] = {low(a, b), high(a, b), low(c, d), high(c, d)};
   for (int i = 0; i < 4; ++i) std::memcpy(y + i * y_row, &turned[i], sizeof(Four));
 }
 
