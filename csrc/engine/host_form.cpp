@@ -58,7 +58,7 @@ bool is_proved(const isa::Entry& entry, const isa::Sections& s, const HomeBuffer
     const bool copies = static_cast<Op>(i.op) == Op::LDW || is_copy_of_itself(i, s);
     for (const Access& a : touched)
       if (a.write && in_arena(a.bytes)) copies ? ledger.copied(a.bytes, a.home) : ledger.written(a.bytes, a.home);
-    work += touched.size();
+    work += 64 * touched.size();  // they are kept for all groups at once
     if (ledger.work() + work > kMostWork) return false;
   }
   return true;
