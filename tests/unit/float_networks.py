@@ -119,6 +119,16 @@ def unet() -> onnx.ModelProto:
     return net.model(net.op("Sigmoid", net.conv(net.op("Concat", wide, top, axis=1), 16, 4, 1), out="y"))
 
 
+def mirrored() -> onnx.ModelProto:
+    """Reflected borders, whose rows are not in the order of the image, under convolutions."""
+    net = Net(7)
+    x = net.conv("x", 3, 8)
+    for _ in range(2):
+        around = net.op("Pad", net.op("Relu", x), net.constant(np.array([0, 0, 3, 2, 0, 0, 4, 2])), mode="reflect")
+        x = net.conv(around, 8, 8)
+    return net.model(net.op("Relu", x, out="y"))
+
+
 def detector() -> onnx.ModelProto:
     """YOLO-like: SiLU, split and concat, pyramid of max-pools, nearest resize, two heads of different layout."""
     net = Net(5)

@@ -28,6 +28,7 @@ NETWORKS = {
     "residual": float_networks.residual,
     "squeeze_excite": float_networks.squeeze_excite,
     "unet": float_networks.unet,
+    "mirrored": float_networks.mirrored,
     "detector": float_networks.detector,
     "attention": float_networks.attention,
     "hardswish": lambda: float_networks.activation("hardswish"),
