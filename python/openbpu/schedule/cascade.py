@@ -202,7 +202,7 @@ def _measure(cascade: Cascade, steps: Steps, done: Sequence[int], loaded: Mappin
     for k, node in enumerate(nodes):
         for name, access in node.reads.items():
             if done[k] < node.rows and access.root in stages:
-                first = node.window(name, done[k], done[k] + 1)[0]
+                first = node.window(name, done[k], node.rows)[0]
                 low[access.root] = min(low.get(access.root, first), first)
         if node.write is not None:
             root = node.write.root
@@ -224,6 +224,6 @@ def _spoils(earlier: Node, position: int, writer: Node, end: int, after: Sequenc
         access.root is writer.write.root
         and access.low < writer.write.high
         and writer.write.low < access.high
-        and earlier.window(name, after[position], after[position] + 1)[0] < end
+        and earlier.window(name, after[position], earlier.rows)[0] < end
         for name, access in earlier.reads.items()
     )
