@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         quantize,
         remove_boundary_nodes,
         search,
+        verify,
     )
     from openbpu.runtime import Executable, Session
 
@@ -37,6 +38,7 @@ _HOMES = {
     "search": "openbpu.pipeline",
     "evaluate": "openbpu.evaluation.whole",
     "link": "openbpu.pipeline",
+    "verify": "openbpu.artefacts.verify",
     "load": "openbpu.pipeline",
     "Executable": "openbpu.runtime",
     "Session": "openbpu.runtime",
@@ -59,6 +61,7 @@ __all__ = [
     "quantize",
     "remove_boundary_nodes",
     "search",
+    "verify",
 ]
 
 

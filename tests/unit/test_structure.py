@@ -52,6 +52,7 @@ PYTHON_FLOORS = {
     "perf": {*_STAGE, "target", "runtime"},
     "debugger": {*_STAGE, "analyze", "frontend"},
     "evaluation": {*_STAGE, "preprocess", "frontend", "ptq", "runtime"},
+    "artefacts": {*_STAGE, "analyze", "evaluation", "frontend", "perf", "preprocess", "runtime", "target"},
     "tuning": {*_STAGE, "analyze", "evaluation", "perf", "runtime"},
     "programs": {*_STAGE, "perf", "schedule", "runtime"},
     "pipeline": {
@@ -62,6 +63,7 @@ PYTHON_FLOORS = {
         "analyze",
         "perf",
         "evaluation",
+        "artefacts",
         "tuning",
         "frontend",
         "ptq",
@@ -90,6 +92,7 @@ PYTHON_FLOORS = {
         "preprocess",
         "analyze",
         "debugger",
+        "artefacts",
         "evaluation",
         "perf",
         "samples",
@@ -109,6 +112,7 @@ PYTHON_FLOORS = {
 EXTERNAL = {
     "onnx": {
         "analyze",
+        "artefacts",
         "backend",
         "debugger",
         "ir",

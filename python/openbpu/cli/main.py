@@ -1,7 +1,7 @@
 """Entry point: lists the verbs, loads the one asked for, turns errors into one line and an exit code.
 
-Exit codes: 0 done, 1 the work failed (one error line on stderr), 2 the command line is wrong, 3 the accuracy is below
---fail-under.
+Exit codes: 0 done, 1 the work failed (one error line on stderr), 2 the command line is wrong, 3 the work is done and
+the result is not what was asked for: below --fail-under, not consistent, not equal.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ _VERBS = {
     "check": "Show where each node of a model would run, and why.",
     "compile": "Compile a QDQ ONNX model to a .bpux executable.",
     "link": "Join executables to one file with several models.",
+    "verify": "Compare the stages of a build on the same inputs.",
     "run": "Run an executable on inputs from files.",
     "info": "Show ports, sizes and instructions of an executable.",
     "perf": "Estimate time and memory traffic on the virtual BPU, layer by layer.",

@@ -29,6 +29,7 @@ class Runnable:
 
     kind: str
     data: bytes
+    entry: str = ""  # of an executable with several models
 
     def run(self, feeds: Iterable[Feed], executor: Executor | None = None) -> Iterator[tuple[Outputs, float]]:
         """Outputs by name, and seconds, of each feed in order; with an executor in tasks of several samples.
@@ -74,7 +75,7 @@ def _timed(call: Any, feed: Feed) -> tuple[Outputs, float]:
 @lru_cache(maxsize=4)
 def _loaded(model: Runnable) -> Any:
     if model.kind == EXECUTABLE:
-        session = Session(Executable.from_bytes(model.data))
+        session = Session(Executable.from_bytes(model.data), entry=model.entry)
         names = [port.name for port in session.inputs]
         return lambda feed: session.run({name: feed[name] for name in names if name in feed})
     options = ort.SessionOptions()

@@ -132,19 +132,30 @@ class Executable:
     @property
     def preprocess(self) -> dict[str, Recipe]:
         """The recipes recorded with the model, by input name: `recipe.apply(image)` gives the network's input."""
+        return self.preprocess_of()
+
+    def preprocess_of(self, entry: str = "") -> dict[str, Recipe]:
+        """`preprocess` of an entry (default: the first)."""
         from openbpu.preprocess.recipe import recorded
 
-        return self._noted("preprocess", recorded)
+        return self._noted("preprocess", recorded, entry)
 
     @property
     def cameras(self) -> dict[str, InputSpec]:
         """How images arrive, by the name of the model's input: `recipe.frame(name, image, spec)` makes the ports."""
+        return self.cameras_of()
+
+    def cameras_of(self, entry: str = "") -> dict[str, InputSpec]:
+        """`cameras` of an entry (default: the first)."""
         from openbpu.preprocess import InputSpec
 
-        return self._noted("inputs", lambda specs: {name: InputSpec.from_dict(spec) for name, spec in specs.items()})
+        def read(specs: Any) -> dict[str, InputSpec]:
+            return {name: InputSpec.from_dict(spec) for name, spec in specs.items()}
 
-    def _noted(self, key: str, read: Callable[[Any], dict[str, _T]]) -> dict[str, _T]:
-        value = self.meta.get(key)
+        return self._noted("inputs", read, entry)
+
+    def _noted(self, key: str, read: Callable[[Any], dict[str, _T]], entry: str = "") -> dict[str, _T]:
+        value = self.metadata(entry).get(key)
         try:
             return read(value) if value else {}
         except (OpenBpuError, AttributeError, TypeError) as error:

@@ -31,6 +31,11 @@ def hb_eval_preprocess() -> None:
     _start("eval_preprocess", "hb_eval_preprocess")
 
 
+def hb_verifier() -> None:
+    """Runs hb_verifier and exits."""
+    _start("verifier", "hb_verifier")
+
+
 def hb_analyzer() -> None:
     """Runs hb_analyzer and exits."""
     _start("analyzer", "hb_analyzer")
