@@ -22,6 +22,7 @@ from openbpu import __version__, frontend, lower, perf, ptq, schedule
 from openbpu.analyze import AccuracyReport, PlacementReport
 from openbpu.analyze.accuracy import measure
 from openbpu.analyze.studies import affordable
+from openbpu.artefacts.differences import diff as diff
 from openbpu.artefacts.verify import verify as verify
 from openbpu.errors import ConfigError, ModelError, ModelWarning
 from openbpu.evaluation.whole import evaluate as evaluate

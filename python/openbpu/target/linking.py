@@ -67,6 +67,11 @@ def _parts(data: bytes) -> Parts:
     return parts
 
 
+def sections(data: bytes) -> dict[str, bytes]:
+    """The sections of a verified file by name."""
+    return {name: bytes(section) for name, section in _parts(data).items()}
+
+
 def _names(parts: Parts) -> list[str]:
     strings = bytes(parts["strings"])
     return [strings[at : strings.index(b"\0", at)].decode() for at in parts["entries"]["name"].tolist()]
