@@ -66,14 +66,6 @@ def test_a_float_model_compiles_for_the_cpu_and_says_so(workspace: Path) -> None
     assert "BPU 0 nodes, CPU" in _ok("info", workspace / "float.bpux")
 
 
-@pytest.mark.parametrize("verb", ["quantize", "check", "compile", "run", "info", "perf", "bench", "demo"])
-def test_help_shows_an_example_and_fits_a_screen(verb: str) -> None:
-    text = _ok(verb, "--help")
-    assert "Example:" in text
-    assert f"openbpu {verb}" in text
-    assert len(text.splitlines()) <= 40
-
-
 @pytest.mark.parametrize(
     "arguments,message",
     [

@@ -71,7 +71,8 @@ def _check_machines(graph: Graph, feeds: dict[str, np.ndarray], expected: dict[s
         if exact:
             assert _native.Engine(program).joined == (program.summary()["entries"][0]["sram_bytes"] > 0)
         engine = _native.Engine(program, exact_machine=exact)
-        inputs = [np.ascontiguousarray(feeds[p["name"]]) for p in program.ports() if p["direction"] == "input"]
+        ports = [p for p in program.ports() if p["direction"] == "input"]
+        inputs = [np.asarray(feeds[p["name"]], order="C") for p in ports]
         names = [p["name"] for p in program.ports() if p["direction"] == "output"]
         for name, array in zip(names, engine.run(inputs), strict=True):
             np.testing.assert_array_equal(array, expected[name], err_msg=f"{name}\n{program.disassemble()}")

@@ -11,11 +11,11 @@ from math import prod
 
 import numpy as np
 import onnx
-from onnx import TensorProto, numpy_helper
+from onnx import TensorProto
 
 from openbpu.frontend.einsum import write_einsum
 from openbpu.frontend.writing import NodeWriter, attributes_of
-from openbpu.ir.onnx_graph import STANDARD, opset_of
+from openbpu.ir.onnx_graph import STANDARD, array_of, opset_of
 
 _LONGEST_ROW = 65535  # channels of a surface
 _MOST_GROUPS = 32  # that go one by one
@@ -32,7 +32,7 @@ class Context:
         shapes = {i.name: [d.dim_value for d in i.type.tensor_type.shape.dim] for i in infos}
         self.types = {i.name: i.type.tensor_type.elem_type for i in infos}
         self.types |= {t.name: t.data_type for t in graph.initializer}
-        self.constants = {t.name: numpy_helper.to_array(t) for t in graph.initializer}
+        self.constants = {t.name: array_of(t) for t in graph.initializer}
         shapes |= {name: list(array.shape) for name, array in self.constants.items()}
         self.shapes = {name: shape for name, shape in shapes.items() if all(extent > 0 for extent in shape)}
         self.producers = {name: node for node in graph.node for name in node.output}

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 import onnx
+from onnx import numpy_helper
+
+from openbpu.errors import ModelError
 
 STANDARD = ("", "ai.onnx")  # names of ONNX's own domain
 
@@ -22,6 +26,19 @@ _WRONG = ("STFT",)  # ONNX infers wrong shapes
 _MICROSOFT, _PAIR = "com.microsoft", ("QuantizeLinear", "DequantizeLinear")
 _UNKNOWN = "openbpu.unknown"  # a domain of which ONNX knows nothing
 _LARGE = 1024  # elements: shapes, axes and indices are smaller, and inference reads their values
+
+
+def array_of(tensor: onnx.TensorProto) -> np.ndarray:
+    """The numbers of an initializer. Raises ModelError naming it."""
+    try:
+        return np.asarray(numpy_helper.to_array(tensor))
+    except (ValueError, TypeError, KeyError) as error:
+        raise ModelError(
+            "its data must match its type and shape",
+            where=f"initializer '{tensor.name}'",
+            seen=error,
+            remedy="export the model again",
+        ) from error
 
 
 def opset_of(model: onnx.ModelProto, default: int = 0) -> int:

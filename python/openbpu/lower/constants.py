@@ -7,27 +7,15 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import onnx
-from onnx import helper, numpy_helper
+from onnx import helper
 from onnx.reference import ReferenceEvaluator
 
 from openbpu.errors import ModelError
+from openbpu.ir.onnx_graph import array_of
 from openbpu.lower.expressions import Constant, Expr, Quantised
 from openbpu.lower.node import Node
 
 _REARRANGING = ("Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity", "Slice", "Split", "Gather")
-
-
-def array_of(tensor: onnx.TensorProto) -> np.ndarray:
-    """The numbers of an initializer."""
-    try:
-        return np.asarray(numpy_helper.to_array(tensor))
-    except (ValueError, TypeError, KeyError) as error:
-        raise ModelError(
-            "its data must match its type and shape",
-            where=f"initializer '{tensor.name}'",
-            seen=error,
-            remedy="export the model again",
-        ) from error
 
 
 def value_of(proto: onnx.NodeProto) -> np.ndarray:

@@ -15,7 +15,7 @@ from onnx import TensorProto, helper
 
 from openbpu.errors import ModelError, UnsupportedError
 from openbpu.ir.graph import Value
-from openbpu.ir.onnx_graph import STANDARD, UNFOLDED, opset_of
+from openbpu.ir.onnx_graph import STANDARD, UNFOLDED, array_of, opset_of
 from openbpu.ir.quant import QuantParams
 from openbpu.lower import camera, constants, cpu, qoperator, rules
 from openbpu.lower.builder import GraphBuilder, Shape, memory_shape
@@ -64,7 +64,7 @@ class Importer:
     def run(self) -> GraphBuilder:
         graph = self.model.graph
         for tensor in graph.initializer:
-            self._constant(tensor.name, constants.array_of(tensor))
+            self._constant(tensor.name, array_of(tensor))
         for info in graph.input:
             if info.name not in self.tensors:
                 self._input(info)
@@ -124,7 +124,7 @@ class Importer:
             if proto.op_type == "DequantizeLinear" and proto.input[0] == name:
                 operands = {t.name: t for t in self.model.graph.initializer}
                 if all(not i or i in operands for i in proto.input[1:]):
-                    arrays = [constants.array_of(operands[i]) for i in proto.input[1:] if i]
+                    arrays = [array_of(operands[i]) for i in proto.input[1:] if i]
                     return _activation_parameters(*arrays, dtype=dtype)
         return QuantParams.per_tensor(1.0, 0, "int16" if dtype == "int16" else "int8")
 
@@ -233,7 +233,7 @@ class Importer:
         taken = node.attributes["then_branch" if bool(np.ravel(condition.real)[0]) else "else_branch"]
         self.infos.update(infos_of(taken))
         for tensor in taken.initializer:
-            self._constant(tensor.name, constants.array_of(tensor))
+            self._constant(tensor.name, array_of(tensor))
         for inner in taken.node:
             self._node(inner)
         for name, output in zip(proto.output, taken.output, strict=True):

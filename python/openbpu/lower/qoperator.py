@@ -10,8 +10,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from openbpu.errors import UnsupportedError
-from openbpu.ir.onnx_graph import STANDARD
-from openbpu.lower.constants import array_of
+from openbpu.ir.onnx_graph import STANDARD, array_of
 
 _MICROSOFT = "com.microsoft"
 _Form = Callable[["_Expansion"], Iterator[onnx.NodeProto]]
