@@ -20,7 +20,7 @@ DECOMPOSED = (
 
 _LIKE = {"GroupNormalization": "InstanceNormalization", "MeanVarianceNormalization": "Identity"}
 # Operators that onnx's evaluator computes wrongly in some forms: they are not folded.
-UNFOLDED = ("DynamicQuantizeLinear", "GlobalMaxPool", "LRN", "MaxPool")
+UNFOLDED = ("DynamicQuantizeLinear", "GlobalMaxPool", "LRN", "MaxPool", "MeanVarianceNormalization")
 
 _WRONG = ("STFT",)  # ONNX infers wrong shapes
 _MICROSOFT, _PAIR = "com.microsoft", ("QuantizeLinear", "DequantizeLinear")
