@@ -137,7 +137,7 @@ EXTERNAL = {
     "pydantic_core": {"config"},
     "annotated_types": {"config"},
     "yaml": {"config"},
-    "jinja2": {"analyze", "perf", "qat"},
+    "jinja2": {"analyze", "artefacts", "perf", "qat"},
     "tomli": {"ir"},
     "ml_dtypes": {"lower"},
     "matplotlib": {"analyze", "demo"},

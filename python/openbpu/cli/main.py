@@ -24,6 +24,7 @@ _VERBS = {
     "link": "Join executables to one file with several models.",
     "verify": "Compare the stages of a build on the same inputs.",
     "diff": "Show what differs between two files of the same kind.",
+    "visualize": "Draw a program or a model as one HTML page.",
     "run": "Run an executable on inputs from files.",
     "info": "Show ports, sizes and instructions of an executable.",
     "perf": "Estimate time and memory traffic on the virtual BPU, layer by layer.",
