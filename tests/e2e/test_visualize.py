@@ -49,6 +49,7 @@ def test_links_of_a_program_are_those_of_the_model(folder: Path, level: str) -> 
     assert [target for source, target in found if source == "x"] == [names[1]]
     assert [target for source, target in found if source == "Conv_2"] == [add]
     assert sum(link.target == len(boxes) - 1 for link in links) == 1
+    assert all(link.source < link.target for link in links), "in the order in which layers begin to compute"
     relu = boxes[names.index("Relu_1")]
     assert relu.kind == "tae" and "int8 1x8x8x8" in relu.lines and any("MACs" in line for line in relu.lines)
 
@@ -81,6 +82,12 @@ def test_a_thousand_boxes_lie_apart() -> None:
         if link.source < link.target:
             assert placed.corners[link.source][1] < placed.corners[link.target][1]
     assert layout([], []).corners == []
+
+
+def test_a_long_chain_with_branches_stays_a_column() -> None:
+    boxes = [Box((f"box {k}",), "node") for k in range(301)]
+    links = [Link(k, k + 1) for k in range(300)] + [Link(k, k + 3) for k in range(0, 298, 3)]
+    assert layout(boxes, links).width < 10 * boxes[0].width
 
 
 def test_the_page_in_a_browser(folder: Path, tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from statistics import fmean
 
 _GAP, _RISE = 24, 46  # between boxes, between ranks
 _LINE, _PADDING, _CHARACTER = 14, 12, 6.6
@@ -115,14 +114,21 @@ def _placed(
 ) -> list[float]:
     """The middle of every item: near those of its neighbours, without overlaps."""
     xs = [0.0] * len(widths)
+
+    def middle(item: int, near: dict[int, list[int]]) -> float:
+        """Boxes count more than links that pass, or columns would drift to a side."""
+        weights = [widths[n] + 1 for n in near[item]]
+        return sum(xs[n] * w for n, w in zip(near[item], weights, strict=True)) / sum(weights) if weights else xs[item]
+
     for row in rows:
-        _spread(row, widths, xs, {i: fmean([xs[a] for a in above[i]]) if above[i] else 0.0 for i in row})
+        _spread(row, widths, xs, {i: middle(i, above) for i in row})
     for sweep in range(_SWEEPS):
         upwards = sweep % 2 == 0
         near = below if upwards else above
         for row in reversed(rows) if upwards else rows:
-            row.sort(key=lambda i: fmean([xs[n] for n in near[i]]) if near[i] else xs[i])
-            _spread(row, widths, xs, {i: fmean([xs[n] for n in near[i]]) if near[i] else xs[i] for i in row})
+            wanted = {i: middle(i, near) for i in row}
+            row.sort(key=wanted.__getitem__)
+            _spread(row, widths, xs, wanted)
     return xs
 
 
@@ -133,6 +139,6 @@ def _spread(row: Sequence[int], widths: Sequence[float], xs: list[float], wanted
         xs[item] = max(wanted[item], end + widths[item] / 2)
         end = xs[item] + widths[item] / 2 + _GAP
     if row:
-        shift = fmean([wanted[i] - xs[i] for i in row])
+        shift = sum((wanted[i] - xs[i]) * (widths[i] + 1) for i in row) / sum(widths[i] + 1 for i in row)
         for item in row:
             xs[item] += shift

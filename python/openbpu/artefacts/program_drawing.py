@@ -59,7 +59,8 @@ def drawn(executable: Executable, entry: str = "") -> tuple[list[Box], list[Link
         costs = {x.id: x for x in estimate(executable, None, entry).layers}
     except ConfigError:
         costs = {}
-    order = list(dict.fromkeys(i.layer for i in program.instructions))
+    working = [i.layer for i in program.instructions if i.op not in _MOVES]  # weights are fetched ahead
+    order = list(dict.fromkeys([*working, *(i.layer for i in program.instructions)]))
     place = {layer: len(inputs) + k for k, layer in enumerate(order)}
     results = _results(executable, entry, program)
     boxes = [_port(p) for p in inputs]
