@@ -20,7 +20,7 @@ from openbpu.ptq.equalisation import equalise
 from openbpu.ptq.feasibility import feasible
 from openbpu.ptq.insertion import insert
 from openbpu.ptq.placement import SOFTMAX, Placement, place
-from openbpu.ptq.ranges import PERCENTILE, around, candidates, choose16, squared_error
+from openbpu.ptq.ranges import PERCENTILE, around, candidates, choose16, is_mask, squared_error
 from openbpu.ptq.refinement import Refinements, refine
 from openbpu.ptq.samples import SampleStream
 from openbpu.ptq.view import ModelView, channel_axis
@@ -79,7 +79,7 @@ def quantize(
         near = {
             g: around(q, symmetric or g in placement.symmetric)
             for g, q in narrow.items()
-            if g not in placement.wide and statistics[g].high > statistics[g].low
+            if g not in placement.wide and statistics[g].high > statistics[g].low and not is_mask(statistics[g])
         }
         narrow |= _best(model, stream, placement, near, statistics, report)
     by_group = narrow | {g: choose16(s, calibration, percentile) for g, s in statistics.items() if g in placement.wide}

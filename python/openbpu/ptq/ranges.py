@@ -39,7 +39,7 @@ def parameters16(low: float, high: float) -> QuantParams:
 def choose16(statistics: Statistics, calibration: str, percentile: float) -> QuantParams:
     """int16 parameters of one group: the extremes seen, because steps are so fine; "percentile" clips all the same."""
     low, high = statistics.low, statistics.high
-    if _is_mask(statistics):
+    if is_mask(statistics):
         return QuantParams.per_tensor(_power_of_two(max(-low / 32768, high / 32767)), 0, "int16")
     if calibration == "percentile" and high > low:
         low, high = clipped(statistics, 100 * percentile)
@@ -57,7 +57,7 @@ def candidates(statistics: Statistics, calibration: str, symmetric: bool, percen
     widest = parameters(statistics.low, statistics.high, symmetric)
     if statistics.high <= statistics.low:
         return [widest]
-    if _is_mask(statistics):
+    if is_mask(statistics):
         scale = _power_of_two(widest.s)
         return [QuantParams.per_tensor(scale, 0 if symmetric else round(-128 - statistics.low / scale))]
     found: dict[str, Callable[[], QuantParams]] = {
@@ -72,13 +72,13 @@ def candidates(statistics: Statistics, calibration: str, symmetric: bool, percen
     return distinct([propose() for propose in found.values()] + _cut(statistics, symmetric))
 
 
-def _is_mask(statistics: Statistics) -> bool:
-    """Whether a tensor has two values, both small whole numbers: they must not be rounded.
+def is_mask(statistics: Statistics) -> bool:
+    """Whether a tensor has no values but 0 and 1, or 0 and -1: they must not be rounded.
 
     Models multiply 1 - mask by numbers near -3e38: a 1 that becomes 0.9999999 would mask everything.
     """
-    whole = statistics.low.is_integer() and statistics.high.is_integer()
-    return whole and 0 < statistics.high - statistics.low < 128 and not statistics.counts[1:-1].any()
+    ends = (statistics.low, statistics.high)
+    return ends in ((0.0, 1.0), (-1.0, 0.0)) and not statistics.counts[1:-1].any()
 
 
 def _power_of_two(scale: float) -> float:
