@@ -223,3 +223,17 @@ def test_equal_nodes_whose_results_the_data_counts_keep_both_counts(op: str) -> 
     assert list(results) == ["y0", "y1", "y0.count", "y1.count"]
     assert int(results["y0.count"].item()) == int(results["y1.count"].item()) == (9 if op == "NonZero" else 4)
     np.testing.assert_array_equal(results["y0"], results["y1"])
+
+
+@pytest.mark.parametrize("opset", [13, 15, 16])
+def test_regions_keep_the_meaning_of_their_opset(opset: int) -> None:
+    net = Net(99, opset=opset)
+    regions = net.constant([[0.5, 1, 5, 6.2], [1, 1, 3, 7]], np.float32)
+    batch, given = net.constant([0, 0], np.int64), {"output_height": 2, "output_width": 3, "sampling_ratio": 2}
+    net.output(net.node("RoiAlign", net.input(1, 2, 8, 7, quantised=False), regions, batch, **given))
+    both(net.model(), net.feeds)
+    net.output(net.node("RoiAlign", net.input(1, 2, 8, 7), regions, batch, **given))
+    model = net.model()
+    results = openbpu.Session(openbpu.compile(model)).run(net.feeds)
+    for got, want in zip(results.values(), reference(model, net.feeds), strict=True):
+        np.testing.assert_allclose(got, want, atol=0.02)

@@ -42,6 +42,7 @@ _RULES = [
     matmul_add_to_gemm_rule,
 ]
 _PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+_REGIONS = "coordinate_transformation_mode"  # of RoiAlign
 _REDUCED = (TensorProto.FLOAT16, TensorProto.BFLOAT16)
 _QUANTISED = re.compile(
     "^(QLinear.*|QGemm|QuantizeLinear|DequantizeLinear|ConvInteger|MatMulInteger|DynamicQuantize.*)$"
@@ -59,6 +60,7 @@ def prepare(model: onnx.ModelProto, input_shapes: Mapping[str, tuple[int, ...]] 
     _fix_shapes(model, input_shapes or {})
     model = inlined(model)
     _widen_floats(model.graph)
+    _keep_old_regions(model)
     model = _upgraded(model)
     model = _inferred(model)
     model = _without_transforms(_simplified(model))
@@ -81,6 +83,7 @@ def prepare_qdq(model: onnx.ModelProto, input_shapes: Mapping[str, tuple[int, ..
     _fix_shapes(model, input_shapes or {})
     model = inlined(model)
     _widen_floats(model.graph)
+    _keep_old_regions(model)
     model = _inferred(_without_transforms(model))
     decompose_quantised(model)
     _name_nodes(model)
@@ -200,6 +203,16 @@ def _upgraded(model: onnx.ModelProto) -> onnx.ModelProto:
             seen=f"opset {version}: {_first_line(error)}",
             remedy="export the model again with a newer opset",
         ) from error
+
+
+def _keep_old_regions(model: onnx.ModelProto) -> None:
+    """RoiAlign as it was before opset 16, which later ones have to say: onnx's converter lets the new default stand."""
+    if opset_of(model) >= 16:
+        return
+    for node in model.graph.node:
+        named = {attribute.name for attribute in node.attribute}
+        if node.op_type == "RoiAlign" and node.domain in STANDARD and _REGIONS not in named:
+            node.attribute.append(onnx.helper.make_attribute(_REGIONS, "output_half_pixel"))
 
 
 def _spread_slopes(model: onnx.ModelProto) -> None:
