@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -38,13 +39,14 @@ def resized(image: Image, height: int, width: int, resample: str, box: Box | Non
 
 
 @dataclass(frozen=True)
-class Step:
+class Step(ABC):
     """One step of geometry; `kind` names it in JSON."""
 
     kind: ClassVar[str] = ""
 
+    @abstractmethod
     def __call__(self, image: Image) -> Image:
-        raise NotImplementedError
+        """The image after this step."""
 
     def to_dict(self) -> dict[str, Any]:
         return {"kind": self.kind, **asdict(self)}
