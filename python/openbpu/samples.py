@@ -53,10 +53,12 @@ def _list(path: Path) -> list[Path]:
     if path.is_file():
         return [path]
     if not path.is_dir():
-        raise SampleError("the sample file or folder must exist", where=str(path))
+        remedy = "name an existing file or folder"
+        raise SampleError("the sample file or folder must exist", where=str(path), remedy=remedy)
     files = sorted(p for p in path.iterdir() if p.suffix in _SUFFIXES)
     if not files:
-        raise SampleError(f"the folder must hold {' or '.join(_SUFFIXES)} files", where=str(path))
+        remedy = "save the samples with numpy.save"
+        raise SampleError(f"the folder must hold {' or '.join(_SUFFIXES)} files", where=str(path), remedy=remedy)
     return files
 
 
@@ -65,7 +67,11 @@ def _read(path: Path) -> np.ndarray | Mapping[str, np.ndarray]:
         loaded = np.load(path, allow_pickle=False)
         return loaded if isinstance(loaded, np.ndarray) else {name: loaded[name] for name in loaded.files}
     except (OSError, ValueError, EOFError) as error:
-        raise SampleError("must be a .npy or .npz file without pickled objects", where=str(path), seen=error) from error
+        seen = str(error).partition(" If you trust")[0].rstrip(".")  # NumPy goes on to recommend what is unsafe
+        remedy = "save an array of numbers with numpy.save"
+        raise SampleError(
+            "must be a .npy or .npz file without pickled objects", where=str(path), seen=seen, remedy=remedy
+        ) from error
 
 
 def _array(path: Path) -> np.ndarray:

@@ -14,7 +14,7 @@ from openbpu import frontend
 from openbpu.config import Config, ConfigMistakes
 from openbpu.preprocess import InputSpec
 from openbpu.workflow.node_choices import choices
-from openbpu.workflow.samples import CalibrationFiles, MadeUp
+from openbpu.workflow.samples import CalibrationFiles, MadeUp, samples_of
 from openbpu.workflow.search import best, combinations
 from unit.float_networks import residual
 
@@ -214,3 +214,21 @@ def test_made_up_samples_are_the_same_every_time() -> None:
         assert np.abs(a["image"]).max() <= 1.28
         assert {a["tokens"].dtype, a["scalar"].dtype} == {np.dtype(np.int64)}
     assert not np.array_equal(first[0]["image"], first[1]["image"])
+
+
+def test_folders_of_samples_follow_the_names_of_inputs(tmp_path: Path) -> None:
+    model_order: dict[str, tuple[tuple[int, ...], np.dtype]] = {"x": ((1, 2), _FLOAT32), "z": ((1, 2), _FLOAT32)}
+    ones = _write(tmp_path / "ones", np.ones((1, 2), np.float32))
+    twos = _write(tmp_path / "twos", np.full((1, 2), 2, np.float32))
+    config = Config(
+        model_parameters={"onnx_model": "net.onnx", "march": "nash-e"},
+        input_parameters={
+            "input_name": "z;x",
+            "input_type_rt": "featuremap;featuremap",
+            "input_type_train": "featuremap;featuremap",
+            "input_layout_train": "NCHW;",  # a gap at the end is a value too
+        },
+        calibration_parameters={"cal_data_dir": f"{twos};{ones}"},
+    )
+    (feed,) = samples_of(config, model_order, {})
+    assert (feed["x"][0, 0], feed["z"][0, 0]) == (1, 2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +17,21 @@ from openbpu.samples import SampleFiles
 _MADE_UP = 4
 _LOOKED_AT = 8  # samples that tell whether pixels are normalised already
 _BRIGHTEST_NORMALISED = 16.0  # pixels 0..255 exceed this somewhere in any set of images
+_KEY = "calibration_parameters.cal_data_dir"
 log = logging.getLogger("openbpu")
 
 Inputs = Mapping[str, tuple[tuple[int, ...], np.dtype]]  # shape and type per input
 Feed = dict[str, np.ndarray]
+
+
+@contextmanager
+def _named() -> Iterator[None]:
+    """What is wrong with a file or folder is said with the key that names it."""
+    try:
+        yield
+    except SampleError as error:
+        where = f"{_KEY}, {error.where}"
+        raise SampleError(error.rule, where=where, seen=error.seen, remedy=error.remedy) from error
 
 
 class CalibrationFiles:
@@ -32,7 +44,8 @@ class CalibrationFiles:
 
     def __init__(self, folders: Mapping[str, Path], inputs: Inputs, specs: Mapping[str, InputSpec]) -> None:
         self._inputs, self._specs = inputs, specs
-        self._files = SampleFiles([f"{name}={folder}" for name, folder in folders.items()])
+        with _named():
+            self._files = SampleFiles([f"{name}={folder}" for name, folder in folders.items()])
         self._raw = {name: self._is_raw(name) for name in inputs}
 
     def __len__(self) -> int:
@@ -41,7 +54,7 @@ class CalibrationFiles:
 
     def __iter__(self) -> Iterator[Feed]:
         waiting: list[Feed] = []
-        for index, sample in enumerate(self._files):
+        for index, sample in enumerate(self._read()):
             assert isinstance(sample, Mapping)
             feed = {name: self._fitted(name, array, index) for name, array in sample.items()}
             waiting.append(feed)
@@ -53,8 +66,12 @@ class CalibrationFiles:
             waiting += [waiting[i % len(waiting)] for i in range(wanted)]
             yield self._joined(waiting[:wanted])
 
+    def _read(self) -> Iterator[np.ndarray | Mapping[str, np.ndarray]]:
+        with _named():
+            yield from self._files
+
     def _batched(self) -> bool:
-        first = next(iter(self._files), {})
+        first = next(self._read(), {})
         return any(
             self._fitted(name, array, 0).shape[:1] != self._inputs[name][0][:1]
             for name, array in first.items()  # type: ignore[union-attr]
@@ -75,12 +92,12 @@ class CalibrationFiles:
         if array.shape[1:] != shape[1:] or (array.shape and shape and array.shape[0] not in (1, shape[0])):
             raise SampleError(
                 f"a sample of input {name} has the shape {_text(shape)}, or {_text(shape[1:])}",
-                where=f"cal_data_dir, sample {index}",
+                where=f"{_KEY}, sample {index}",
                 seen=_text(array.shape),
                 remedy="write .npy files in the layout of training, one sample each",
             )
         if array.dtype.kind not in "fiub":
-            raise SampleError("a sample holds numbers", where=f"cal_data_dir, sample {index}", seen=array.dtype)
+            raise SampleError("a sample holds numbers", where=f"{_KEY}, sample {index}", seen=array.dtype)
         if self._raw.get(name):
             return normalised(array, self._specs[name]).astype(dtype)
         return array.astype(dtype) if dtype.kind == "f" else array
@@ -90,7 +107,7 @@ class CalibrationFiles:
         if spec is None or (spec.mean is None and spec.scale is None and spec.std is None):
             return False
         low, high = 0.0, 0.0
-        for index, sample in enumerate(self._files):
+        for index, sample in enumerate(self._read()):
             if index == _LOOKED_AT:
                 break
             array = sample[name]
@@ -139,7 +156,9 @@ def samples_of(config: Config, inputs: Inputs, specs: Mapping[str, InputSpec]) -
     group = config.calibration_parameters
     if not group.cal_data_dir or group.calibration_type == "skip":
         return MadeUp(inputs, specs)
-    return CalibrationFiles(dict(zip(inputs, group.cal_data_dir, strict=True)), inputs, specs)
+    named = config.input_parameters.input_name
+    order = named if set(named) == set(inputs) else tuple(inputs)  # a staged model may have lost the names
+    return CalibrationFiles(dict(zip(order, group.cal_data_dir, strict=True)), inputs, specs)
 
 
 def _text(shape: tuple[int, ...]) -> str:
