@@ -64,6 +64,7 @@ _MISTAKES: list[tuple[dict[str, Any], str, str]] = [
     ({C + "wibble": 1}, C + "wibble", "remove it; the keys here are compile_mode"),
     # values of the wrong kind
     ({M + "march": "nash_e"}, M + "march", "did you mean nash-e?"),
+    ({M + "march": ["nash-e"]}, M + "march", "did you mean nash-e?"),
     ({M + "march": "hexagon"}, M + "march", "use one of nash-b-lite"),
     ({M + "layer_out_dump": "maybe"}, M + "layer_out_dump", "write true or false"),
     ({M + "onnx_model": 3}, M + "onnx_model", "put the path in quotes"),
@@ -122,6 +123,7 @@ _MISTAKES: list[tuple[dict[str, Any], str, str]] = [
     ),
     ({I + "input_type_train": "gray", I + "mean_value": ""}, I + "input_type_rt", "change one of both"),
     ({I + "std_value": "58 57 57"}, I + "std_value", "remove one: scale_value = 1 / std_value"),
+    ({I + "scale_value": "-0.1"}, I + "scale_value", "write 1 / std_value"),
     ({I + "scale_value": "0"}, I + "scale_value", "write 1 / std_value"),
     ({I + "mean_value": "103.94 116.78"}, I + "mean_value", "write one number per channel"),
     (
@@ -253,6 +255,12 @@ _MODEL: list[tuple[dict[str, Any], dict[str, tuple[int | None, ...]], str, str]]
     ({I + "input_name": "dada"}, {"data": (1, 3, 224, 224)}, I + "input_name", "write data"),
     ({I + "input_name": ""}, {"data": (1, 3, 224, 224), "more": (1, 2)}, I + "input_name", "write data;more"),
     ({}, {"data": (1, 3, 224, 224), "more": (1, 2)}, I + "input_name", "name more too"),
+    (
+        {I + "input_name": "", C + "input_source": {"date": "ddr"}},
+        {"data": (1, 3, 224, 224)},
+        C + "input_source",
+        "write data",
+    ),
     ({}, {"data": (1, 3, 224)}, I + "input_shape", "write 1x3x224"),
     ({}, {"data": (1, 3, 320, 320)}, I + "input_shape", "only dynamic dimensions"),
     ({I + "input_shape": ""}, {"data": (None, 3, None, None)}, I + "input_shape", "write for example 1x3x224x224"),

@@ -39,7 +39,8 @@ def against_model(config: Config, inputs: Mapping[str, Sequence[int | None]]) ->
         for name in group.input_name
         if name not in inputs
     ]
-    if missing := [n for n in names if group.input_name and n not in group.input_name]:
+    missing = [n for n in names if group.input_name and n not in group.input_name]
+    if missing and len(group.input_name) < len(names):  # else one of them is misspelt
         found.append(
             Mistake(
                 "input_parameters.input_name",
@@ -66,6 +67,11 @@ def against_model(config: Config, inputs: Mapping[str, Sequence[int | None]]) ->
                 "separate the folders with ';', in the order of input_name",
             )
         )
+    found.extend(
+        Mistake("compiler_parameters.input_source", "the model has no such input", name, choose(name, names))
+        for name in config.compiler_parameters.input_source
+        if name != EVERY and name not in inputs
+    )
     if found:
         return found
     shapes = {n: shape for n, shape in zip(group.input_name or names, group.input_shape, strict=False) if shape}
@@ -153,11 +159,11 @@ def _inputs(group: InputParameters) -> Iterator[Mistake]:
             f"{key}.std_value", "scale_value or std_value, not both", "both", "remove one: scale_value = 1 / std_value"
         )
     for name in ("scale_value", "std_value"):
-        if any(v == 0 for values in getattr(group, name) for v in values):
+        if (low := min((v for values in getattr(group, name) for v in values), default=1.0)) <= 0:
             yield Mistake(
                 f"{key}.{name}",
-                "numbers other than 0",
-                "0",
+                "numbers above 0",
+                f"{low:g}",
                 "write the standard deviations" if name == "std_value" else "write 1 / std_value",
             )
     if not uneven:
@@ -172,7 +178,7 @@ def _plain_type(name: str) -> str:
 
 def _length(values: Sequence[object], count: int) -> int:
     """Values in a list; a ';' at the end adds one only if it is wanted."""
-    return len(values) - (len(values) == count + 1 and values[-1] == ())
+    return len(values) - (len(values) == count + 1 and values[-1] in ((), ""))
 
 
 def _types(group: InputParameters) -> Iterator[Mistake]:

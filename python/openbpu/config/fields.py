@@ -93,6 +93,10 @@ def _per_input(value: Any) -> tuple[str, ...]:
     return tuple(items)
 
 
+def _with_gaps(value: Any) -> tuple[str, ...]:
+    return tuple(_items(value))
+
+
 def _shape(text: str) -> tuple[int, ...]:
     parts = re.split(r"[xX*,]", text.replace(" ", ""))
     if not all(p.isdecimal() and 0 < int(p) < 1 << 31 for p in parts):
@@ -139,5 +143,6 @@ Names = Annotated[tuple[str, ...], BeforeValidator(_names), WithJsonSchema(_TEXT
 Shapes = Annotated[tuple[tuple[int, ...], ...], BeforeValidator(_shapes), WithJsonSchema(_TEXT_OR_LIST)]
 Numbers = Annotated[tuple[tuple[float, ...], ...], BeforeValidator(_numbers), WithJsonSchema(_NUMBERS)]
 split_per_input = BeforeValidator(_per_input)
+split_with_gaps = BeforeValidator(_with_gaps)
 split_names = BeforeValidator(_names)
 text_or_list = WithJsonSchema(_TEXT_OR_LIST)

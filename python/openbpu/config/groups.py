@@ -17,6 +17,7 @@ from openbpu.config.fields import (
     resolved,
     split_names,
     split_per_input,
+    split_with_gaps,
     text_or_list,
 )
 from openbpu.config.mistakes import choose, nearest, wrong
@@ -73,7 +74,7 @@ def _march(value: Any) -> Any:
     """A profile or an older name as it is, a file relative to the configuration."""
     if isinstance(value, str) and value.endswith(".toml"):
         return str(resolved(value))
-    if value not in PROFILES and value not in OLDER_MARCHES:
+    if not isinstance(value, str) or (value not in PROFILES and value not in OLDER_MARCHES):
         raise wrong("not an allowed value", choose(str(value), PROFILES))
     return value
 
@@ -136,16 +137,16 @@ class InputParameters(Group):
         "what the network was trained with, per input",
         remedy="write rgb or bgr for images, featuremap for other inputs",
     )
-    input_layout_train: Annotated[tuple[Literal["", Layout], ...], split_per_input, text_or_list] = key(
+    input_layout_train: Annotated[tuple[Literal["", Layout], ...], split_with_gaps, text_or_list] = key(
         (), "NCHW or NHWC, required for images"
     )
-    input_layout_rt: Annotated[tuple[Literal["", Layout], ...], split_per_input, text_or_list] = key(
+    input_layout_rt: Annotated[tuple[Literal["", Layout], ...], split_with_gaps, text_or_list] = key(
         (),
         "layout at run time",
         deprecated="nothing: rgb, bgr and yuv444 arrive NHWC, gray and featuremap as trained",
     )
     input_space_and_range: Annotated[
-        tuple[Literal["", "regular", "bt601_video"], ...], split_per_input, text_or_list
+        tuple[Literal["", "regular", "bt601_video"], ...], split_with_gaps, text_or_list
     ] = key((), "regular: [0, 255]; bt601_video: [16, 235], for nv12 and rgb or bgr training")
     input_shape: Shapes = key((), "1x3x224x224 per input; required for dynamic inputs")
     input_batch: int | None = key(None, "batch of all inputs; their shapes begin with 1", ge=1, le=4096)

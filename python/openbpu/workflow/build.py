@@ -120,6 +120,11 @@ def _loaded(config: Config, staged: str | PathLike[str] | None) -> onnx.ModelPro
     profile(config.model_parameters.target)  # a wrong march is said before the long work
     path = staged or config.model_parameters.onnx_model
     assert path is not None  # the configuration has been checked
+    if not staged and not Path(path).is_file():
+        mistake = Mistake(
+            "model_parameters.onnx_model", "the file must exist", str(path), "name an existing .onnx file"
+        )
+        raise ConfigMistakes([mistake])
     model = frontend.load(path)
     if stage_of(model) == "calibrated":
         raise ModelError(

@@ -159,4 +159,4 @@ def _near(name: str, known: Iterable[str]) -> str:
     from openbpu.config.mistakes import nearest
 
     near = nearest(name, known)
-    return f"did you mean {near}?" if near else "hb_compile -m MODEL --march MARCH lists the nodes"
+    return f"did you mean {near}?" if near else "see the nodes with `hb_compile -m MODEL --march MARCH`"
