@@ -240,7 +240,7 @@ def test_wrong_command_lines(arguments: str, hb: Commands) -> None:
 
 
 _FAILURES: dict[str, tuple[dict[str, Any], str]] = {
-    "load": ({"model_parameters": {"onnx_model": "none.onnx"}}, "none.onnx: the model file must be readable"),
+    "load": ({"model_parameters": {"onnx_model": "none.onnx"}}, "model_parameters.onnx_model: the file must exist"),
     "input": ({"input_parameters": {"input_name": "y"}}, "input_parameters.input_name: the model has no such input"),
     "node": (
         {"calibration_parameters": {"run_on_cpu": "Conv_1"}},
@@ -250,7 +250,8 @@ _FAILURES: dict[str, tuple[dict[str, Any], str]] = {
         {"calibration_parameters": {"quant_config": {"op_config": {"Convolution": {"qtype": "int16"}}}}},
         "op_config: the model has no such operator; got Convolution. Did you mean Conv?",
     ),
-    "samples": ({"calibration_parameters": {"cal_data_dir": "none"}}, "none: the sample file or folder must exist"),
+    "samples": ({"calibration_parameters": {"cal_data_dir": "none"}}, "none: the sample file or folder must"),
+    "pickles": ({"calibration_parameters": {"cal_data_dir": "net.onnx"}}, "calibration_parameters.cal_data_dir, "),
     "march": ({"model_parameters": {"march": "mine.toml"}}, "mine.toml: the profile must be readable"),
     "quantised": ({"model_parameters": {"remove_node_name": "Conv_3"}}, "only nodes at an input or output"),
 }  # fmt: skip

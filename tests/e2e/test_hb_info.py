@@ -110,6 +110,8 @@ def test_the_analyzer_takes_programs_models_and_reports(hb: Commands, built: Pat
         assert code == 2
         assert "give -m MODEL or --perf REPORT.json, one of both" in error
     assert hb("hb_analyzer analyze --perf out/net.html")[0] == 1
+    assert hb("hb_analyzer visualize -m out/net.bpux")[0] == 0
+    assert "<svg" in (built / ".hb_analyzer" / "net.bpux.html").read_text()
 
 
 def test_layers_become_outputs(tmp_path: Path) -> None:

@@ -56,3 +56,21 @@ def analyze(model: Path | None, march: str | None, perf: Path | None, output: Pa
     show_table("time by operator", ("operator", "us", "%"), ((op, f"{t:.1f}", f"{percent * t:.1f}") for op, t in times))
     for path in analysis.write(report, output):
         options.console.print(f"wrote {path}", highlight=False)
+
+
+@command.command("visualize")
+@click.option("-m", "--model", required=True, type=click.Path(path_type=Path), help="A .bpux or .onnx file.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Page; default: into .hb_analyzer.")
+def visualize(model: Path, output: Path | None) -> None:
+    """Draw the layers of a program, or the nodes of a model, as one HTML page, like `openbpu visualize`.
+
+    \b
+    Example:
+      hb_analyzer visualize -m net.bpux
+    """
+    from openbpu.artefacts import page
+    from openbpu.files import write_file
+
+    output = output or _FOLDER / f"{model.name}.html"
+    write_file(output, page.visualize(model).encode())
+    options.console.print(f"wrote {output}", highlight=False)

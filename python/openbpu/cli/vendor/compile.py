@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import itertools
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -127,7 +128,7 @@ def _logged(folder: Path, verbose: int) -> Iterator[None]:
 def _build(path: Path, staged: Path | None, skip: str, verbose: int) -> None:
     import warnings
 
-    from openbpu.config import Config, ConfigWarning, load  # noqa: F401
+    from openbpu.config import ConfigWarning, load
     from openbpu.workflow import build
 
     with warnings.catch_warnings(record=True) as caught:
@@ -157,14 +158,19 @@ def _fast(model: Path, march: str, shapes: dict[str, tuple[int, ...]], core_num:
     from openbpu.workflow import build
     from openbpu.workflow.guessing import guessed
 
-    folder = _FAST
-    if folder.exists():
-        folder = Path(f"{_FAST}_{datetime.datetime.now():%Y%m%d%H%M%S}")
+    folder = _new_folder()
     with _logged(folder, verbose):
         config = guessed(model, march, shapes, folder, core_num)
         with options.progress() as progress:
             result = build(config, skip=skip, measure=False, progress=progress)
         _print_end(result)
+
+
+def _new_folder() -> Path:
+    """A folder that no other build has: model_output, then with the time, then with a number behind it."""
+    timed = f"{_FAST}_{datetime.datetime.now():%Y%m%d%H%M%S}"
+    names = itertools.chain([str(_FAST), timed], (f"{timed}_{number}" for number in itertools.count(2)))
+    return next(path for path in map(Path, names) if not path.exists())
 
 
 def _check(model: Path, march: str, shapes: dict[str, tuple[int, ...]], verbose: int) -> None:
