@@ -499,9 +499,13 @@ def link(executables: Mapping[str, Executable] | Iterable[tuple[str, Executable]
 
     The models of an executable that holds several already keep their names. `Session(linked, entry=name)` runs one, and
     hbDNN lists them by name. The same executables in the same order give the same bytes. Raises ConfigError if a name
-    stands twice.
+    stands twice, or if they were compiled for different machines.
     """
-    pairs = executables.items() if isinstance(executables, Mapping) else executables
+    pairs = list(executables.items() if isinstance(executables, Mapping) else executables)
+    marches = {str(e.metadata(name)["march"]) for _, e in pairs for name in e.entries if "march" in e.metadata(name)}
+    if len(marches) > 1:
+        rule = "the models of a file are compiled for one machine"
+        raise ConfigError(rule, where="link", seen=", ".join(sorted(marches)), remedy="compile them for one march")
     return Executable.from_bytes(join([(name, executable.to_bytes()) for name, executable in pairs]))
 
 

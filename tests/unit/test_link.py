@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import float_networks
 import numpy as np
 import pytest
 import runtime_programs as programs
@@ -51,6 +52,15 @@ def test_equal_constants_are_stored_once() -> None:
     assert two.size - one.size < net.size / 10
     with pytest.raises(ConfigError, match="different names"):
         openbpu.link([("a", net), ("a", net)])
+
+
+@pytest.mark.filterwarnings("ignore:one calibration sample")
+def test_models_of_one_file_are_for_one_machine() -> None:
+    net = float_networks.residual()
+    qdq = openbpu.quantize(net, float_networks.samples(1), calibration="max", refinement=())
+    made = {march: openbpu.compile(qdq, march=march) for march in ("nash-e", "nash-m")}
+    with pytest.raises(ConfigError, match=r"one machine.*nash-e, nash-m"):
+        openbpu.link(made)
 
 
 def test_layers_and_estimates_are_those_of_the_model(linked: Executable) -> None:
