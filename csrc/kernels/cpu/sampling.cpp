@@ -139,7 +139,7 @@ const char* affine_run(const Task& task, std::int32_t, std::int32_t) {
     std::int64_t rest = i % points;
     for (int k = d - 1; k >= 0; --k) {
       const auto size = static_cast<double>(y.extent[1 + k]), at = static_cast<double>(rest % y.extent[1 + k]);
-      place[d - 1 - k] = corners ? (size > 1 ? 2 * at / (size - 1) - 1 : 0) : (2 * at + 1) / size - 1;
+      place[d - 1 - k] = corners ? (size > 1 ? 2 * at / (size - 1) - 1 : -1) : (2 * at + 1) / size - 1;
       rest /= y.extent[1 + k];
     }
     place[d] = 1;
