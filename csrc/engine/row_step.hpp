@@ -1,9 +1,9 @@
 // Selection of a kernel row, and the step that runs it.
 #pragma once
 
-#include <algorithm>
 #include <atomic>
 #include <new>
+#include <string>
 #include <type_traits>
 
 #include "engine/step.hpp"
@@ -18,14 +18,7 @@
 namespace openbpu::engine {
 
 // The part of a view under a region.
-inline kernels::View part_of(kernels::View v, const kernels::Region& r) {
-  v.data += r.n * v.sn + r.y * v.sh + r.x * v.sw + r.c * v.sc;
-  v.n = 1;
-  v.h = r.rows;
-  v.w = r.columns;
-  v.c = r.channels;
-  return v;
-}
+kernels::View part_of(kernels::View v, const kernels::Region& r);
 
 template <class Params>
 constexpr bool kIsUnary = std::is_same_v<Params, kernels::Lut8Params>;
@@ -103,42 +96,45 @@ class RowStep final : public Step {
   mutable std::atomic<bool> fault_{false};
 };
 
-template <class Params>
-struct Choice {
-  const kernels::Row<Params>* row;  // null if none takes the parameters
-  std::string reason;               // why the row is not of the ISA asked for, or ""
+// A walk through the rows of a table: what does not depend on the operator.
+class RowSearch {
+ public:
+  explicit RowSearch(const IsaInfo& isa) : isa_(isa) {}
+
+  bool may_run(kernels::Isa row) const;
+  // A row that may run does not take the parameters.
+  void refuse(kernels::Isa row, const char* name);
+  // Why the row taken is not of the ISA asked for, or "".
+  std::string reason(kernels::Isa taken) const;
+
+  static Status no_row();
+  static Status no_memory();
+
+ private:
+  const IsaInfo& isa_;
+  std::string refused_;  // names
 };
 
-// Whether a row is of the ISA or of an extension of it.
-inline bool is_own(kernels::Isa row, const IsaInfo& isa) {
-  const auto* own = std::find(isa.allowed.begin(), isa.allowed.end(), isa.isa);
-  return std::find(isa.allowed.begin(), own + 1, row) != own + 1;
-}
-
-// The first row that may run under `isa` and takes the parameters.
+// The first row that may run under the search's ISA and takes the parameters, or null.
 template <class Params>
-Choice<Params> choose_row(const Params& params, kernels::Rows<Params> rows, const IsaInfo& isa) {
-  std::string refused;
+const kernels::Row<Params>* choose_row(const Params& params, kernels::Rows<Params> rows, RowSearch& search) {
   for (const kernels::Row<Params>& row : rows) {
-    if (std::find(isa.allowed.begin(), isa.allowed.end(), row.isa) == isa.allowed.end()) continue;
-    if (row.accepts(params)) {
-      if (is_own(row.isa, isa)) return {&row, ""};
-      return {&row,
-              refused.empty() ? std::string("no row for ") + isa.name : refused + " does not take these parameters"};
-    }
-    if (row.isa == isa.isa) refused += (refused.empty() ? "" : ", ") + std::string(row.name);
+    if (!search.may_run(row.isa)) continue;
+    if (row.accepts(params)) return &row;
+    search.refuse(row.isa, row.name);
   }
-  return {nullptr, ""};
+  return nullptr;
 }
 
 template <class Params>
 Result<std::unique_ptr<RowStep<Params>>> make_row_step(const Params& params, kernels::Rows<Params> rows,
                                                        const IsaInfo& isa) {
-  Choice<Params> choice = choose_row(params, rows, isa);
-  if (!choice.row) return Status{Code::Internal, "engine", "no kernel row takes the instruction"};
-  auto step = std::unique_ptr<RowStep<Params>>(new (std::nothrow) RowStep<Params>(params, *choice.row));
-  if (!step) return Status{Code::NoMemory, "engine", "no memory for a step"};
-  step->reason = std::move(choice.reason);
+  RowSearch search(isa);
+  const kernels::Row<Params>* row = choose_row(params, rows, search);
+  if (!row) return RowSearch::no_row();
+  auto step = std::unique_ptr<RowStep<Params>>(new (std::nothrow) RowStep<Params>(params, *row));
+  if (!step) return RowSearch::no_memory();
+  step->reason = search.reason(row->isa);
   step->info.reason = step->reason.c_str();
   return step;
 }

@@ -30,7 +30,7 @@ struct Operands {
 
 class Step {
  public:
-  virtual ~Step() = default;
+  virtual ~Step();
   Step(const Step&) = delete;
   Step& operator=(const Step&) = delete;
   virtual void run(std::uint8_t* scratch, std::int32_t begin, std::int32_t end) const = 0;
@@ -60,7 +60,7 @@ class Step {
   std::int32_t trap = 0;                // its number
 
  protected:
-  Step() = default;
+  Step();
 };
 
 // Where surfaces live while the engine runs, and how.

@@ -29,9 +29,20 @@ constexpr kernels::Row<Params> kTable[] = {
     {"op_scalar", Isa::Scalar, any, plan, nullptr, run},
 };
 
-Choice<Params> choose(int width, const char* isa_name) {
+struct Choice {
+  const kernels::Row<Params>* row;  // null if none takes the parameters
+  std::string reason;               // why it is not of the ISA asked for
+};
+
+Choice choose(Params params, kernels::Rows<Params> rows, const IsaInfo& isa) {
+  RowSearch search(isa);
+  const kernels::Row<Params>* row = choose_row(params, rows, search);
+  return {row, row ? search.reason(row->isa) : ""};
+}
+
+Choice choose(int width, const char* isa_name) {
   for (const IsaInfo& isa : isa_table())
-    if (std::string(isa.name) == isa_name) return choose_row(Params{width}, kernels::Rows<Params>{kTable, 5}, isa);
+    if (std::string(isa.name) == isa_name) return choose(Params{width}, kernels::Rows<Params>{kTable, 5}, isa);
   return {nullptr, "no such ISA"};
 }
 
@@ -60,11 +71,11 @@ TEST(Selection, FirstRowThatMayRunAndTakesTheParameters) {
 
 TEST(Selection, ATableWithoutTheIsaSaysSo) {
   const IsaInfo& best = isa_table()[0];
-  const auto choice = choose_row(Params{1}, kernels::Rows<Params>{kTable + 4, 1}, best);
+  const auto choice = choose(Params{1}, kernels::Rows<Params>{kTable + 4, 1}, best);
   EXPECT_STREQ(choice.row->name, "op_scalar");
   EXPECT_EQ(choice.reason, best.isa == Isa::Scalar ? "" : std::string("no row for ") + best.name);
   const IsaInfo& scalar = isa_table()[isa_table().size() - 1];
-  EXPECT_EQ(choose_row(Params{1}, kernels::Rows<Params>{kTable, 1}, scalar).row, nullptr);
+  EXPECT_EQ(choose(Params{1}, kernels::Rows<Params>{kTable, 1}, scalar).row, nullptr);
 }
 
 TEST(Selection, NamesOfIsas) {

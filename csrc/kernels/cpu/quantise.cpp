@@ -6,6 +6,7 @@
 #include "kernels/cpu/kernel.hpp"
 #include "kernels/cpu/types.hpp"
 #include "kernels/cpu/walk.hpp"
+#include "kernels/cpu/wide.hpp"
 
 namespace openbpu::kernels::cpu {
 namespace {
@@ -16,10 +17,7 @@ Plan plan(const Call& call, const Vector&) { return plan_of_elements(call.out().
 
 std::int64_t integer_at(const Tensor& tensor, std::int64_t k) {
   std::int64_t value = 0;
-  visit_number(tensor.type, [&](auto tag) {
-    using T = typename decltype(tag)::type;
-    value = static_cast<std::int64_t>(tensor.as<const T>()[k]);
-  });
+  load_wide(tensor, k, 1, 1, &value);
   return value;
 }
 
@@ -76,17 +74,17 @@ const char* dequantise_run(const Task& task, std::int32_t begin, std::int32_t en
   const Tensor &x = task.call.in(0), &scale = task.call.in(1), &zero = task.call.in(2), &y = task.call.out();
   QuantBlocks blocks{};
   if (operators::quant_blocks_of(task.call, blocks)) return nullptr;
-  visit_number(x.type, [&](auto tag) {
-    using T = typename decltype(tag)::type;
-    if constexpr (std::is_integral_v<T>)
-      each_run(blocks, begin * kUnitElements, std::min(end * kUnitElements, y.elements()),
-               [&](std::int64_t at, std::int64_t count, std::int64_t p) {
-                 const float s = scale.as<const float>()[p];
-                 const auto z = static_cast<std::int64_t>(zero ? zero.as<const T>()[p] : T{});
-                 for (std::int64_t i = at; i < at + count; ++i)
-                   y.as<float>()[i] = static_cast<float>(static_cast<std::int64_t>(x.as<const T>()[i]) - z) * s;
-               });
-  });
+  std::int64_t codes[kWideBlock];
+  each_run(blocks, begin * kUnitElements, std::min(end * kUnitElements, y.elements()),
+           [&](std::int64_t at, std::int64_t count, std::int64_t p) {
+             const float s = scale.as<const float>()[p];
+             const std::int64_t z = zero ? integer_at(zero, p) : 0;
+             for (std::int64_t i = at; i < at + count; i += kWideBlock) {
+               const std::int64_t n = std::min(kWideBlock, at + count - i);
+               load_wide(x, i, 1, n, codes);
+               for (std::int64_t k = 0; k < n; ++k) y.as<float>()[i + k] = static_cast<float>(codes[k] - z) * s;
+             }
+           });
   return nullptr;
 }
 

@@ -247,7 +247,7 @@ class Norm:
     sh: int
 
 
-_FEW = 4  # elements of a row that happen to be almost equal
+_FEW = 8  # elements of a row that happen to be almost equal
 
 
 def _check_epsilon(exact: float, rounded: int, least: int, gain: float) -> None:
