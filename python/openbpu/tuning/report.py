@@ -75,7 +75,17 @@ class SearchResult:
         text = f"{self.metric} {best.value:.5f} {verdict} {self.target:g}: {best.nodes} nodes lifted"
         share = f"{100 * best.int16_macs:.1f} % of the MACs int16, {100 * best.float_macs:.1f} % float"
         cost = f"{best.estimated_us:.0f} us estimated on the target ({first.estimated_us:.0f} in int8)"
-        return f"{text}, {share}; {cost}, {best.measured_ms:.2f} ms on this CPU ({first.measured_ms:.2f})"
+        times = f"{cost}, {best.measured_ms:.2f} ms on this CPU ({first.measured_ms:.2f})"
+        return f"{text}, {share}; {times}{self._faster}"
+
+    @property
+    def _faster(self) -> str:
+        """A trial that reached the target too and takes less time: copies may cost more than width."""
+        others = [t for t in self.trials if t.reached and t.estimated_us < self.best.estimated_us]
+        if not others or not self.reached:
+            return ""
+        quickest = min(others, key=lambda t: t.estimated_us)
+        return f"; with {quickest.nodes} nodes lifted it would take {quickest.estimated_us:.0f} us"
 
     def to_json(self) -> str:
         """All but the model, for programs; what is infinite is null."""
