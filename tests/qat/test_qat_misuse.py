@@ -299,19 +299,22 @@ class Chain(nn.Module):
 
 
 class Norms(nn.Module):
-    """Norms as modules and as functions, with and without parameters: each is one operator of the BPU."""
+    """Norms as modules and as functions, with and without parameters: each is one operator of the BPU.
+
+    Rows of 16: in rows of up to 8 elements the integer form of epsilon is refused at some scales.
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        self.rms, self.layer = nn.RMSNorm(8, eps=1e-6), nn.LayerNorm(8)
-        self.weight = nn.Parameter(torch.rand(8) + 0.5)
-        self.inner = nn.Linear(1, 8)  # its parameters serve another operator
-        self.head = nn.Linear(8, 4)
+        self.rms, self.layer = nn.RMSNorm(16, eps=1e-6), nn.LayerNorm(16)
+        self.weight = nn.Parameter(torch.rand(16) + 0.5)
+        self.inner = nn.Linear(1, 16)  # its parameters serve another operator
+        self.head = nn.Linear(16, 4)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = F.layer_norm(self.rms(x), (8,), self.weight, self.inner.bias)
-        y = y + F.rms_norm(self.layer(y), (8,), self.weight, 1e-3)
-        return self.head(y - F.layer_norm(F.rms_norm(y, (8,)), (8,)))
+        y = F.layer_norm(self.rms(x), (16,), self.weight, self.inner.bias)
+        y = y + F.rms_norm(self.layer(y), (16,), self.weight, 1e-3)
+        return self.head(y - F.layer_norm(F.rms_norm(y, (16,)), (16,)))
 
 
 class TimeFirst(nn.Module):
@@ -329,7 +332,7 @@ CASES: dict[str, tuple[Callable[[], nn.Module], tuple[Tensor, ...]]] = {
     "a layer": (lambda: nn.Conv2d(3, 4, 3), (torch.ones(4, 3, 8, 8),)),
     "scores": (Scores, (torch.ones(8, 6), torch.ones(8, 2))),
     "chain": (Chain, (torch.ones(16, 8),)),
-    "norms": (Norms, (torch.ones(8, 5, 8),)),
+    "norms": (Norms, (torch.ones(8, 5, 16),)),
     "time first": (TimeFirst, (torch.ones(3, 4, 6), torch.tensor(1.5))),
 }
 
