@@ -127,6 +127,35 @@ def test_a_cache_is_kept_where_it_is_asked_for(hb: Commands, tmp_path: Path) -> 
     assert any((tmp_path / "c").iterdir())
 
 
+def test_what_a_build_would_find_late_is_said_at_once(hb: Commands, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    cases = (
+        ({"compiler_parameters": {"cache_mode": "enable", "cache_path": "file/c"}}, "cache_path: a folder that can be"),
+        (
+            {"model_parameters": {"output_nodes": "Flaten_11"}},
+            "output_nodes: the model has no such node; got Flat",
+        ),
+        (
+            {"model_parameters": {"remove_node_name": "zzz"}},
+            "got zzz. The command `openbpu check` lists",
+        ),
+    )
+    for groups, message in cases:
+        code, _, error = hb(f"hb_compile -c {write_project(tmp_path, residual(), SHAPE, groups)}")
+        assert code == 1
+        assert f"{next(iter(groups))}." in error
+        assert message in error
+        assert not list((tmp_path / "out").glob("*_calibrated_model.onnx"))
+    for arguments in (
+        "--fast-perf -m net.bpux --march nash-e",
+        "-c net.yaml -m net.bpux",
+        "-m net.bpux --march nash-e",
+    ):
+        code, _, error = hb(f"hb_compile -m net.bpux {arguments}")
+        assert code == 2
+        assert "hb_analyzer analyze -m net.bpux" in error
+
+
 def test_an_optimized_model_is_not_cut_again(hb: Commands, tmp_path: Path) -> None:
     cut = {"model_parameters": {"output_nodes": "Flatten_11", "remove_node_name": "Flatten_11"}}
     path = write_project(tmp_path, residual(), SHAPE, cut)

@@ -70,6 +70,10 @@ def test_a_program_says_what_it_is(hb: Commands, built: Path) -> None:
     assert written["versions"]["march"] == "nash-e"
     assert written["configuration"]["model_parameters"]["onnx_model"] == "net.onnx"
     assert str(built) not in json.dumps(written)
+    assert not (built / ".hb_model_info" / "net.html").exists()
+    code, _, error = hb("hb_model_info out/net.bpux -v")
+    assert code == 0, error
+    assert "conv2d" in (built / ".hb_model_info" / "net.html").read_text()
 
 
 def test_a_model_says_what_can_be_taken_off(hb: Commands) -> None:

@@ -10,7 +10,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+import numpy as np
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
 from openbpu.config.mistakes import wrong
 
@@ -58,6 +68,14 @@ class Group(BaseModel):
         if not isinstance(values, dict):
             return values
         return {k: v for k, v in values.items() if v is not None and not (isinstance(v, str) and not v.strip())}
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _truth_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
+        kind = cls.model_fields[info.field_name or ""].annotation
+        if isinstance(value, bool) and kind in (int, float, int | None, float | None):
+            raise wrong("a number", "write a number, or remove the key")
+        return value
 
 
 def resolved(value: Any) -> Path:
@@ -122,14 +140,17 @@ def _numbers(value: Any) -> tuple[tuple[float, ...], ...]:
     return tuple(_channels(item) for item in _items(value))
 
 
+_LARGEST = float(np.finfo(np.float32).max)
+
+
 def _channels(text: str) -> tuple[float, ...]:
     try:
         found = tuple(float(part) for part in re.split(r"[\s,]+", text.strip()) if part)
     except ValueError:
         found = (math.nan,)
-    if not all(map(math.isfinite, found)):
+    if not all(abs(value) <= _LARGEST for value in found):
         raise wrong(
-            f"finite numbers with spaces between them, one per channel; '{text}' is not",
+            f"numbers that float32 holds, with spaces between them, one per channel; '{text}' is not",
             "write 123.68 116.78 103.94, and ';' between inputs",
         )
     return found

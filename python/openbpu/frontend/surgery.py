@@ -93,9 +93,8 @@ def _known_types() -> str:
 
 def _unknown(name: str, key: str, known: Iterable[str]) -> ConfigError:
     near = difflib.get_close_matches(name, list(known), 1)
-    return ConfigError(
-        "the model has no such node", where=key, seen=name, remedy=f"did you mean {near[0]}?" if near else ""
-    )
+    remedy = f"did you mean {near[0]}?" if near else "the command `openbpu check` lists the names of the nodes"
+    return ConfigError("the model has no such node", where=key, seen=name, remedy=remedy)
 
 
 def _infos(model: onnx.ModelProto) -> dict[str, onnx.ValueInfoProto]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from os import PathLike
@@ -17,7 +18,8 @@ import onnxruntime as ort
 from openbpu import frontend, pipeline
 from openbpu.analyze import AccuracyReport, PlacementReport
 from openbpu.config import Config, ConfigMistakes, Mistake, against_model
-from openbpu.errors import ConfigError, ModelError
+from openbpu.errors import ConfigError, ModelError, OpenBpuError
+from openbpu.files import check_writable
 from openbpu.ir.profile import profile
 from openbpu.preprocess import InputSpec
 from openbpu.runtime import Executable
@@ -74,6 +76,8 @@ def build(
     for key, why in config.recorded.items():
         log.info("recorded, no effect: %s (%s)", key, why)
     with stage("load"):
+        if cache := _cache(config):
+            _check_cache(cache)
         model = _loaded(config, staged)
         given = frontend.is_quantised(model)
         placed = choices(config, model) if given else NodeChoices()
@@ -156,7 +160,8 @@ def _quantised(
         shapes = inputs.input_shapes(config, model)
         specs = inputs.specs(config, model)
         if group.output_nodes and uncut:
-            model = frontend.cut(model, group.output_nodes)
+            with _keys_of("model_parameters"):
+                model = frontend.cut(model, group.output_nodes)
         result.folder.model("original_float", model)
     with stage("optimize"):
         whole = frontend.prepare(model, shapes)
@@ -210,6 +215,15 @@ def _cache(config: Config) -> Path | None:
     return group.cache_path or config.model_parameters.working_dir / "cache"
 
 
+def _check_cache(folder: Path) -> None:
+    """A cache that cannot be written is said before the long work."""
+    try:
+        check_writable(folder / "program")
+    except OpenBpuError as error:
+        mistake = Mistake("compiler_parameters.cache_path", "a folder that can be written", error.seen, "name another")
+        raise ConfigMistakes([mistake]) from error
+
+
 def _scheduling(config: Config) -> dict[str, Any]:
     """What compiling gets of compiler_parameters."""
     group = config.compiler_parameters
@@ -225,7 +239,17 @@ def _without_nodes(config: Config, model: onnx.ModelProto) -> onnx.ModelProto:
         return model
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
-    return frontend.prepare(frontend.remove_boundary(copy, types, group.remove_node_name))
+    with _keys_of("model_parameters"):
+        return frontend.prepare(frontend.remove_boundary(copy, types, group.remove_node_name))
+
+
+@contextmanager
+def _keys_of(group: str) -> Iterator[None]:
+    """Errors name keys as they stand in a configuration, with their group."""
+    try:
+        yield
+    except ConfigError as error:
+        raise ConfigMistakes([Mistake(f"{group}.{error.where}", error.rule, str(error.seen), error.remedy)]) from error
 
 
 def _without_ends(config: Config, qdq: onnx.ModelProto, arriving: Mapping[str, InputSpec]) -> onnx.ModelProto:

@@ -86,6 +86,8 @@ def _refuse(
     skip: str | None,
 ) -> None:
     """What the command line must not hold together."""
+    if model is not None and model.suffix == ".bpux":
+        raise click.UsageError(f"-m {model}: is a program already. hb_analyzer analyze -m {model} tells its speed.")
     if proto:
         raise click.UsageError("--proto: models are read as ONNX; convert the Caffe model first.")
     if config is None and model is None:

@@ -17,8 +17,9 @@ _FOLDER = Path(".hb_model_info")
 @click.command("hb_model_info", context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("-n", "--name", default="", help="One model of a file with several.")
+@click.option("-v", "--visualize", is_flag=True, help="Also draw its layers or nodes, as one HTML page.")
 @click.version_option(__version__, "--version", prog_name="openbpu, hb_model_info")
-def command(model: Path, name: str) -> None:
+def command(model: Path, name: str, visualize: bool) -> None:
     """Show what MODEL (.bpux, or an ONNX file of any stage) says of itself, and write it into .hb_model_info/.
 
     Versions, the configuration that made it, inputs and outputs, nodes that can be taken off (ONNX), memory (.bpux).
@@ -46,3 +47,9 @@ def command(model: Path, name: str) -> None:
     target = _FOLDER / f"{model.stem}.json"
     write_file(target, json.dumps(found.to_dict(), indent=2).encode())
     options.console.print(f"wrote {target}", highlight=False)
+    if visualize:
+        from openbpu.artefacts import page
+
+        drawing = target.with_suffix(".html")
+        write_file(drawing, page.visualize(model, name).encode())
+        options.console.print(f"wrote {drawing}", highlight=False)
