@@ -65,6 +65,7 @@ class Node:
     write: Access | None
     weight_bytes: int
     by_rows: bool
+    _tables: dict[str, tuple[list[int], list[int]]] = field(default_factory=dict, repr=False)
 
     @property
     def rows(self) -> int:
@@ -73,6 +74,24 @@ class Node:
     def window(self, name: str, first: int, end: int) -> tuple[int, int]:
         """Rows of an operand under output rows [first, end)."""
         return window(self.instruction, name, first, end)
+
+    def tops(self, name: str) -> list[int]:
+        """By output row: the first row of an operand that it or a later one reads; of the result if `name` is empty."""
+        return self._table(name)[0]
+
+    def ends(self, name: str) -> list[int]:
+        """By number of output rows: the end of the rows of an operand that they read; of the result likewise."""
+        return self._table(name)[1]
+
+    def _table(self, name: str) -> tuple[list[int], list[int]]:
+        if name not in self._tables:
+            rows = self.rows
+            if not name:
+                self._tables[name] = list(range(rows + 1)), list(range(rows + 1))
+            else:
+                tops = [self.window(name, row, rows)[0] for row in range(rows)]
+                self._tables[name] = tops, [0, *(self.window(name, 0, end)[1] for end in range(1, rows + 1))]
+        return self._tables[name]
 
 
 def window(i: Instruction, name: str, first: int, end: int) -> tuple[int, int]:

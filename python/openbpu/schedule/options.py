@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from openbpu.errors import ConfigError
 from openbpu.ir.profile import TargetProfile
 from openbpu.schedule.flow import Flow
-from openbpu.schedule.partition import Partition, partition
+from openbpu.schedule.partition import Partition, Partitioner
 
 LEVELS = ("O0", "O1", "O2")
 MODES = ("latency", "bandwidth", "balance")
-Partitioner = Callable[[Flow, int], Partition]
+Division = Callable[[Flow, int], Partition]
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Options:
     optimize_level: str = "O2"
     max_time_per_fc: int = 0
     core_num: int = 1
-    partitioner: Partitioner | None = field(default=None, compare=False)
+    partitioner: Division | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         if self.optimize_level not in LEVELS:
@@ -43,8 +43,8 @@ class Options:
             rule = "1" if profile.cores == 1 else f"1 to {profile.cores}"
             raise ConfigError(f"{profile.name} has {rule} of them", where="core_num", seen=cores)
 
-    def partitioned(self, flow: Flow, room: int) -> Partition:
+    def partitioned(self, partitioner: Partitioner, room: int) -> Partition:
         """The division of the program into segments."""
         if self.partitioner is not None:
-            return self.partitioner(flow, room)
-        return partition(flow, room, LEVELS.index(self.optimize_level))
+            return self.partitioner(partitioner.flow, room)
+        return partitioner.best(room, LEVELS.index(self.optimize_level))

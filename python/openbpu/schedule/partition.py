@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from openbpu.errors import UnsupportedError
+from openbpu.schedule.cascade import Cascade, build
+from openbpu.schedule.chain import Chain
 from openbpu.schedule.flow import CPU, Flow, Node, Root
-from openbpu.schedule.segments import Segment, accessed, cascade_segment, single_segment
+from openbpu.schedule.segments import Segment, accessed, single_segment, stripe_counts
 
 _LONGEST = 24  # nodes of a cascade
-_SHARES = (0.0, 0.25, 0.5, 0.7, 0.85)  # of the SRAM, that buffers which stay may take while cascades are chosen
+_SHARES = tuple(k / 10 for k in range(10))  # of the SRAM, that buffers which stay may take while cascades are chosen
+_CROWDED = 0.9  # of the SRAM, that buffers may take in which one more is tried
 _MISSES = 2  # extensions that may fail before a cascade is given up
 
 
@@ -25,92 +29,152 @@ class Partition:
     def traffic(self) -> int:
         return sum(segment.traffic for segment in self.segments)
 
-
-def partition(flow: Flow, room: int, level: int = 2) -> Partition:
-    """The best of several; level 0 keeps nothing in SRAM beyond a layer, level 1 makes no cascades."""
-    maker = _Partitioner(flow, room, cascades=level > 1)
-    shares = _SHARES if level > 0 else (0.0,)
-    best: Partition | None = None
-    failure: UnsupportedError | None = None
-    for share in shares:
-        try:
-            found = maker.with_share(share) if level > 0 else maker.chosen(set())
-        except UnsupportedError as error:
-            failure = error
-            continue
-        if best is None or found.traffic < best.traffic:
-            best = found
-    if best is None:
-        assert failure is not None
-        raise failure
-    return best
+    def moved(self) -> dict[Root, int]:
+        """Bytes that cascades move of each buffer that could stay in SRAM."""
+        found: dict[Root, int] = {}
+        for segment in self.segments:
+            for root, stage in segment.cascade.stages.items() if segment.cascade else ():
+                size = stage.loaded_bytes + stage.stored_bytes
+                if size and not root.external and root.writes:
+                    found[root] = found.get(root, 0) + size
+        return found
 
 
-class _Partitioner:
-    def __init__(self, flow: Flow, room: int, cascades: bool) -> None:
-        self.flow, self.room, self.cascades = flow, room, cascades
-        self._known: dict[tuple[int, int, frozenset[Root], int], Segment | None] = {}
+class Partitioner:
+    """Divides one program for several sizes of the SRAM; what it has found for one serves the others."""
+
+    def __init__(self, flow: Flow) -> None:
+        self.flow = flow
+        self._chains: dict[tuple[int, frozenset[Root]], Chain] = {}
+        self._cascades: dict[tuple[int, int, int, frozenset[Root]], Cascade | None] = {}
         self._single: dict[tuple[int, frozenset[Root], int], Segment] = {}
 
-    def with_share(self, share: float) -> Partition:
-        """Small buffers first are taken to stay; then cascades are chosen, then what stays once more, now exactly."""
-        resident = self._small(share)
-        found = self.chosen(resident)
-        return self._settled(found)
+    def best(self, room: int, level: int = 2) -> Partition:
+        """The best of several; level 0 keeps nothing in SRAM beyond a layer, level 1 makes no cascades.
+
+        Raises UnsupportedError for a layer that does not fit.
+        """
+        search = _Search(self, room, cascades=level > 1)
+        if level == 0:
+            return search.chosen(set())
+        best: Partition | None = None
+        tried: list[set[Root]] = []
+        failure: UnsupportedError | None = None
+        for share in _SHARES:
+            resident = search.small(share)
+            if resident in tried:
+                continue
+            tried.append(resident)
+            try:
+                found = search.improved(search.chosen(resident))
+            except UnsupportedError as error:
+                failure = error
+                continue
+            if best is None or found.traffic < best.traffic:
+                best = found
+        if best is None:
+            assert failure is not None
+            raise failure
+        return search.exchanged(best)
+
+    def chain(self, end: int, length: int, resident: frozenset[Root]) -> Chain:
+        """The nodes that end at one, at least so many; `resident` are the buffers that lie in SRAM at these times."""
+        chain = self._chains.get((end, resident))
+        if chain is None:
+            chain = self._chains[end, resident] = Chain(end - 1, resident)
+        for index in range(end - 1 - len(chain.nodes), end - 1 - length, -1):
+            chain.add(self.flow.nodes[index])
+        return chain
+
+    def cascade(self, first: int, end: int, stripes: int, near: frozenset[Root]) -> Cascade | None:
+        """The cascade of these nodes."""
+        key = (first, end, stripes, near)
+        if key not in self._cascades:
+            self._cascades[key] = build(self.flow.nodes[first:end], stripes, near)
+        return self._cascades[key]
+
+    def single(self, index: int, near: frozenset[Root], room: int) -> Segment:
+        """A node on its own."""
+        key = (index, near, room)
+        if key not in self._single:
+            split = partial(self.cascade, index, index + 1, near=near)
+            self._single[key] = single_segment(self.flow.nodes[index], near, room, split)
+        return self._single[key]
+
+
+class _Search:
+    """Divisions for one size of the SRAM."""
+
+    def __init__(self, partitioner: Partitioner, room: int, cascades: bool) -> None:
+        self.shared, self.flow = partitioner, partitioner.flow
+        self.room, self.cascades = room, cascades
 
     def chosen(self, resident: set[Root]) -> Partition:
         """The cheapest division into segments, by dynamic programming over their ends."""
-        nodes, count = self.flow.nodes, len(self.flow.nodes)
-        best: list[tuple[int, Segment | None, int]] = [(0, None, 0)] * (count + 1)
+        count = len(self.flow.nodes)
+        best: list[tuple[int, int]] = [(0, 0)]  # by end: bytes moved up to there, first node of the last segment
         for end in range(1, count + 1):
             single = self._fit_single(end - 1, resident)
-            best[end] = (best[end - 1][0] + single.traffic, single, end - 1)
-            misses = 0
-            for first in range(end - 2, max(-1, end - 1 - _LONGEST), -1) if self.cascades else ():
-                if not nodes[first].by_rows or not nodes[end - 1].by_rows:
-                    break
-                segment = self._fit(first, end, resident)
-                if segment is None:
-                    misses += 1
-                    if misses > _MISSES:
-                        break
-                    continue
-                cost = best[first][0] + segment.traffic
-                if cost < best[end][0]:
-                    best[end] = (cost, segment, first)
+            best.append((best[end - 1][0] + single.traffic, end - 1))
+            if self.cascades:
+                self._extend(best, end, resident)
         segments: list[Segment] = []
         end = count
         while end:
-            _, segment, first = best[end]
-            assert segment is not None
-            segments.append(segment)
+            first = best[end][1]
+            fitted = self._fit(first, end, resident) if end - first > 1 else self._fit_single(first, resident)
+            assert fitted is not None
+            segments.append(fitted)
             end = first
         return Partition(segments[::-1], resident)
 
+    def _extend(self, best: list[tuple[int, int]], end: int, resident: set[Root]) -> None:
+        """Looks for a cascade that ends here and costs less."""
+        nodes = self.flow.nodes
+        near = _around(end, resident)
+        misses = 0
+        if not nodes[end - 1].by_rows:
+            return
+        for first in range(end - 2, max(-1, end - 1 - _LONGEST), -1):
+            if not nodes[first].by_rows or misses > _MISSES:
+                break
+            chain = self.shared.chain(end, end - first, near)
+            moved, (weights, padded) = chain.moved[end - first], chain.weights[end - first]
+            room = self._room(first, end, near)
+            if moved is None or padded > room:
+                misses += 1
+                continue
+            cost = best[first][0] + moved + weights
+            if cost >= best[end][0]:
+                continue
+            if _stripes(chain, end - first, room) is None:
+                misses += 1
+                continue
+            best[end] = (cost, first)
+
     def _fit(self, first: int, end: int, resident: Collection[Root]) -> Segment | None:
-        inner = {r for r in accessed(self.flow.nodes[first:end]) if r.first >= first and r.last < end}
-        room = self.room - self._live(first, end, resident, inner)
+        near, length = _around(end, resident), end - first
+        chain, room = self.shared.chain(end, length, near), self._room(first, end, near)
+        stripes = None if chain.moved[length] is None else _stripes(chain, length, room)
+        if stripes is None:
+            return None
         nodes = self.flow.nodes[first:end]
-        near = frozenset(accessed(nodes) & set(resident) - inner)
-        key = (first, end, near, room)
-        if key not in self._known:
-            self._known[key] = cascade_segment(nodes, near, room) if room > 0 else None
-        return self._known[key]
+        touched = frozenset(r for r in accessed(nodes) & near if chain.is_resident(r, first))
+        cascade = self.shared.cascade(first, end, stripes, touched)
+        assert cascade is not None
+        return Segment(nodes, cascade, cascade.bytes, cascade.traffic + chain.weights[length][0])
 
     def _fit_single(self, index: int, resident: Collection[Root]) -> Segment:
-        node = self.flow.nodes[index]
-        near = frozenset(accessed([node]) & set(resident))
-        room = self.room - self._live(index, index + 1, resident, ())
-        key = (index, near, room)
-        if key not in self._single:
-            self._single[key] = single_segment(node, near, room)
-        return self._single[key]
+        near = frozenset(accessed([self.flow.nodes[index]]) & set(resident))
+        live = sum(r.size for r in resident if r.first <= index <= r.last)
+        return self.shared.single(index, near, self.room - live)
 
-    def _live(self, first: int, end: int, resident: Iterable[Root], inner: Collection[Root]) -> int:
-        """The most bytes of resident buffers at one time of a segment: all of them, as stripes mix its times."""
-        return sum(r.size for r in resident if r.first < end and r.last >= first and r not in inner)
+    def _room(self, first: int, end: int, near: Iterable[Root]) -> int:
+        """What a cascade has beside all resident buffers of its times (stripes mix them) that live beyond it."""
+        outer = (r for r in near if r.last >= first and (r.first < first or r.last >= end))
+        return self.room - sum(r.size for r in outer)
 
-    def _small(self, share: float) -> set[Root]:
+    def small(self, share: float) -> set[Root]:
         """Buffers that together never take more than that share of the SRAM, small ones first."""
         limit = int(self.room * share)
         taken = [0] * len(self.flow.nodes)
@@ -126,7 +190,42 @@ class _Partitioner:
     def _candidates(self) -> list[Root]:
         return [r for r in self.flow.roots.values() if not r.external and r.writes]
 
-    def _settled(self, found: Partition) -> Partition:
+    def improved(self, found: Partition) -> Partition:
+        """Segments settle what stays in SRAM, and that the segments, as long as it saves traffic."""
+        best = self.settled(found)
+        while True:
+            again = self.settled(self.chosen(best.resident))
+            if again.traffic >= best.traffic:
+                return best
+            best = again
+
+    def exchanged(self, best: Partition) -> Partition:
+        """Buffers that still move stay, those that move most first, in the place of others, as long as it saves."""
+        while True:
+            moved = {root: size for root, size in best.moved().items() if root.size <= self.room}
+            for root in sorted(moved, key=lambda r: (-moved[r], r.first)):
+                try:
+                    found = self.improved(self.chosen(self._in_place_of_others(root, best.resident)))
+                except UnsupportedError:
+                    continue
+                if found.traffic < best.traffic:
+                    best = found
+                    break
+            else:
+                return best
+
+    def _in_place_of_others(self, root: Root, resident: set[Root]) -> set[Root]:
+        """One more buffer; the largest of its time go until most fits."""
+        result = resident | {root}
+        rivals = [r for r in resident if r.first <= root.last and r.last >= root.first]
+        for rival in sorted(rivals, key=lambda r: (-r.size, r.first)):
+            times = range(root.first, root.last + 1)
+            if max(sum(r.size for r in result if r.first <= t <= r.last) for t in times) <= _CROWDED * self.room:
+                break
+            result.discard(rival)
+        return result
+
+    def settled(self, found: Partition) -> Partition:
         """With the segments as they are: buffers inside one leave the SRAM, others enter where that saves traffic."""
         segments = found.segments
         spans = [(s.nodes[0].index, s.nodes[-1].index + 1) for s in segments]
@@ -170,6 +269,27 @@ class _Partitioner:
             result[k] = fitted
         before, after = (sum(s.traffic for s in some) for some in (segments, result))
         return result if after < before else None
+
+
+def _around(end: int, resident: Iterable[Root]) -> frozenset[Root]:
+    """Resident buffers at the times of all cascades that end there."""
+    return frozenset(r for r in resident if r.first < end and r.last >= end - _LONGEST)
+
+
+def _stripes(chain: Chain, length: int, room: int) -> int | None:
+    """The fewest stripes in which a cascade fits; None if there are none."""
+    counts = stripe_counts(chain.nodes[0].rows)[1:]
+    low, high, found = 0, len(counts), None
+    while low < high:  # more stripes need less SRAM
+        middle = (low + high) // 2
+        size = chain.bytes(length, counts[middle])
+        if size is None:
+            return None
+        if size <= room:
+            found, high = counts[middle], middle
+        else:
+            low = middle + 1
+    return found
 
 
 def naive_traffic(nodes: Sequence[Node]) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import prod
@@ -52,33 +52,18 @@ def stripe_counts(rows: int) -> list[int]:
     return sorted({-(-rows // height) for height in heights})
 
 
-def cascade_segment(nodes: Sequence[Node], resident: Collection[Root], room: int) -> Segment | None:
-    """Nodes in as few stripes as fit into `room` bytes; None if they do not, or do not go together."""
-    resident = accessed(nodes) & set(resident)
-    if sum(-(-n.weight_bytes // 64) * 64 for n in nodes) > room:
-        return None
-    weights = sum(n.weight_bytes for n in nodes)
-    counts = stripe_counts(nodes[-1].rows)[1:]
-    low, high = 0, len(counts)
-    found: Cascade | None = None
-    while low < high:  # more stripes need less SRAM
-        middle = (low + high) // 2
-        cascade = build(nodes, counts[middle], resident)
-        if cascade is None:
-            return None
-        if cascade.bytes <= room:
-            found, high = cascade, middle
-        else:
-            low = middle + 1
-    return None if found is None else Segment(nodes, found, found.bytes, found.traffic + weights)
+def single_segment(
+    node: Node, resident: Collection[Root], room: int, split: Callable[[int], Cascade | None] | None = None
+) -> Segment:
+    """One node in the split that moves the fewest bytes. Raises UnsupportedError if nothing fits.
 
-
-def single_segment(node: Node, resident: Collection[Root], room: int) -> Segment:
-    """One node in the split that moves the fewest bytes. Raises UnsupportedError if nothing fits."""
-    options = []
+    `split` gives the node in so many stripes.
+    """
+    split = split or (lambda stripes: build([node], stripes, accessed([node]) & set(resident)))
+    options: list[Segment] = []
     if node.by_rows:
         for stripes in stripe_counts(node.rows):
-            cascade = build([node], stripes, accessed([node]) & set(resident))
+            cascade = split(stripes)
             if cascade is None:
                 break
             options += _with_weights(node, cascade, room)

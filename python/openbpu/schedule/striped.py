@@ -9,7 +9,7 @@ from typing import Any
 from openbpu.schedule import arena
 from openbpu.schedule.flow import Flow
 from openbpu.schedule.options import Options
-from openbpu.schedule.partition import Partition, ideal_traffic, naive_traffic
+from openbpu.schedule.partition import Partition, Partitioner, ideal_traffic, naive_traffic
 from openbpu.schedule.program import Instruction
 from openbpu.schedule.stripes import Striper
 from openbpu.target import ProgramBuilder
@@ -27,9 +27,9 @@ def striped(
     """
     weights = [builder.const_size(i.weight) if i.weight is not None else 0 for i in code]
     flow = Flow(code, weights)
-    room = sram_bytes
+    partitioner, room = Partitioner(flow), sram_bytes
     for _ in range(_TRIES):
-        found = options.partitioned(flow, room)
+        found = options.partitioned(partitioner, room)
         result = Striper(flow, found).code()
         lives = arena.lifetimes(result, "sram")
         plan = arena.plan(lives)

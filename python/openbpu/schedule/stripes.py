@@ -7,7 +7,7 @@ from dataclasses import replace
 from math import prod
 
 from openbpu.ir.graph import Value
-from openbpu.schedule.cascade import Stage
+from openbpu.schedule.chain import Stage
 from openbpu.schedule.flow import CPU, Access, Flow, Node, Root
 from openbpu.schedule.memory import Memory, Place
 from openbpu.schedule.partition import Partition
