@@ -104,6 +104,8 @@ def calibrate(
             if not np.isfinite(array).all():
                 raise ModelError("the float model must give finite values", where=f"tensor {name}", seen="NaN or inf")
             k = index[groups[name]]
+            if array.size == 0:  # of as many rows as a NonZero found: none
+                continue
             ends[0, k], ends[1, k] = min(ends[0, k], float(array.min())), max(ends[1, k], float(array.max()))
 
     options = [list(groups.items()), sorted(placement.fixed)]

@@ -120,8 +120,8 @@ def _reaches(
         for name, array in runner.run(feed):
             others = tuple(a for a in range(array.ndim) if a != axes[name])
             ends = state[f"{halves[0]}/{index[name]}"]
-            ends[0] = np.minimum(ends[0], array.min(axis=others))
-            ends[1] = np.maximum(ends[1], array.max(axis=others))
+            ends[0] = np.minimum(ends[0], array.min(axis=others, initial=0))
+            ends[1] = np.maximum(ends[1], array.max(axis=others, initial=0))
 
     def seen(count: int) -> None:
         nonlocal halves

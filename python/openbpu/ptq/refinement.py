@@ -97,6 +97,8 @@ def _shrunk(differences: np.ndarray) -> np.ndarray:
 
 
 def _channel_mean(array: np.ndarray, axis: int, limits: Limits | None) -> np.ndarray:
+    if array.size == 0:  # of as many rows as a NonZero found: none
+        return np.zeros(array.shape[axis])
     if limits is not None:
         array = np.clip(array, *limits)
     return np.asarray(np.moveaxis(array, axis, 0).reshape(array.shape[axis], -1).mean(axis=1, dtype=np.float64))
@@ -112,7 +114,7 @@ def _token_limits(model: onnx.ModelProto, products: list[str], samples: Iterator
     count = 0
     for count, feed in enumerate(samples, 1):  # noqa: B007  (the count is used after the loop)
         for name, array in runner.run(feed):
-            rows = array.reshape(-1, array.shape[-1])
+            rows = array.reshape(-1, array.shape[-1]) if array.size else np.zeros((1, array.shape[-1]))
             quartiles[name] = quartiles[name] + np.quantile(rows, (0.25, 0.5, 0.75), axis=0)
     limits = {}
     for name, total in quartiles.items():
@@ -131,6 +133,11 @@ def _float_means(
         for name, array in runner.run(feed):
             found[name].append(_channel_mean(array, axes[name], limits.get(name)))
     return {name: np.stack(means) for name, means in found.items()}
+
+
+def _common_shape(arrays: list[np.ndarray]) -> list[int | None]:
+    """The shape of the arrays; None where they differ, as behind a NonZero."""
+    return [extents.pop() if len(extents) == 1 else None for extents in map(set, zip(*(a.shape for a in arrays)))]
 
 
 @dataclass(frozen=True)
@@ -197,7 +204,7 @@ class _Walk:
     def _session(self, node: onnx.NodeProto, dynamic: list[str]) -> ort.InferenceSession:
         inputs = [
             helper.make_tensor_value_info(
-                name, helper.np_dtype_to_tensor_dtype(self.live[name][0].dtype), self.live[name][0].shape
+                name, helper.np_dtype_to_tensor_dtype(self.live[name][0].dtype), _common_shape(self.live[name])
             )
             for name in dynamic
         ]

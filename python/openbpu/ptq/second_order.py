@@ -106,7 +106,9 @@ class Moments:
             self.products = self.products + (by_channel @ by_channel.transpose(0, 2, 1)).astype(np.float64)
 
     def covariance(self) -> np.ndarray:
-        """[k, k] or [channels, k, k], damped so that it can be inverted."""
+        """[k, k] or [channels, k, k], damped so that it can be inverted. Raises LinAlgError if there were no rows."""
+        if not self.rows:
+            raise np.linalg.LinAlgError("no rows were seen")
         mean = self.total / self.rows
         covariance = self.products / self.rows - mean[..., :, None] * mean[..., None, :]
         diagonal = np.einsum("...ii->...i", covariance)
