@@ -137,7 +137,10 @@ def _float_means(
 
 def _common_shape(arrays: list[np.ndarray]) -> list[int | None]:
     """The shape of the arrays; None where they differ, as behind a NonZero."""
-    return [extents.pop() if len(extents) == 1 else None for extents in map(set, zip(*(a.shape for a in arrays)))]
+    return [
+        extents.pop() if len(extents) == 1 else None
+        for extents in map(set, zip(*(a.shape for a in arrays), strict=True))
+    ]
 
 
 @dataclass(frozen=True)
