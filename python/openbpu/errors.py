@@ -47,6 +47,10 @@ class MetricError(OpenBpuError):
     """A metric function failed, or gave something else than a finite number."""
 
 
+class ExecutorError(OpenBpuError):
+    """An executor that a user handed in could not run a task."""
+
+
 class ModelWarning(UserWarning):
     """A model is compiled, but not exactly as it stands: which node, what was changed and why."""
 

@@ -8,11 +8,11 @@ What the BPU cannot do, and what is named in `run_on_cpu`, stays float and runs 
 
 from __future__ import annotations
 
-import difflib
 import json
 import tempfile
 import warnings
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from itertools import islice
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,8 @@ from openbpu.analyze.accuracy import measure
 from openbpu.analyze.studies import affordable
 from openbpu.artefacts.differences import diff as diff
 from openbpu.artefacts.verify import verify as verify
+from openbpu.assignment import NODE_TYPES as NODE_TYPES
+from openbpu.assignment import drafted, liftable, listed, named, node_kinds
 from openbpu.errors import ConfigError, ModelError, ModelWarning
 from openbpu.evaluation.whole import evaluate as evaluate
 from openbpu.ir.profile import profile
@@ -51,9 +53,8 @@ Sample = np.ndarray | Mapping[str, np.ndarray]
 Progress = Callable[[str, int, int], None]  # stage, steps done, steps in all (0: unknown)
 _CPU_RECORD = "openbpu.run_on_cpu"  # metadata of a QDQ model: nodes that its maker wants on the CPU
 CONFIG_RECORD = "openbpu.config"  # what a configuration said; the executable keeps it
-NODE_TYPES = ("int8", "int16", "float")
+MEASURED = 32  # samples of the calibration on which the accuracy is measured
 REFINEMENTS, MORE_REFINEMENTS = ptq.REFINEMENTS, ptq.MORE_REFINEMENTS
-_MOST_DRAFTS = 4  # rounds in which a node that moves to the CPU may take others with it
 
 
 def quantize(
@@ -95,11 +96,11 @@ def quantize(
     """
     clean = frontend.prepare(frontend.load(model), input_shapes)
     recipes = recipes_of(preprocess, {name: tuple(shape) for name, shape in _input_shapes(clean).items()})
-    types = _types(clean, node_types or {}, all_nodes_type)
+    types = node_kinds(clean, node_types or {}, all_nodes_type)
     floats = {name for name, kind in types.items() if kind == "float"} - set(run_on_bpu)
-    forced = _named(floats | set(_listed("run_on_cpu", run_on_cpu)), run_on_bpu, clean)
+    forced = named(floats | set(listed("run_on_cpu", run_on_cpu)), run_on_bpu, clean)
     int16 = {name for name, kind in types.items() if kind == "int16"} - forced
-    stay_float, _ = _drafted(clean, forced, run_on_bpu, int16)
+    stay_float, _ = drafted(clean, forced, run_on_bpu, int16)
     qdq = ptq.quantize(
         clean,
         stream(samples, recipes),
@@ -198,13 +199,22 @@ def build(
     all_nodes_type: str = "int8",
     preprocess: Recipe | str | Mapping[str, Recipe | str] | None = None,
     inputs: Mapping[str, InputSpec | str] | None = None,
+    on_accuracy: Callable[[AccuracyReport], object] | None = None,
+    sensitivity: int = 0,
     progress: Progress | None = None,
 ) -> Executable:
-    """Quantises and compiles: `compile(quantize(model, samples, ...), march=march, inputs=inputs)`."""
+    """Quantises and compiles: `compile(quantize(model, samples, ...), march=march, inputs=inputs)`.
+
+    Between the two `on_accuracy`, if given, gets the report of `accuracy` on the first 32 samples: `print` shows its
+    summary, a function that raises ends the build. `sensitivity` is that of `accuracy`.
+    """
     profile(march)  # a wrong march is said before the long work
+    clean = frontend.prepare(frontend.load(model), input_shapes)
+    recipes = recipes_of(preprocess, {name: tuple(shape) for name, shape in _input_shapes(clean).items()})
+    feeds = SampleStream(stream(samples, recipes), clean)  # read twice
     qdq = quantize(
-        model,
-        samples,
+        clean,
+        feeds,
         calibration=calibration,
         symmetric=symmetric,
         per_channel=per_channel,
@@ -212,7 +222,6 @@ def build(
         bins=bins,
         refinement=refinement,
         cache=cache,
-        input_shapes=input_shapes,
         run_on_cpu=run_on_cpu,
         run_on_bpu=run_on_bpu,
         node_types=node_types,
@@ -220,6 +229,9 @@ def build(
         preprocess=preprocess,
         progress=progress,
     )
+    if on_accuracy is not None:
+        report = accuracy(clean, qdq, islice(feeds, MEASURED), sensitivity=sensitivity, progress=progress)
+        on_accuracy(report)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ModelWarning)  # quantising has said it
         return compile(qdq, march=march, inputs=inputs)
@@ -245,7 +257,7 @@ def check(
         graph = _lowered(frontend.prepare_qdq(loaded, input_shapes), run_on_cpu, run_on_bpu)
         return PlacementReport(name, march, tuple(graph.decisions))
     clean = frontend.prepare(loaded, input_shapes)
-    _, graph = _drafted(clean, _named(run_on_cpu, run_on_bpu, clean), run_on_bpu)
+    _, graph = drafted(clean, named(run_on_cpu, run_on_bpu, clean), run_on_bpu)
     own = {node.name for node in clean.graph.node}
     return PlacementReport(name, march, tuple(d for d in graph.decisions if d.node in own))
 
@@ -283,8 +295,8 @@ def estimate(
     loaded = frontend.load(model)
     if not frontend.is_quantised(loaded):
         clean = frontend.prepare(loaded, input_shapes)
-        forced = _named(run_on_cpu, run_on_bpu, clean)
-        stay_float, _ = _drafted(clean, forced, run_on_bpu)
+        forced = named(run_on_cpu, run_on_bpu, clean)
+        stay_float, _ = drafted(clean, forced, run_on_bpu)
         loaded = ptq.draft(clean, stay_float, run_on_bpu)
     if remove_node_type:
         loaded = frontend.remove_boundary(loaded, remove_node_type, ())
@@ -372,23 +384,10 @@ def search(
         )
         return qdq, compile(qdq, march=march)
 
-    types = _types(clean, given, all_nodes_type)
-    liftable = _liftable(clean, types, set(_listed("run_on_cpu", run_on_cpu)), run_on_bpu)
+    types = node_kinds(clean, given, all_nodes_type)
+    wider = liftable(clean, types, set(listed("run_on_cpu", run_on_cpu)), run_on_bpu)
     with tempfile.TemporaryDirectory(prefix="openbpu-search-") as folder:  # what calibration measured, once for all
-        return _search(clean, attempt, judge, perf.estimate, liftable=liftable, rounds=rounds, progress=progress)
-
-
-def _liftable(
-    clean: onnx.ModelProto, types: Mapping[str, str], on_cpu: set[str], run_on_bpu: Collection[str]
-) -> dict[str, str]:
-    """What each node that would be int8 can be lifted to: "int16", or "float" where there is no such form."""
-    forced = _named({n for n, kind in types.items() if kind == "float"} - set(run_on_bpu) | on_cpu, run_on_bpu, clean)
-    int16 = {name for name, kind in types.items() if kind == "int16"}
-    stay_float, _ = _drafted(clean, forced, run_on_bpu, int16 - forced)
-    free = [name for name, kind in types.items() if kind == "int8" and name not in stay_float]
-    without, _ = _drafted(clean, forced, (), {*free, *int16} - forced)
-    kinds = {name: "float" if name in without else "int16" for name in free}
-    return {name: kind for name, kind in kinds.items() if kind == "int16" or name not in run_on_bpu}
+        return _search(clean, attempt, judge, perf.estimate, liftable=wider, rounds=rounds, progress=progress)
 
 
 def remove_boundary_nodes(
@@ -426,7 +425,7 @@ def _ready(model: onnx.ModelProto, input_shapes: Mapping[str, tuple[int, ...]] |
 
 def _lowered(model: onnx.ModelProto, run_on_cpu: Collection[str], run_on_bpu: Collection[str]) -> Graph:
     asked = {str(name) for name in metadata_of(model, _CPU_RECORD) or ()} - set(run_on_bpu)
-    return lower.lower(model, asked | _named(run_on_cpu, run_on_bpu, model), run_on_bpu)
+    return lower.lower(model, asked | named(run_on_cpu, run_on_bpu, model), run_on_bpu)
 
 
 def metadata_of(model: onnx.ModelProto, key: str) -> Any:
@@ -436,62 +435,6 @@ def metadata_of(model: onnx.ModelProto, key: str) -> Any:
         return json.loads(text)
     except ValueError as error:
         raise ModelError("must hold JSON", where=f"metadata {key} of the model", seen=error) from error
-
-
-def _named(run_on_cpu: Collection[str], run_on_bpu: Collection[str], model: onnx.ModelProto) -> set[str]:
-    """`run_on_cpu` as a set; both lists must name nodes of the model, and different ones."""
-    known = {node.name for node in model.graph.node}
-    for key, names in (("run_on_cpu", run_on_cpu), ("run_on_bpu", run_on_bpu)):
-        for name in _listed(key, names):
-            if name not in known:
-                near = difflib.get_close_matches(str(name), known, 1)
-                hint = f"did you mean {near[0]}?" if near else "openbpu check lists the nodes"
-                raise ConfigError("the simplified model has no such node", where=key, seen=name, remedy=hint)
-    if both := set(run_on_cpu) & set(run_on_bpu):
-        raise ConfigError("a node runs in one place", where="run_on_cpu, run_on_bpu", seen=", ".join(sorted(both)))
-    return set(run_on_cpu)
-
-
-def _listed(key: str, names: Collection[str]) -> Collection[str]:
-    if isinstance(names, str):
-        raise ConfigError("a list of node names", where=key, seen=f"the string '{names}'", remedy="put it into a list")
-    return names
-
-
-def _types(clean: onnx.ModelProto, node_types: Mapping[str, str], all_nodes_type: str) -> dict[str, str]:
-    """The type of each node's activations: by its name, else its operator type, else that of all nodes."""
-    for key, kind in (*node_types.items(), ("all_nodes_type", all_nodes_type)):
-        if kind not in NODE_TYPES:
-            raise ConfigError(f"a type is one of {', '.join(NODE_TYPES)}", where=f"node type of '{key}'", seen=kind)
-    known = {name for node in clean.graph.node for name in (node.name, node.op_type)}
-    for key in node_types:
-        if key not in known:
-            near = difflib.get_close_matches(str(key), known, 1)
-            hint = f"did you mean {near[0]}?" if near else "openbpu check lists the nodes"
-            raise ConfigError(
-                "the simplified model has no such node or operator", where="node_types", seen=key, remedy=hint
-            )
-    return {
-        node.name: node_types.get(node.name, node_types.get(node.op_type, all_nodes_type)) for node in clean.graph.node
-    }
-
-
-def _drafted(
-    clean: onnx.ModelProto, forced: set[str], run_on_bpu: Collection[str], int16: Collection[str] = ()
-) -> tuple[set[str], Graph]:
-    """The nodes of a clean float model that must stay float, found by compiling it with made-up ranges."""
-    own = {node.name for node in clean.graph.node}
-    stay_float = set(forced)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ModelWarning)
-        for _ in range(_MOST_DRAFTS):
-            draft = frontend.prepare_qdq(ptq.draft(clean, stay_float, run_on_bpu, int16))
-            graph = lower.lower(draft, forced, run_on_bpu)
-            found = {d.node for d in graph.decisions if d.where == "CPU" and d.node in own}
-            if found <= stay_float:
-                break
-            stay_float |= found
-    return stay_float, graph
 
 
 def link(executables: Mapping[str, Executable] | Iterable[tuple[str, Executable]]) -> Executable:

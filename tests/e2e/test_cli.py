@@ -45,6 +45,18 @@ def test_the_whole_road(workspace: Path) -> None:
     assert json.loads((workspace / "t.json").read_text())["traceEvents"]
 
 
+def test_a_build_ends_with_the_accuracy_and_a_code_of_its_own(workspace: Path) -> None:
+    built, reports = workspace / "built.bpux", (workspace / "built.json", workspace / "built.html")
+    command = ("build", workspace / "net.onnx", "--samples", workspace / "calibration", "-o", built)
+    result = _openbpu(*command, *(a for r in reports for a in ("--report", r)), "--fail-under", "0.99999")
+    assert result.returncode == 3, result.stderr
+    assert "is below --fail-under 0.99999" in result.stderr
+    assert "what adds most error" in result.stdout and "BPU" in result.stdout
+    cosine = json.loads(reports[0].read_text())["cosine"]
+    assert 0.9 < cosine < 0.99999 and f"cosine {cosine:.5f}" in result.stdout and "<svg" in reports[1].read_text()
+    assert json.loads(_ok("info", built, "--json"))["ports"]
+
+
 def test_check_says_where_nodes_run_and_why(workspace: Path) -> None:
     reports = (workspace / "placement.json", workspace / "placement.html")
     name = json.loads(_ok("check", workspace / "net.onnx", "--json"))["nodes"][0]["node"]

@@ -66,3 +66,37 @@ def test_a_loader_and_a_metric_of_ones_own(hb: Commands, folder: Path) -> None:
 @pytest.mark.parametrize("arguments", ["", "--samples a --loader b:c", "--loader a:b --labels c"])
 def test_samples_or_a_loader(hb: Commands, arguments: str) -> None:
     assert hb(f"openbpu evaluate net.onnx {arguments}")[0] == 2
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "evaluate net.onnx net.bpux --samples calibration --labels labels.csv -o labels.csv/result.json",
+        "accuracy net.onnx net.qdq.onnx --samples calibration --report labels.csv/accuracy.html",
+        "analyze runall net.onnx net.qdq.onnx --samples calibration -s labels.csv/result",
+        "quantize net.onnx --samples calibration --target-cosine 0.9 --search-report labels.csv/search.json",
+        "build net.onnx --samples calibration --report labels.csv/accuracy.html",
+    ],
+)
+def test_a_place_that_cannot_be_written_is_said_before_the_work(hb: Commands, folder: Path, line: str) -> None:
+    before = {p: p.stat().st_mtime_ns for p in folder.iterdir()}
+    code, out, error = hb(f"openbpu {line}")
+    assert code == 1 and "labels.csv" in error and "must be writable" in error and "Traceback" not in error
+    assert not out and {p: p.stat().st_mtime_ns for p in folder.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    ("table", "text"),
+    [
+        ("", "header with file and label"),
+        ("name,class\n00.npy,1\n", "header with file and label"),
+        ("file,label\n00.npy,1\n", "every sample needs a label"),
+        ("file,label\n00.npy,cat\n", "number of a class"),
+    ],
+)
+def test_labels_that_are_missing_or_wrong(hb: Commands, folder: Path, table: str, text: str) -> None:
+    (folder / "bad.csv").write_text(table)
+    for name in ("bad.csv", "nowhere.csv"):
+        code, _, error = hb(f"openbpu evaluate net.onnx --samples calibration --labels {name}")
+        assert code == 1 and "Traceback" not in error
+        assert (text if name == "bad.csv" else "nowhere.csv: the table of labels must be a CSV file") in error

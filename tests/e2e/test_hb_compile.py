@@ -57,6 +57,7 @@ def test_a_build_writes_every_artefact(hb: Commands, tmp_path: Path) -> None:
     assert float(row[4]) > 0.99
     assert row[6] == "int8"
     assert "The quantized model output" in out
+    assert "what adds most error" in out and "SQNR" in out
     assert "BPU 9 nodes, CPU none" in out
     assert "layers slower than in theory by more than 0.01 us" in out
     assert "performance summary" in out
@@ -331,3 +332,18 @@ def test_a_folder_that_cannot_be_written(hb: Commands, tmp_path: Path) -> None:
     assert code == 1
     assert "the output folder must be writable" in error
     assert "Choose another working_dir" in error
+
+
+def test_the_accuracy_is_saved_and_has_a_code_of_its_own(hb: Commands, tmp_path: Path) -> None:
+    path = write_project(tmp_path, residual(), SHAPE, {})
+    reports = [tmp_path / "accuracy.json", tmp_path / "accuracy.html"]
+    code, out, error = hb(f"hb_compile -c {path} --report {reports[0]} --report {reports[1]} --fail-under 0.99999")
+    assert code == 3 and "is below --fail-under 0.99999" in error
+    data = json.loads(reports[0].read_text())
+    assert data["sensitivities"] and f"cosine {data['cosine']:.5f}" in out and "<svg" in reports[1].read_text()
+    assert (tmp_path / "out" / "net.bpux").is_file()  # the work is done all the same
+    staged = tmp_path / "out" / "net_ptq_model.onnx"
+    code, _, error = hb(f"hb_compile -c {path} -m {staged} --fail-under 0.5")
+    assert code == 1 and "openbpu accuracy" in error
+    code, _, error = hb(f"hb_compile -m {staged} --march nash-e --fail-under 0.5")
+    assert code == 2 and "are for -c" in error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import float_networks as nets
 import numpy as np
 import onnx
 import onnxruntime as ort
@@ -155,3 +156,13 @@ def test_whole_numbers_as_outputs_have_no_sensitivities() -> None:
     samples = [np.random.default_rng(k).standard_normal((1, 3, 8, 8)).astype(np.float32) for k in range(2)]
     qdq = openbpu.quantize(model, samples, refinement=(), calibration="max")
     assert not openbpu.accuracy(model, qdq, samples, sensitivity=2).sensitivities
+
+
+def test_a_build_hands_out_what_was_lost() -> None:
+    samples = nets.samples(4)
+    found: list[openbpu.analyze.AccuracyReport] = []
+    executable = openbpu.build(nets.residual(), iter(samples), on_accuracy=found.append)
+    qdq = openbpu.quantize(nets.residual(), samples)
+    assert executable.to_bytes() == openbpu.compile(qdq).to_bytes()
+    assert found[0].to_json() == openbpu.accuracy(nets.residual(), qdq, samples).to_json()
+    assert found[0].line in str(found[0]) and found[0].worst[0].tensor in str(found[0])

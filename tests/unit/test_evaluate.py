@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +17,10 @@ from PIL import Image
 
 import needs
 import openbpu
-from openbpu.errors import ConfigError, MetricError, ModelError, OpenBpuError, SampleError
+from openbpu.errors import ConfigError, ExecutorError, MetricError, ModelError, OpenBpuError, SampleError
 from openbpu.evaluation import LabelledFolder
 from openbpu.evaluation.intervals import bootstrap, wilson
+from openbpu.evaluation.runners import Runnable
 from openbpu.preprocess import Recipe
 from openbpu.preprocess.geometry import Resize
 
@@ -129,6 +132,34 @@ def test_a_cluster_of_dask(models: dict[str, Any], pairs: list[tuple[np.ndarray,
         )
     assert [(r.value, r.cosine) for r in report.rows] == [(r.value, r.cosine) for r in alone.rows]
     assert len(found.trials) == 3 and found.reached
+
+
+class _Refuses(ThreadPoolExecutor):
+    def submit(self, *_: Any, **__: Any) -> Any:
+        raise RuntimeError("no worker is left\nof eight")
+
+
+def test_an_executor_that_fails_is_named(models: dict[str, Any], pairs: list[tuple[np.ndarray, int]]) -> None:
+    ended = ThreadPoolExecutor(1)
+    ended.shutdown()
+    for executor, text in ((_Refuses(), "executor _Refuses: .*RuntimeError: no worker is left"), (ended, "shutdown")):
+        with pytest.raises(ExecutorError, match=text):
+            openbpu.evaluate(models, pairs, executor=executor)
+        with pytest.raises(ExecutorError, match=text):
+            openbpu.search(models["float"], nets.samples(2), metric="sqnr", target=46, executor=executor)
+
+
+def test_a_worker_that_dies_is_said(models: dict[str, Any], pairs: list[tuple[np.ndarray, int]]) -> None:
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        pool.submit(os._exit, 9)
+        with pytest.raises(ExecutorError, match="BrokenProcessPool"):
+            openbpu.evaluate(models, pairs, executor=pool)
+
+
+def test_what_a_model_raises_passes_through_an_executor(models: dict[str, Any]) -> None:
+    broken = Runnable("float", b"no model")
+    with ThreadPoolExecutor(1) as pool, pytest.raises(ModelError, match="ONNX Runtime"):
+        list(broken.run([{}], pool))
 
 
 def test_folders(tmp_path: Path, models: dict[str, Any], pairs: list[tuple[np.ndarray, int]]) -> None:

@@ -114,6 +114,13 @@ class AccuracyReport:
         poor = " -- poor: see the worst layers" if self.sqnr_db < _POOR_DB else ""
         return f"cosine {self.cosine:.5f}, SQNR {self.sqnr_db:.1f} dB over {self.samples} samples{poor}"
 
+    def __str__(self) -> str:
+        """The summary in plain text."""
+        lines = [f"{o.name}: cosine {o.cosine:.6f}, SQNR {o.sqnr_db:.1f} dB" for o in self.outputs]
+        for x in self.worst[:5]:
+            lines.append(f"  {x.tensor} ({x.op}) adds {x.own_db:.1f} dB by {x.cause}: {x.remedy}")
+        return "\n".join([*lines, self.line])
+
     def to_json(self) -> str:
         """The whole report for programs; what is infinite is null."""
         data = {

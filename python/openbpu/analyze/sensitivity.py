@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from typing import Any
 
 import numpy as np
 import onnx
@@ -23,6 +24,7 @@ from openbpu.analyze.stepping import Means, Steps, Values
 from openbpu.errors import ModelError
 from openbpu.ptq.calibration import Runner
 from openbpu.ptq.equalisation import equalised
+from openbpu.tasks import spread
 
 _WIDTH = 1 << 14
 _STEPS = "openbpu.refinement"  # metadata of a QDQ model
@@ -108,7 +110,12 @@ def measure_errors(
     names = float_outputs(model)
     sources = find_sources(Anatomy(model, qdq), names)
     models = (model.SerializeToString(), qdq.SerializeToString(), floor.SerializeToString() if floor else b"")
-    run = map if executor is None else executor.map
+
+    def run(task: Callable[..., Any], *columns: Sequence[Any]) -> Iterable[Any]:
+        if executor is None:
+            return map(task, *columns)
+        return spread(executor, task, zip(*columns, strict=True))
+
     corrects = any(p.key == _STEPS and "bias" in p.value for p in qdq.metadata_props)
     steps = len(feeds) * (1 + corrects)
     means: list[Means] = [{} for _ in sources]

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from openbpu.cli import options
+from openbpu.files import check_writable
 
 
 @click.command("accuracy")
@@ -35,6 +36,8 @@ def command(
     from openbpu import pipeline
     from openbpu.samples import SampleFiles
 
+    for path in reports:
+        check_writable(path)  # said before the long work
     with options.progress() as progress:
         report = pipeline.accuracy(
             model,

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from openbpu.cli import options
+from openbpu.files import check_writable
 
 _METRICS = ("cosine-similarity", "mse", "mre", "sqnr", "chebyshev")
 _SHOWN = 20  # nodes of a table, unless all are asked for
@@ -51,6 +52,7 @@ def _debugger(given: dict[str, Any]) -> Iterator[Any]:
     from openbpu.debugger import Debugger
     from openbpu.samples import SampleFiles
 
+    check_writable(given["folder"] / "report.html")  # said before the long work
     samples = SampleFiles(given["sources"])
     with options.progress() as progress:
         yield Debugger(

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from openbpu.cli import options
+from openbpu.files import check_writable
 
 
 @click.command("evaluate")
@@ -54,6 +55,8 @@ def command(
         raise click.UsageError("give --samples or --loader")
     if loader is not None and labels is not None:
         raise click.UsageError("--labels belongs to --samples")
+    if output is not None:
+        check_writable(output)  # said before the long work
     data: Any = samples if loader is None else called(loader)
     with ExitStack() as stack:
         executor = None

@@ -21,6 +21,7 @@ _VERBS = {
     "evaluate": "Run models over labelled samples: a metric, intervals, agreement.",
     "check": "Show where each node of a model would run, and why.",
     "compile": "Compile a QDQ ONNX model to a .bpux executable.",
+    "build": "Quantise and compile a float ONNX model in one go.",
     "link": "Join executables to one file with several models.",
     "verify": "Compare the stages of a build on the same inputs.",
     "diff": "Show what differs between two files of the same kind.",

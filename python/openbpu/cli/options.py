@@ -270,23 +270,30 @@ def finish_accuracy(report: Any, paths: tuple[Path, ...], fail_under: float | No
     if as_json:
         click.echo(report.to_json())
     else:
-        _print_accuracy(report)
-    if fail_under is not None and report.cosine < fail_under:
-        click.echo(f"openbpu: cosine {report.cosine:.6f} is below --fail-under {fail_under:g}", err=True)
-        raise click.exceptions.Exit(BELOW)
+        print_accuracy(report)
+    check_accuracy(report, fail_under)
 
 
-def _print_accuracy(report: Any) -> None:
-    outputs = table("outputs against float", "output", ">cosine", ">SQNR, dB", ">mean |error|", ">RMS", ">max")
-    for o in report.outputs:
-        outputs.add_row(o.name, f"{o.cosine:.6f}", f"{o.sqnr_db:.1f}", f"{o.l1:.4g}", f"{o.l2:.4g}", f"{o.max:.4g}")
-    console.print(outputs)
+def print_accuracy(report: Any, outputs: bool = True) -> None:
+    """The summary with which every quantisation ends; without `outputs` only what was lost where, and the verdict."""
+    if outputs:
+        rows = table("outputs against float", "output", ">cosine", ">SQNR, dB", ">mean |error|", ">RMS", ">max")
+        for o in report.outputs:
+            rows.add_row(o.name, f"{o.cosine:.6f}", f"{o.sqnr_db:.1f}", f"{o.l1:.4g}", f"{o.l2:.4g}", f"{o.max:.4g}")
+        console.print(rows)
     if report.worst:
         worst = table("what adds most error", "tensor", "operator", ">SQNR, dB", ">added here, dB", "by", "what helps")
         for x in report.worst[:5]:
             worst.add_row(x.tensor, x.op, f"{x.sqnr_db:.1f}", f"{x.own_db:.1f}", x.cause, x.remedy)
         console.print(worst)
     console.print(report.line, highlight=False)
+
+
+def check_accuracy(report: Any, fail_under: float | None) -> None:
+    """Exits with BELOW if a report is worse than `fail_under`."""
+    if fail_under is not None and report.cosine < fail_under:
+        click.echo(f"openbpu: cosine {report.cosine:.6f} is below --fail-under {fail_under:g}", err=True)
+        raise click.exceptions.Exit(BELOW)
 
 
 def read_text(path: Path) -> str:

@@ -11,8 +11,6 @@ import click
 from openbpu.cli import options, targets
 from openbpu.files import check_writable, write_file
 
-_MEASURED = 32  # samples on which the accuracy is measured
-
 
 @click.command("quantize")
 @click.argument("model", type=click.Path(path_type=Path))
@@ -74,7 +72,7 @@ def command(
     if goal is None and (evaluation or search_report):
         raise click.UsageError("--evaluation and --search-report need a target")
     output = output or model.with_suffix(".qdq.onnx")
-    for path in (output, *reports):
+    for path in (output, *reports, *([search_report] if search_report else [])):
         check_writable(path)  # said before the long work
     changed = options.changed(model, output_nodes, remove_node_type, remove_node_name)
     samples: Any = options.photographs(sources, preprocess) or SampleFiles(sources)
@@ -105,7 +103,7 @@ def command(
             )
             qdq = found.model
         accuracy = pipeline.accuracy(
-            *(changed, qdq, islice(samples, _MEASURED)),
+            *(changed, qdq, islice(samples, pipeline.MEASURED)),
             input_shapes=input_shapes,
             sensitivity=options.SENSITIVITY if reports else 0,
             progress=progress,

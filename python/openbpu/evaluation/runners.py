@@ -15,12 +15,12 @@ import onnxruntime as ort
 
 from openbpu.errors import ModelError
 from openbpu.runtime import Executable, Session
+from openbpu.tasks import spread
 
 Feed = Mapping[str, np.ndarray]
 Outputs = dict[str, np.ndarray]
 FLOAT, QDQ, EXECUTABLE = "float", "QDQ", "executable"
 _CHUNK = 8  # samples of one task
-_AHEAD = 32  # tasks under way
 
 
 @dataclass(frozen=True)
@@ -34,30 +34,16 @@ class Runnable:
     def run(self, feeds: Iterable[Feed], executor: Executor | None = None) -> Iterator[tuple[Outputs, float]]:
         """Outputs by name, and seconds, of each feed in order; with an executor in tasks of several samples.
 
-        Few tasks are under way at a time, so memory does not grow. Raises what the model raises.
+        Few tasks are under way at a time, so memory does not grow. Raises what the model raises, and ExecutorError.
         """
         if executor is None:
             call = _loaded(self)
             yield from (_timed(call, feed) for feed in feeds)
             return
-        yield from _spread(executor, self, feeds)
-
-
-def _spread(executor: Executor, model: Runnable, feeds: Iterable[Feed]) -> Iterator[tuple[Outputs, float]]:
-    """Runs chunks of samples as tasks, as many at a time as a small cluster can use."""
-    waiting: list[Any] = []
-    iterator = iter(feeds)
-    chunks = iter(lambda: list(itertools.islice(iterator, _CHUNK)), [])
-    try:
-        for chunk in chunks:
-            waiting.append(executor.submit(run_chunk, model, chunk))
-            if len(waiting) > _AHEAD:
-                yield from waiting.pop(0).result()
-        while waiting:
-            yield from waiting.pop(0).result()
-    finally:
-        for task in waiting:
-            task.cancel()
+        iterator = iter(feeds)
+        chunks = iter(lambda: list(itertools.islice(iterator, _CHUNK)), [])
+        for results in spread(executor, run_chunk, ((self, chunk) for chunk in chunks)):
+            yield from results
 
 
 def run_chunk(model: Runnable, feeds: Sequence[Feed]) -> list[tuple[Outputs, float]]:

@@ -60,12 +60,16 @@ def build(
     staged: str | PathLike[str] | None = None,
     skip: str = "",
     measure: bool = True,
+    sensitivity: int = 0,
+    must_measure: bool = False,
     progress: pipeline.Progress | None = None,
 ) -> Result:
     """Takes the model of a configuration down the road and writes every artefact into its working_dir.
 
     `staged` is the artefact of an earlier build to go on from; `skip` ("export", "convert", "compile") stops before
-    that stage; without `measure` the accuracy is not measured. Raises StageError; what was written before stays.
+    that stage. Without `measure` the accuracy is not measured, with `must_measure` it is an error if it cannot be;
+    `sensitivity` is the number of samples on which each node is quantised alone for it. Raises StageError; what was
+    written before stays.
     """
     if skip and skip not in SKIPPABLE:
         raise ConfigError(
@@ -80,9 +84,13 @@ def build(
             _check_cache(cache)
         model = _loaded(config, staged)
         given = frontend.is_quantised(model)
+        if given and must_measure:
+            rule = "accuracy is measured where a float model is quantised"
+            remedy = "go on from a float model, or compare the two with openbpu accuracy"
+            raise ConfigError(rule, where="--report, --fail-under", seen="a model that is quantised", remedy=remedy)
         placed = choices(config, model) if given else NodeChoices()
         arriving = _arriving(config, model, staged is not None)
-    qdq = model if given else _quantised(config, model, result, measure, progress)
+    qdq = model if given else _quantised(config, model, result, sensitivity if measure else None, progress)
     if skip == "export":
         return result
     if not (given and staged):
@@ -151,9 +159,9 @@ def _loaded(config: Config, staged: str | PathLike[str] | None) -> onnx.ModelPro
 
 
 def _quantised(
-    config: Config, model: onnx.ModelProto, result: Result, measure: bool, progress: pipeline.Progress | None
+    config: Config, model: onnx.ModelProto, result: Result, sensitivity: int | None, progress: pipeline.Progress | None
 ) -> onnx.ModelProto:
-    """From the float model to the QDQ model, with the artefacts of every stage between."""
+    """From the float to the QDQ model, with the artefacts of every stage between; unmeasured if sensitivity is None."""
     group = config.model_parameters
     uncut = stage_of(model) != "optimized_float"  # else its boundary has been taken off before
     with stage("load"):
@@ -199,9 +207,9 @@ def _quantised(
             qdq, result.accuracy = result.search.model, result.search.report
         else:
             qdq = quantize(**combinations[0])
-            if measure:
-                measured = islice(iter(samples), search.MEASURED)
-                result.accuracy = pipeline.accuracy(clean, qdq, measured, progress=progress)
+        if sensitivity is not None and (result.accuracy is None or sensitivity):
+            measured = islice(iter(samples), search.MEASURED)
+            result.accuracy = pipeline.accuracy(clean, qdq, measured, sensitivity=sensitivity, progress=progress)
         log.debug(text_table(OUTPUT_TITLE, OUTPUT_HEAD, result.outputs))
         result.folder.model("calibrated", calibrated(clean, qdq))
     return qdq

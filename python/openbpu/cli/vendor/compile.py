@@ -36,6 +36,8 @@ _FAST = Path("model_output")
 @click.option("--fast-perf", is_flag=True, help="Build with made-up data, for a performance summary.")
 @click.option("--core-num", type=click.IntRange(1, 4), help="Cores for one inference; without -c only.")
 @click.option("--skip", type=click.Choice(["export", "convert", "compile"]), help="Stop before this stage.")
+@options.reports
+@options.fail_under
 @options.verbose
 @click.version_option(__version__, "--version", prog_name="openbpu, hb_compile")
 def command(
@@ -47,12 +49,14 @@ def command(
     fast_perf: bool,
     core_num: int | None,
     skip: str | None,
+    reports: tuple[Path, ...],
+    fail_under: float | None,
     verbose: int,
 ) -> None:
     """Compile a float ONNX model after a YAML file, check a model, or estimate its speed.
 
     \b
-    -c FILE             build: artefacts, .bpux, tables and log in the file's working_dir
+    -c FILE             build: artefacts, .bpux, tables and log in the file's working_dir; says what was lost where
     -c FILE -m MODEL    go on from a staged artefact, for example net_ptq_model.onnx
     -m MODEL            check: where each node would run, into .hb_compile/
     --fast-perf -m ...  build on made-up data into model_output/, end with a performance summary
@@ -63,9 +67,11 @@ def command(
       hb_compile --fast-perf -m net.onnx --march nash-e
     """
     _refuse(config, model, proto, march, shapes, fast_perf, core_num, skip)
+    if config is None and (reports or fail_under is not None):
+        raise click.UsageError("--report and --fail-under are for -c: nothing else quantises on real data.")
     options.console.print(f"openbpu {__version__}, hb_compile", highlight=False)
     if config is not None:
-        _build(config, model, skip or "", verbose)
+        _build(config, model, skip or "", reports, fail_under, verbose)
         return
     assert model is not None and march is not None
     fixed = dict(options.named_shape(*pair) for pair in shapes)
@@ -127,20 +133,33 @@ def _logged(folder: Path, verbose: int) -> Iterator[None]:
         yield
 
 
-def _build(path: Path, staged: Path | None, skip: str, verbose: int) -> None:
+def _build(
+    path: Path, staged: Path | None, skip: str, reports: tuple[Path, ...], fail_under: float | None, verbose: int
+) -> None:
     import warnings
 
     from openbpu.config import ConfigWarning, load
+    from openbpu.files import check_writable
     from openbpu.workflow import build
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", ConfigWarning)
         config = load(path)
+    for report in reports:
+        check_writable(report)  # said before the long work
     with _logged(config.model_parameters.working_dir, verbose):
         _say_config(config, [str(w.message) for w in caught if w.category is ConfigWarning])
+        sensitivity = options.SENSITIVITY if reports else 0
+        judged = bool(reports) or fail_under is not None
         with options.progress() as progress:
-            result = build(config, staged=staged, skip=skip, progress=progress)
+            result = build(
+                config, staged=staged, skip=skip, sensitivity=sensitivity, must_measure=judged, progress=progress
+            )
+        for report in reports if result.accuracy else ():
+            result.accuracy.save(report)  # type: ignore[union-attr]
         _print(result, config.compiler_parameters.advice)
+    if result.accuracy is not None:
+        options.check_accuracy(result.accuracy, fail_under)
 
 
 def _say_config(config: Config, deprecated: list[str]) -> None:
@@ -199,6 +218,8 @@ def _print(result: Result, advice: float) -> None:
         show_table("", NODE_HEAD, (vars(row).values() for row in result.nodes))
     if result.outputs:
         show_table(OUTPUT_TITLE, OUTPUT_HEAD, result.outputs)
+    if result.accuracy is not None:
+        options.print_accuracy(result.accuracy, outputs=False)
     _print_end(result, advice)
 
 
