@@ -3,8 +3,8 @@
     pip install torch; apt-get install dataset-fashion-mnist
     python -m bench.accuracy.trained --output resnet20.onnx
 
-The shape of He et al. 2016, section 4.2 (three stages of three blocks, 16 to 64 channels) for images of 28 x 28. Seeded,
-but weights depend on the build of PyTorch all the same, so figures of two machines differ a little.
+The shape of He et al. 2016, section 4.2 (three stages of three blocks, 16 to 64 channels) for images of 28 x 28. It is
+seeded, but weights depend on the build of PyTorch all the same, so figures of two machines differ a little.
 """
 
 from __future__ import annotations
