@@ -7,7 +7,7 @@ namespace openbpu::container {
 
 constexpr std::uint8_t kMagic[8] = {'V', 'B', 'P', 'U', '\r', '\n', 0x1A, '\n'};
 constexpr std::uint16_t kMajor = 1;
-constexpr std::uint16_t kMinor = 3;
+constexpr std::uint16_t kMinor = 4;
 
 enum class Section : std::uint32_t { Entry = 1, Port, Surface, Const, Code, Aux, Constants, Strings, Meta };
 constexpr std::uint32_t kSections = 9;

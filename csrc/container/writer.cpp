@@ -54,9 +54,8 @@ std::vector<isa::Entry> with_macs(const Parts& parts) {
   return entries;
 }
 
-constexpr std::uint16_t kWideForms = 2;  // the minor version that brought them
-
-constexpr std::uint16_t kStripes = 3;  // rolling surfaces, homes, weights in SRAM
+// The minor versions that brought 16-bit forms, and: rolling surfaces, homes, weights in SRAM.
+constexpr std::uint16_t kWideForms = 2, kStripes = 3, kWideNorms = 4;
 
 // Parts of constants, and weights that are used where LDW brought them.
 bool brings_weights(const isa::Instruction& i, const Parts& parts) {
@@ -94,13 +93,16 @@ std::uint16_t minor_of(isa::Op op) {
   }
 }
 
+std::uint16_t minor_of(const isa::Instruction& instruction, const Parts& parts) {
+  const auto op = static_cast<isa::Op>(instruction.op);
+  if (!isa::is_wide(instruction, parts.surfaces)) return minor_of(op);
+  return op == isa::Op::LAYERNORM || op == isa::Op::RMSNORM ? kWideNorms : kWideForms;
+}
+
 // The least minor version that knows all that the file uses.
 std::uint16_t needed_minor(const Parts& parts) {
   std::uint16_t needed = 0;
-  for (const isa::Instruction& instruction : parts.code)
-    needed =
-        std::max(needed, isa::is_wide(instruction, parts.surfaces) ? kWideForms
-                                                                   : minor_of(static_cast<isa::Op>(instruction.op)));
+  for (const isa::Instruction& instruction : parts.code) needed = std::max(needed, minor_of(instruction, parts));
   for (const isa::Surface& surface : parts.surfaces)
     if (surface.roll_h || surface.home || surface.region == static_cast<std::uint8_t>(isa::Region::Home))
       needed = std::max(needed, kStripes);

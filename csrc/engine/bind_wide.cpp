@@ -6,6 +6,7 @@
 #include "kernels/eltwise/eltwise.hpp"
 #include "kernels/lut/lut.hpp"
 #include "kernels/matmul/matmul.hpp"
+#include "kernels/norm/norm.hpp"
 #include "kernels/pool/pool.hpp"
 #include "kernels/rescale/rescale.hpp"
 #include "kernels/resize/resize.hpp"
@@ -89,6 +90,9 @@ class WideBinder : private OperandViews {
     return choose(p, kernels::softmax16_rows());
   }
 
+  StepResult operator()(Tag<Op::LAYERNORM>) { return norm(true); }
+  StepResult operator()(Tag<Op::RMSNORM>) { return norm(false); }
+
   StepResult operator()(Tag<Op::MAXPOOL>) {
     const Windowed windowed = pool_window();
     return choose(kernels::MaxPool16Params{windowed.in, out(), windowed.geometry}, kernels::maxpool16_rows());
@@ -146,6 +150,15 @@ class WideBinder : private OperandViews {
     return choose(kernels::Add16Params{boxed(in0()), broadcast(view(i_.in1, isa::B)), out(), rq.entries[0].m,
                                        sign * rq.entries[1].m, rq},
                   kernels::add16_rows());
+  }
+
+  StepResult norm(bool centred) {
+    const auto& aux = m_.program->aux_record<isa::NormAux>(i_);
+    const auto* b = item<std::int64_t>(i_.table);
+    const auto* g = reinterpret_cast<const std::int32_t*>(b + (surface(i_.out).c + 15) / 16 * 16);
+    return choose(
+        kernels::Norm16Params{boxed(in0()), out(), b, g, aux.eps, aux.F, i_.sh, centred, i_.lo, i_.hi, stored(i_.out)},
+        kernels::norm16_rows());
   }
 
   template <class Tap, class Params>

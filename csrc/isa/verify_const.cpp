@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cstdlib>
+#include <limits>
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -39,6 +40,8 @@ u64 implied_size(const Const& item) {
       return d0 * sizeof(ResizeEntry);
     case Format::NORM:
       return round_up(d0, 16) * 6;
+    case Format::NORM16:
+      return round_up(d0, 16) * 12;
     case Format::RANKS:
       return 1024;
     case Format::RATIO:
@@ -71,16 +74,18 @@ Status check_rq8(const Const& item, const Sections& sections, const std::string&
   return {};
 }
 
-// With |z| <= 2^15 the sum z * g + b then fits int32.
-Status check_norm(const Const& item, const Sections& sections, const std::string& where) {
+// With |z| <= 2^15 the sum z * g + b then fits int32; that of a 16-bit form, with |z| < 2^30, int64.
+template <class Offset, class Gain>
+Status check_norm(const Const& item, const Sections& sections, u32 offset_bits, const std::string& where) {
   const u64 padded = round_up(item.dims[0], 16);
-  const auto* b = items<i32>(item, sections);
-  const auto* g = reinterpret_cast<const i16*>(b + padded);
+  const auto* b = items<Offset>(item, sections);
+  const auto* g = reinterpret_cast<const Gain*>(b + padded);
   for (u64 c = 0; c < padded; ++c) {
     const std::string at = where + ", channel " + std::to_string(c);
     if (c >= item.dims[0] && (b[c] != 0 || g[c] != 0)) return illegal(at, "padding must be zero");
-    if (g[c] == -32768) return illegal(at, "g must be within +-32767", g[c]);
-    if (magnitude(b[c]) >= u64{1} << 30) return illegal(at, "b must be below 2^30", b[c]);
+    if (g[c] == std::numeric_limits<Gain>::min()) return illegal(at, "g must not be the lowest number", g[c]);
+    if (magnitude(b[c]) >= u64{1} << offset_bits)
+      return illegal(at, offset_bits == 30 ? "b must be below 2^30" : "b must be below 2^61", static_cast<i64>(b[c]));
   }
   return {};
 }
@@ -191,7 +196,9 @@ Status check_values(const Const& item, const Sections& sections, const std::stri
         return illegal(where, "entry 0 must be 65535", first);
       return {};
     case Format::NORM:
-      return check_norm(item, sections, where);
+      return check_norm<i32, i16>(item, sections, 30, where);
+    case Format::NORM16:
+      return check_norm<i64, i32>(item, sections, 61, where);
     case Format::CONV_WEIGHTS:
     case Format::DW_WEIGHTS:
       return check_weight_padding(item, sections, where);

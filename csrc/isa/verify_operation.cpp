@@ -281,12 +281,17 @@ class Rules : private WordRules {
   Status norm() const {
     if (Status status = unary(); !status.ok()) return status;
     if (w_.i.box_n != w_.out().c) return w_.field("box_n", "must be all channels", w_.i.box_n);
-    if (!has_format(w_.table(), Format::NORM) || w_.table().dims[0] != w_.out().c)
-      return w_.field("table", "must be of format NORM with one entry per channel");
-    if (w_.i.sh < 1 || w_.i.sh > 30) return w_.field("sh", "must be 1..30", w_.i.sh);
+    if (!has_format(w_.table(), wide_ ? Format::NORM16 : Format::NORM) || w_.table().dims[0] != w_.out().c)
+      return w_.field("table", wide_ ? "must be of format NORM16 with one entry per channel"
+                                     : "must be of format NORM with one entry per channel");
+    if (w_.i.sh < 1 || w_.i.sh > (wide_ ? 46 : 30))
+      return w_.field("sh", wide_ ? "must be 1..46" : "must be 1..30", w_.i.sh);
     const NormAux& aux = w_.aux<NormAux>();
     if (aux.eps < 1 || aux.eps >= u64{1} << 60) return w_.field("eps", "must be 1..2^60 - 1", as_i64(aux.eps));
-    return aux.F <= 14 ? Status{} : w_.field("F", "must be 0..14", aux.F);
+    if (!wide_) return aux.F <= 14 ? Status{} : w_.field("F", "must be 0..14", aux.F);
+    return aux.F <= 24 && u64{w_.out().c} << 2 * aux.F <= u64{1} << 58
+               ? Status{}
+               : w_.field("F", "must be 0..24, with out.c * 4^F at most 2^58", aux.F);
   }
 
   Status add16() const {

@@ -104,7 +104,7 @@ Status check_fields(const Word& w) {
   const bool wide = w.wide(), wide_result = wide && dtype(w.out()) == DType::I16;  // scaled by a table
   if ((!rq8 || wide) && w.i.L != 0) return w.field("L", "must be zero", w.i.L);
   if (w.i.L > 15) return w.field("L", "must be 0..15", w.i.L);
-  if ((!shifts || wide) && w.i.sh != 0) return w.field("sh", "must be zero", w.i.sh);
+  if ((!shifts || (wide && !norms)) && w.i.sh != 0) return w.field("sh", "must be zero", w.i.sh);
   if ((!sums || wide) && w.i.ma != 0) return w.field("ma", "must be zero", w.i.ma);
   if ((!sums || wide) && w.i.mb != 0) return w.field("mb", "must be zero", w.i.mb);
   const bool constant = (!wide && (sums || scales)) || op == Op::FILL || op == Op::LDW || op == Op::TRAP;

@@ -21,6 +21,8 @@ constexpr bool has_wide_form(Op op) {
     case Op::RESCALE:
     case Op::LUT16:
     case Op::SOFTMAX:
+    case Op::LAYERNORM:
+    case Op::RMSNORM:
     case Op::MAXPOOL:
     case Op::AVGPOOL:
     case Op::RESIZE_NN:

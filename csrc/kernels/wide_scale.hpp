@@ -44,13 +44,18 @@ OPENBPU_INLINE WideScale uniform_scale(const Rq16Entry& e) {
 // Limits of the result in every lane.
 struct WideClamp {
   Wide::R lo, hi;
-  explicit WideClamp(const Rq16& rq) : lo(Wide::set(rq.lo)), hi(Wide::set(rq.hi)) {}
+  WideClamp(std::int32_t least, std::int32_t most) : lo(Wide::set(least)), hi(Wide::set(most)) {}
+  explicit WideClamp(const Rq16& rq) : WideClamp(rq.lo, rq.hi) {}
 };
 
-OPENBPU_INLINE Wide::R scaled(Wide::R v, const WideScale& s, const WideClamp& c) {
+OPENBPU_INLINE Wide::R unclamped(Wide::R v, const WideScale& s) {
   const Wide::R first = Wide::scale_half(v, s.m[0], s.bias[0], s.sh[0]);
   const Wide::R second = Wide::scale_half(Wide::second_half(v), s.m[1], s.bias[1], s.sh[1]);
-  return Wide::clamp(Wide::join_halves(first, second), c.lo, c.hi);
+  return Wide::join_halves(first, second);
+}
+
+OPENBPU_INLINE Wide::R scaled(Wide::R v, const WideScale& s, const WideClamp& c) {
+  return Wide::clamp(unclamped(v, s), c.lo, c.hi);
 }
 
 // The first n of kWords int16, n > 0.
@@ -67,6 +72,16 @@ OPENBPU_INLINE Wide::R load_first16(const std::uint8_t* in, std::int32_t n) {
   alignas(64) std::uint8_t words[Wide::kWords * 2] = {};
   __builtin_memcpy(words, in, static_cast<std::size_t>(n) * 2);
   return Wide::widen16(words);
+}
+
+// The first n of kWords results, as stored.
+OPENBPU_INLINE void store_elements(std::uint8_t* out, const Stored& stored, Wide::R v, std::int32_t n) {
+  if (stored.wide) return store_first16(out, v, n);
+  alignas(64) std::int32_t words[Wide::kWords];
+  Wide::store32(words, v);
+  const std::int32_t count = min(n, Wide::kWords);
+  for (std::int32_t i = 0; i < count; ++i)
+    out[i] = static_cast<std::uint8_t>(static_cast<std::uint8_t>(words[i]) ^ stored.flip);
 }
 
 }  // namespace

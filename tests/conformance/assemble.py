@@ -250,6 +250,17 @@ def _norm(a: Assembler, step: Step) -> Fields:
     }
 
 
+def _norm16(a: Assembler, step: Step) -> Fields:
+    p = step.params["p"]
+    return {
+        **_unary(a, step),
+        "table": a.builder.const("NORM16", packing.norm16(np.array(p.b), np.array(p.g))),
+        "aux": {"eps": p.eps, "F": p.F},
+        "sh": p.sh,
+        **_clamp(p),
+    }
+
+
 def _maxpool(a: Assembler, step: Step) -> Fields:
     return {**_unary(a, step), "aux": _window(step.params, step.params["kernel"])}
 
@@ -385,6 +396,7 @@ FIELDS: dict[str, Callable[[Assembler, Step], Fields]] = {
     "MATMULD/16": _matmuld16,
     "LUT16": _lut16,
     "SOFTMAX/16": _softmax16,
+    **dict.fromkeys(("LAYERNORM/16", "RMSNORM/16"), _norm16),
     "MAXPOOL/16": _maxpool,
     "AVGPOOL/16": _avgpool16,
     "COPY/16": _copy,

@@ -71,6 +71,8 @@ ORACLE: dict[str, Callable[..., np.ndarray]] = {
     "RESCALE/16": int16.rescale,
     "LUT16": vec.lut16,
     "SOFTMAX/16": int16.softmax,
+    "LAYERNORM/16": int16.norm,
+    "RMSNORM/16": int16.norm,
     "MAXPOOL/16": int16.maxpool,
     "AVGPOOL/16": int16.avgpool,
     "RESIZE_NN/16": window.resize_nearest,

@@ -143,6 +143,31 @@ def softmax(rng: Generator, name: str) -> Case:
     return Case(label, "SOFTMAX/16", (x,), {"exp": exp, "C": C, "zp": zp, "dtype": dtype})
 
 
+def layernorm(rng: Generator, name: str, op: str = "LAYERNORM/16") -> Case:
+    """Rows of any spread, also almost constant ones; gains of both signs, some too large for the row kernels."""
+    n = pick(rng, (*CHANNELS, 129, 192, 384, 1000))
+    x = activations(rng, (*cases.shape4(rng)[:3], n))
+    if rng.integers(3) == 0:
+        spread = rng.choice([0.3, 3, 300, 9000])
+        x = np.clip(rng.normal(rng.uniform(-20000, 20000), spread, x.shape).round(), -32768, 32767).astype(np.int16)
+    dtype, zp = result(rng)
+    gamma = rng.normal(0, 1, n) * rng.choice([0.05, 1, 40])
+    beta = rng.normal(0, 1, n) * rng.choice([0, 1, 40])
+    eps, sx = float(rng.choice([1e-12, 1e-5, 1.0])), scale(rng, 1e-5, 1e-2)
+    sy = scale(rng, 1e-4, 1e-3) if dtype == "int16" else scale(rng, 0.01, 0.1)
+    if rng.integers(8) == 0:
+        gamma, sy = gamma * 1e5, sy / 64
+    p = int16.norm_parameters(sx, op == "LAYERNORM/16", eps, gamma.tolist(), beta.tolist(), sy, zp, dtype)
+    if rng.integers(4) == 0:
+        lo, hi = sorted(rng.integers(*int16.RANGE[dtype], 2).tolist())
+        p = replace(p, lo=lo, hi=hi)
+    return Case(f"{name}-{'x'.join(map(str, x.shape))}-{dtype}", op, (x,), {"p": p})
+
+
+def rmsnorm(rng: Generator, name: str) -> Case:
+    return layernorm(rng, name, "RMSNORM/16")
+
+
 def maxpool(rng: Generator, name: str) -> Case:
     case = cases.maxpool(rng, name)
     return Case(case.name, "MAXPOOL/16", (activations(rng, case.inputs[0].shape),), case.params)
@@ -202,6 +227,8 @@ DRAWS = {
     "RESCALE/16": (rescale, 24),
     "LUT16": (lut16, 12),
     "SOFTMAX/16": (softmax, 12),
+    "LAYERNORM/16": (layernorm, 30),
+    "RMSNORM/16": (rmsnorm, 16),
     "MAXPOOL/16": (maxpool, 10),
     "AVGPOOL/16": (avgpool, 16),
     "RESIZE_NN/16": (resize_nearest, 6),

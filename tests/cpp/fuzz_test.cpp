@@ -38,7 +38,7 @@ TEST_P(FuzzFile, WhatIsAcceptedRunsEqually) {
   RecordProperty("accepted", static_cast<int>(accepted));
 }
 
-INSTANTIATE_TEST_SUITE_P(Golden, FuzzFile, ::testing::Values("/v1.bpux", "/v1_2.bpux", "/v1_3.bpux"),
+INSTANTIATE_TEST_SUITE_P(Golden, FuzzFile, ::testing::Values("/v1.bpux", "/v1_2.bpux", "/v1_3.bpux", "/v1_4.bpux"),
                          [](const auto& file) {
                            return std::string(file.param).substr(1, std::strlen(file.param) - 6);
                          });

@@ -4,6 +4,7 @@
 #include "kernels/conv/conv.hpp"
 #include "kernels/dwconv/dwconv.hpp"
 #include "kernels/eltwise/eltwise.hpp"
+#include "kernels/norm/norm.hpp"
 #include "kernels/rescale/rescale.hpp"
 
 namespace openbpu::kernels {
@@ -170,6 +171,34 @@ TEST_P(Rows16, Rescale) {
   compare(rescale16_rows(), p, kind == 2 ? out8.bytes : out16.bytes, random);
 }
 
+// To int16 or int8; rows of little spread, gains and offsets up to their limits.
+TEST_P(Rows16, Norm) {
+  const int c = random.one_in(3) ? random.pick({192, 384, 511, 768, 1025}) : channels(random);
+  const Operand16 in(random, n, h, w, c);
+  if (random.one_in(3))
+    for (std::size_t i = 0; i + 1 < in.memory.size(); i += 2) {
+      const auto word = static_cast<std::int16_t>(random.one_in(9) + 9000);
+      std::memcpy(in.memory.data() + i, &word, 2);
+    }
+  const Tensor16 out16(random, n, h, w, c);
+  const Tensor out8(random, n, h, w, c);
+  const int sh = random.within(30, 46), gain_bits = random.within(1, 31);
+  std::vector<std::int64_t> b(static_cast<std::size_t>(c));
+  std::vector<std::int32_t> g(static_cast<std::size_t>(c));
+  for (std::int64_t& v : b) v = random.within(-40000, 40000) * (std::int64_t{1} << sh);
+  for (std::int32_t& v : g) v = random.within(-2147483647, 2147483647) >> (31 - gain_bits);
+  Norm16Params p{};
+  p.in = in.tensor.view, p.b = b.data(), p.g = g.data(), p.sh = sh;
+  p.eps = random.one_in(3) ? 1 : std::uint64_t{1} << random.within(0, 59);
+  p.F = random.one_in(2) ? c > 1024 ? 23 : 24 : random.within(0, 20);
+  for (const bool narrow : {false, true})
+    for (const bool centred : {false, true}) {
+      p.centred = centred, p.out = narrow ? out8.view : out16.view, p.stored = {!narrow, host_flip()};
+      p.lo = narrow ? -128 : random.within(-32768, 0), p.hi = narrow ? random.within(0, 127) : 32767;
+      compare(norm16_rows(), p, narrow ? out8.bytes : out16.bytes, random);
+    }
+}
+
 INSTANTIATE_TEST_SUITE_P(Seeds, Rows16, testing::Range<std::uint32_t>(1, 41));
 
 TEST(Row16Tables, EndWithTheScalarRowAndNameWhatWasNotRun) {
@@ -183,6 +212,7 @@ TEST(Row16Tables, EndWithTheScalarRowAndNameWhatWasNotRun) {
   check("ADD", add16_rows());
   check("MUL", mul16_rows());
   check("RESCALE", rescale16_rows());
+  check("LAYERNORM", norm16_rows());
 }
 
 }  // namespace

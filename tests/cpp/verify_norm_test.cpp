@@ -89,7 +89,7 @@ const Breach kBreaches[] = {
     {"extents", [](Editor& e) { layernorm(e), e.in0(Op::LAYERNORM).w += 1; }, "(LAYERNORM)", "equal extents"},
     {"b", [](Editor& e) { offsets(e)[0] = 1 << 30; }, "channel 0", "2^30"},
     {"b_negative", [](Editor& e) { offsets(e)[0] = INT32_MIN; }, "channel 0", "2^30"},
-    {"g", [](Editor& e) { gains(e)[0] = -32768; }, "channel 0", "32767"},
+    {"g", [](Editor& e) { gains(e)[0] = -32768; }, "channel 0", "lowest"},
 };
 INSTANTIATE_TEST_SUITE_P(Norm, NormRules, ::testing::ValuesIn(kBreaches), name_of<Breach>);
 

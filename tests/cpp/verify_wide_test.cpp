@@ -74,6 +74,12 @@ container::Parts wide_parts() {
   w.emit(Op::SOFTMAX, kShape, [&](isa::Instruction& i) {
     i.table = b.constant(isa::Format::EXP16, bytes_of(exp), {513}), i.aux = b.aux(isa::SoftmaxAux{1u << 30});
   });
+  std::vector<std::int64_t> norm(16, 1 << 20);
+  norm.insert(norm.end(), 8, (std::int64_t{3} << 32) + 3);  // sixteen gains of 3
+  w.emit(Op::LAYERNORM, kShape, [&](isa::Instruction& i) {
+    i.table = b.constant(isa::Format::NORM16, bytes_of(norm), {16}), i.sh = 41;
+    i.aux = b.aux(isa::NormAux{5, 24, {}});
+  });
   isa::PoolAux pool{};
   pool.kernel_h = pool.kernel_w = 4;
   pool.stride_h = pool.stride_w = pool.dilation_h = pool.dilation_w = 1;
@@ -173,6 +179,24 @@ const WideBreach kBreaches[] = {
      "field dims", "2^k + 1"},
     {"exp_first", [](Editor& e) { e.table<std::uint16_t>(Op::SOFTMAX)[0] = 1; }, "constant", "65535"},
     {"softmax_format", [](Editor& e) { e.code(Op::SOFTMAX).table = e.code(Op::LUT16).table; }, "(SOFTMAX)", "EXP16"},
+    {"norm_format", [](Editor& e) { e.code(Op::LAYERNORM).table = e.code(Op::LUT16).table; }, "(LAYERNORM)", "NORM16"},
+    {"norm_sh_0", [](Editor& e) { e.code(Op::LAYERNORM).sh = 0; }, "(LAYERNORM), field sh", "1..46"},
+    {"norm_sh_47", [](Editor& e) { e.code(Op::LAYERNORM).sh = 47; }, "(LAYERNORM), field sh", "1..46"},
+    {"norm_F", [](Editor& e) { e.aux<isa::NormAux>(Op::LAYERNORM).F = 25; }, "(LAYERNORM), field F", "0..24"},
+    {"norm_F_of_long_rows",
+     [](Editor& e) {
+       e.in0(Op::LAYERNORM) = e.in0(Op::MATMUL), e.out(Op::LAYERNORM) = e.in0(Op::MATMUL);
+       e.out(Op::LAYERNORM).base = 16 * kBytes, e.out(Op::LAYERNORM).n = 1;
+       isa::Instruction& i = e.code(Op::LAYERNORM);
+       i.box_h = i.box_w = 1, i.box_n = 4096;
+       isa::Const& table = e.constant(i.table);
+       table.dims[0] = 4096, table.size = 4096 * 12;
+       table.offset = e.parts.constants.size();
+       e.parts.constants.resize(e.parts.constants.size() + table.size);
+     },
+     "(LAYERNORM), field F", "2^58"},
+    {"norm_b", [](Editor& e) { e.table<std::int64_t>(Op::LAYERNORM)[2] = INT64_MIN; }, "channel 2", "2^61"},
+    {"norm_g", [](Editor& e) { e.table<std::int32_t>(Op::LAYERNORM)[33] = INT32_MIN; }, "channel 1", "lowest"},
     {"mean_format", [](Editor& e) { e.code(Op::AVGPOOL).table = e.code(Op::LUT16).table; }, "(AVGPOOL)", "RQ16"},
     {"maximum_to_int8", [](Editor& e) { make_int8(e.out(Op::MAXPOOL)); }, "(MAXPOOL), field out", "type of in0"},
     {"resize_weights",
@@ -186,18 +210,19 @@ const WideBreach kBreaches[] = {
 };
 INSTANTIATE_TEST_SUITE_P(Rules, WideForms, ::testing::ValuesIn(kBreaches), name_of<WideBreach>);
 
-TEST(WideProgram, NeedsContainer12AndShowsItsTables) {
+TEST(WideProgram, NeedsContainer14AndShowsItsTables) {
   const container::Parts parts = wide_parts();
   const Bytes file = container::write(parts);
   container::Header header;
   std::memcpy(&header, file.data(), sizeof header);
-  EXPECT_EQ(header.min_minor, 2);
+  EXPECT_EQ(header.min_minor, 4);  // of its norm; without one 2
   const auto program = container::Program::read(file);
   ASSERT_TRUE(program.ok());
   const std::string text = isa::disassemble(program.value()->entries()[0], program.value()->sections());
   EXPECT_NE(text.find("ADD            DDR"), std::string::npos) << text;
   EXPECT_NE(text.find(":RQ16[2]"), std::string::npos) << text;
   EXPECT_NE(text.find(":LUT16[513]"), std::string::npos) << text;
+  EXPECT_NE(text.find(":NORM16[16]"), std::string::npos) << text;
 }
 
 }  // namespace

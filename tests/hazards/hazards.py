@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from conformance.case import Case, tensor
-from oracle import derive, tables
+from oracle import derive, int16, tables
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Hazard:
 
 def hazard(clause: str, name: str, op: str, inputs: tuple[np.ndarray, ...], result: Any, **params: Any) -> Hazard:
     expected = np.asarray(result)
-    dtype = np.float32 if op == "DEQUANTIZE" else np.int8
+    dtype = np.float32 if op == "DEQUANTIZE" else np.int16 if op.endswith("/16") else np.int8
     shape = expected.shape if expected.ndim == 4 else (1, 1, 1, -1)
     return Hazard(clause, Case(name, op, inputs, params), expected.astype(dtype).reshape(shape))
 
@@ -243,6 +243,26 @@ def norm_hazards() -> Iterator[Hazard]:
     yield norm("rms-centre-is-not-the-mean", [10, -10], [1, -1], zx=0)
 
 
+def norm16_hazards() -> Iterator[Hazard]:
+    def norm(name: str, x: Any, y: Any, centred: bool = True, eps: int = 1, F: int = 20) -> Hazard:
+        """1000 z is the result."""
+        row = np.array(x, np.int16).reshape(1, 1, 1, -1)
+        gain, half = round(1000 * 2.0 ** (30 - F)), 1 << 29
+        p = int16.Norm(eps, F, (gain,) * row.size, (half,) * row.size, 30, centred)
+        wanted = np.array(y, np.int16).reshape(row.shape)
+        return hazard("norm", f"int16-{name}", "LAYERNORM/16" if centred else "RMSNORM/16", (row,), wanted, p=p)
+
+    for value in (-32768, 0, 32767):
+        yield norm(f"equal-row-of-{value}", [value] * 7, [0] * 7)
+    yield norm("one-element", [-32768], [0], F=24)
+    yield norm("one-outlier", [32767, *[32766] * 400], [19975, *[-50] * 400])  # 400 / sqrt(401) deviations
+    yield norm("whole-range", [-32768, 32767] * 3, [-1000, 1000] * 3)
+    yield norm("widest-sum-of-squares", [-32768] * 65535, [-1000] * 65535, centred=False)
+    yield norm("large-eps", [-32768, 32767], [0, 0], eps=(1 << 60) - 1)
+    yield norm("rms-of-zeros", [0, 0, 0], [0, 0, 0], centred=False, F=24)
+    yield norm("rms-centre-is-not-the-mean", [1000, -1000, 1000], [1000, -1000, 1000], centred=False)
+
+
 def resize_hazards() -> Iterator[Hazard]:
     for value in (-128, 127, -1):
         x = np.full((1, 3, 5, 2), value, np.int8)
@@ -300,6 +320,7 @@ HAZARDS = [
     *pool_hazards(),
     *table_hazards(),
     *norm_hazards(),
+    *norm16_hazards(),
     *resize_hazards(),
     *port_hazards(),
 ]

@@ -7,7 +7,7 @@ from math import exp
 import numpy as np
 import pytest
 
-from oracle import derive, mac, tables, vec, window
+from oracle import derive, int16, mac, tables, vec, window
 
 SEED = 20240229
 Stats = tuple[float, int]
@@ -129,6 +129,22 @@ def test_norms_are_within_1_and_rarely_off(zx: int | None) -> None:
         share, largest = compare(vec.norm(x, p), (z * gamma + beta) / sy + 4)
         # Rows of five small integers are full of ties.
         assert largest <= 1 and (n == 5 or share < 0.03), f"seed {SEED}: {n}: {largest}, {share:.3%}"
+
+
+@pytest.mark.parametrize("centred", [True, False])
+@pytest.mark.parametrize("spread", [3, 100, 8000])
+def test_int16_norms_round_correctly_but_for_ties(spread: float, centred: bool) -> None:
+    rng = np.random.default_rng(SEED)
+    for n in (16, 192, 768, 5000):
+        x = np.clip(rng.normal(rng.uniform(-9000, 9000) * centred, spread, (2, n)).round(), -32768, 32767)
+        gamma, beta = rng.normal(0, 1, n), rng.normal(0, 1, n)
+        real = x / 4096
+        centre = real.mean(-1, keepdims=True) if centred else 0.0
+        exact = (real - centre) / np.sqrt(((real - centre) ** 2).mean(-1, keepdims=True) + 1e-5) * gamma + beta
+        sy = float(np.float32(np.abs(exact).max() / 32000))
+        p = int16.norm_parameters(1 / 4096, centred, 1e-5, gamma.tolist(), beta.tolist(), sy)
+        worst = float(np.abs(int16.norm(x.astype(np.int16), p) - exact / sy).max())
+        assert worst < 0.52, f"seed {SEED}: {n}: {worst}"
 
 
 def test_bilinear_is_within_its_bound() -> None:

@@ -183,6 +183,12 @@ def check_resize(n: dict[str, Any]) -> None:
     assert window.resize_bilinear(x, [(0, 0, 2048, 0)], [table[1]]).item() == n["y"]
 
 
+def check_norm16(n: dict[str, Any]) -> None:
+    p = int16.norm_parameters(n["sx"], True, n["eps"], [n["gamma"]] * 5, [n["beta"]] * 5, n["sy"])
+    assert (p.eps, p.F, p.sh, p.g[0], p.b[0]) == (n["eps_q"], n["F"], n["sh"], n["g"], n["b"])
+    assert int16.norm(np.array([n["x"]], np.int16), p).ravel().tolist() == n["y"]
+
+
 def check_int16(n: dict[str, Any]) -> None:
     weight = np.array([n["w"]])
     p, _ = int16.linear(n["sx"], [n["sw"]], n["sy"], 0, weight, [n["bias"]])

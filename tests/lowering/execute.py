@@ -224,6 +224,13 @@ def _softmax16(op: Op, x: list[np.ndarray]) -> np.ndarray:
     return int16.softmax(x[0], op.consts["exp"], op.attrs["C"], _zero(out), out.dtype)
 
 
+def _norm16(op: Op, x: list[np.ndarray]) -> np.ndarray:
+    g, b = (tuple(op.consts[name].tolist()) for name in ("g", "b"))
+    numbers = _geometry(op, "eps", "F", "sh", "lo", "hi")
+    p = int16.Norm(g=g, b=b, centred=op.attrs["zero"] is None, dtype=op.outputs[0].dtype, **numbers)
+    return int16.norm(x[0], p)
+
+
 _RULES16: dict[str, Callable[[Op, list[np.ndarray]], np.ndarray]] = {
     "conv2d": _conv16,
     "dwconv2d": _dwconv16,
@@ -234,6 +241,7 @@ _RULES16: dict[str, Callable[[Op, list[np.ndarray]], np.ndarray]] = {
     "mul": lambda op, x: int16.mul(x[0], x[1], _scaling(op)),
     "rescale": lambda op, x: int16.rescale(x[0], _scaling(op)),
     "softmax": _softmax16,
+    "norm": _norm16,
     "maxpool": lambda op, x: _cropped(op, int16.maxpool(x[0], **_window(op))),
     "avgpool": lambda op, x: _cropped(op, int16.avgpool(x[0], _scaling(op), **_window(op))),
     "resize_bilinear": lambda op, x: int16.resize_bilinear(x[0], _taps(op, "row"), _taps(op, "column")),

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from math import exp
+from math import exp, isqrt
 
 import numpy as np
 
@@ -97,6 +97,49 @@ def exponentials(sx: float, k: int) -> np.ndarray:
     return np.array([round_half_up(65535 * exp(-float(sx) * d)) for d in range(0, 65537, 1 << (16 - k))], np.uint16)
 
 
+@dataclass(frozen=True)
+class Norm:
+    """LAYERNORM, or RMSNORM if not `centred`; g and b have one entry per channel."""
+
+    eps: int
+    F: int
+    g: tuple[int, ...]
+    b: tuple[int, ...]
+    sh: int
+    centred: bool = True
+    dtype: str = "int16"
+    lo: int = -32768
+    hi: int = 32767
+
+
+def norm_parameters(
+    sx: float,
+    centred: bool,
+    eps: float,
+    gamma: Sequence[float],
+    beta: Sequence[float],
+    sy: float,
+    zp: int = 0,
+    dtype: str = "int16",
+) -> Norm:
+    """Integer form of epsilon, gamma and beta."""
+    n = len(gamma)
+    eps_q = max(1, round_half_up(n * n * (float(eps) / (float(sx) * float(sx)))))
+    if eps_q >= 1 << 60:
+        raise Infeasible(f"epsilon {eps} for steps of {sx}")
+    F = 24
+    while n * 4**F > 2**58:
+        F -= 1
+    gains, offsets = ([Fraction(float(v) / float(sy)) for v in column] for column in (gamma, beta))
+    for sh in range(46, 0, -1):
+        g = [round_half_up(v * Fraction(2) ** (sh - F)) for v in gains]
+        b = [(zp << sh) + round_half_up(v * 2**sh) + (1 << (sh - 1)) for v in offsets]
+        if max(map(abs, g)) < 2**31 and max(map(abs, b)) < 2**61:
+            low, high = RANGE[dtype]
+            return Norm(eps_q, F, tuple(g), tuple(b), sh, centred, dtype, low, high)
+    raise Infeasible("gamma or beta over the scale of the result is too large")
+
+
 # ---- execution
 
 
@@ -171,6 +214,30 @@ def softmax(x: np.ndarray, exp: np.ndarray, C: int, zp: int, dtype: str = "int16
         if max(E) * R + (1 << 37) >= 1 << 63:
             raise OverflowError(f"softmax: {max(E)} * {R} + 2^37 does not fit int64")
         out[at] = [min(max(((e * R + (1 << 37)) >> 38) + zp, low), high) for e in E]
+    return out
+
+
+def norm(x: np.ndarray, p: Norm) -> np.ndarray:
+    """Over the last axis, one row at a time in Python integers."""
+    out = np.empty(x.shape, p.dtype)
+    for at in np.ndindex(x.shape[:-1]):
+        row = x[at].tolist()
+        n, s1 = len(row), sum(row) if p.centred else 0
+        V = fits(n * sum(v * v for v in row) - s1 * s1 + p.eps, 64, "V")
+        k = next(k for k in range(32) if V << 2 * k >= 1 << 60)
+        P = n * (2**61 // isqrt(V << 2 * k))
+        for t in range(min(31, 60 - p.F - k), -1, -1):
+            shift = 61 - p.F - k - t
+            A = (P + (1 << (shift - 1))) >> shift
+            if A < 1 << 30:
+                break
+        A = min(A, (1 << 30) - 1)
+        B = ((1 << t) >> 1) - (2 * A * s1 + n) // (2 * n)
+        z = [fits(A * v + B, 64, "A * x + B") >> t for v in row]
+        if max(map(abs, z)) >= 1 << 30:
+            raise OverflowError(f"norm: a normalised value of {max(map(abs, z))}")
+        y = [fits(v * g + b, 64, "z * g + b") >> p.sh for v, g, b in zip(z, p.g, p.b, strict=True)]
+        out[at] = [min(max(v, p.lo), p.hi) for v in y]
     return out
 
 

@@ -49,6 +49,32 @@ def test_rms_normalization(shape: tuple[int, ...]) -> None:
     check(net, tolerance=1)
 
 
+@pytest.mark.parametrize(("shape", "axis"), [((7, 40), -1), ((1, 9, 192), -1), ((2, 3, 4, 24), -1), ((2, 6, 5, 4), 1)])
+def test_norms_of_int16(shape: tuple[int, ...], axis: int) -> None:
+    net = Net(97, "int16", opset=23)
+    gain, offset = _gains(net, shape[axis:])
+    y = net.quantise(net.node("LayerNormalization", net.input(*shape), gain, offset, axis=axis, epsilon=1e-6))
+    if axis == -1:
+        y = net.quantise(net.node("RMSNormalization", y, gain, axis=axis, epsilon=1e-5))
+        y = net.quantise(net.node("LpNormalization", y, axis=axis))
+    net.output(y)
+    graph = check(net, tolerance=4 if axis == -1 else 2)  # differences of three operators add up
+    assert [op.kind for op in graph.ops].count("norm") == (3 if axis == -1 else 1)
+    assert not any(op.kind == "cpu" for op in graph.ops)
+
+
+def test_a_norm_of_int16_gives_int8_and_int8_gives_int16() -> None:
+    net = Net(98, "int16", opset=21)
+    x = net.node("LayerNormalization", net.input(3, 50), *_gains(net, (50,)), axis=-1)
+    net.dtype = "int8"
+    x = net.quantise(x)
+    net.dtype = "int16"
+    net.output(net.quantise(net.node("LayerNormalization", x, *_gains(net, (50,)), axis=-1)))
+    graph = check(net, tolerance=200)  # a step of the int8 tensor between the two
+    assert [op.kind for op in graph.ops if op.kind in ("norm", "rescale", "cpu")] == ["norm", "rescale", "norm"]
+    assert [value.dtype for op in graph.ops if op.kind == "norm" for value in op.outputs] == ["int8", "int16"]
+
+
 def test_what_follows_a_norm_joins_it() -> None:
     net = Net(93)
     y = net.node("LayerNormalization", net.input(1, 9, 32), *_gains(net, (32,)), axis=-1)

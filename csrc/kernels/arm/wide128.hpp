@@ -33,6 +33,9 @@ struct Wide {
 
   OPENBPU_INLINE R pairs(R a, R b) { return vsliq_n_s32(a, b, 16); }
   OPENBPU_INLINE R shift_right(R v, std::int32_t n) { return vshlq_s32(v, vdupq_n_s32(-n)); }
+  // Both halves of words without a sign.
+  OPENBPU_INLINE R low_part(R v) { return vandq_s32(v, set(0xffff)); }
+  OPENBPU_INLINE R high_part(R v) { return vreinterpretq_s32_u32(vshrq_n_u32(vreinterpretq_u32_s32(v), 16)); }
 
   OPENBPU_INLINE R widen16(const std::uint8_t* p) { return vmovl_s16(vreinterpret_s16_u8(vld1_u8(p))); }
   OPENBPU_INLINE R widen8(const std::uint8_t* p) {

@@ -1,4 +1,5 @@
 // LAYERNORM and RMSNORM over c (docs/numerics.md, clause NORM). in and out have equal extents, int8, sc == 1.
+// norm16: of int16, results int16 or int8.
 #pragma once
 
 #include "kernels/kernel.hpp"
@@ -17,6 +18,18 @@ struct NormParams {
   std::uint8_t flip;
 };
 
+struct Norm16Params {
+  View in, out;
+  const std::int64_t* b;
+  const std::int32_t* g;
+  std::uint64_t eps;
+  std::int32_t F, sh;  // sh: 1 .. 46
+  bool centred;
+  std::int32_t lo, hi;
+  Stored stored;  // of out
+};
+
 Rows<NormParams> norm_rows();
+Rows<Norm16Params> norm16_rows();
 
 }  // namespace openbpu::kernels

@@ -18,4 +18,20 @@ Rows<NormParams> norm_rows() {
   return {rows, sizeof rows / sizeof rows[0]};
 }
 
+Rows<Norm16Params> norm16_rows() {
+  static const Row<Norm16Params> rows[] = {
+#ifdef OPENBPU_HAS_AVX512VNNI
+      kNorm16Avx512Vnni,
+#endif
+#ifdef OPENBPU_HAS_AVX2
+      kNorm16Avx2,
+#endif
+#ifdef OPENBPU_HAS_NEON
+      kNorm16Neon,
+#endif
+      kNorm16Scalar,
+  };
+  return {rows, sizeof rows / sizeof rows[0]};
+}
+
 }  // namespace openbpu::kernels

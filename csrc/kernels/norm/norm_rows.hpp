@@ -10,4 +10,9 @@ extern const Row<NormParams> kNormAvx2;
 extern const Row<NormParams> kNormNeon;
 extern const Row<NormParams> kNormScalar;
 
+extern const Row<Norm16Params> kNorm16Avx512Vnni;
+extern const Row<Norm16Params> kNorm16Avx2;
+extern const Row<Norm16Params> kNorm16Neon;
+extern const Row<Norm16Params> kNorm16Scalar;
+
 }  // namespace openbpu::kernels

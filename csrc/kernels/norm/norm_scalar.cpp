@@ -17,8 +17,9 @@ void run_pixel(const NormParams& p, const std::uint8_t* in, std::uint8_t* out) {
     s1 += at(c);
     s2 += at(c) * at(c);
   }
-  const numerics::NormFactors f = p.centred ? numerics::layernorm_factors(s1, s2, n, p.eps, p.F)
-                                            : numerics::rmsnorm_factors(s1, s2, n, p.in_zero, p.eps, p.F);
+  const numerics::NormFactors f = p.centred
+                                      ? numerics::layernorm_factors(s1, s2, n, p.eps, p.F, numerics::kNorm8)
+                                      : numerics::rmsnorm_factors(s1, s2, n, p.in_zero, p.eps, p.F, numerics::kNorm8);
   for (std::int32_t c = 0; c < n; ++c) {
     const std::int32_t y = numerics::norm(at(c), f, p.g[c], p.b[c], p.sh, p.lo, p.hi);
     out[c] = static_cast<std::uint8_t>(static_cast<std::uint8_t>(y) ^ p.flip);

@@ -5,6 +5,7 @@
 // order in which Words hold the channels of a register.
 #pragma once
 
+#include "kernels/norm/norm_factors.hpp"
 #include "kernels/norm/norm_rows.hpp"
 #include "kernels/vector_runs.hpp"
 
@@ -35,38 +36,14 @@ void pack(const NormParams& p, std::uint8_t* packed) {
     }
 }
 
-struct Factors16 {
-  std::int32_t A, B, t;
-};
-
-// floor(sqrt(v)) for 2^60 <= v < 2^62: the float64 root is off by one at most.
-OPENBPU_INLINE std::uint64_t root_of(std::uint64_t v) {
-  auto root = static_cast<std::uint64_t>(__builtin_sqrt(static_cast<double>(v)));
-  root -= root * root > v;
-  root += (root + 1) * (root + 1) <= v;
-  return root;
-}
-
-OPENBPU_INLINE std::int32_t bits_of(std::uint64_t v) { return 64 - __builtin_clzll(v); }
-
-OPENBPU_INLINE Factors16 factors_of(const NormParams& p, std::int64_t s1, std::int64_t s2) {
+OPENBPU_INLINE numerics::NormFactors row_factors(const NormParams& p, std::int64_t s1, std::int64_t s2) {
   const std::int32_t n = p.in.c;
   if (!p.centred) {
     s2 += std::int64_t{n} * p.in_zero * p.in_zero - 2 * p.in_zero * s1;
     s1 = std::int64_t{n} * p.in_zero;
   }
   const std::uint64_t V = static_cast<std::uint64_t>(n * s2 - (p.centred ? s1 * s1 : 0)) + p.eps;
-  const std::int32_t k = (62 - bits_of(V)) / 2;
-  const std::uint64_t P = static_cast<std::uint64_t>(n) * ((std::uint64_t{1} << 61) / root_of(V << 2 * k));
-  const std::int32_t whole = 61 - p.F - k;  // the shift for t = 0
-  std::int32_t shift = max(bits_of(P) - 15, whole - 15);
-  shift += ((P + (std::uint64_t{1} << (shift - 1))) >> shift) > 32767;
-  shift = min(shift, whole);
-  const std::uint64_t rounded = (P + (std::uint64_t{1} << (shift - 1))) >> shift;
-  const std::int32_t A = rounded > 32767 ? 32767 : static_cast<std::int32_t>(rounded), t = whole - shift;
-  const std::int64_t twice = 2 * A * s1 + n, divisor = 2 * std::int64_t{n};
-  const std::int64_t centre = twice / divisor - (twice % divisor < 0);
-  return {A, (t > 0 ? 1 << (t - 1) : 0) - static_cast<std::int32_t>(centre), t};
+  return factors_of(V, s1, n, p.F, numerics::kNorm8);
 }
 
 void run_pixel(const NormParams& p, const std::uint8_t* table, const std::uint8_t* in, std::uint8_t* out) {
@@ -75,8 +52,8 @@ void run_pixel(const NormParams& p, const std::uint8_t* table, const std::uint8_
   for (std::int32_t i = 0; i < n; i += Vec::kBytes) add_moments(moments, load_run(in + i, n - i));
   std::int64_t s1, s2;
   total(moments, n, s1, s2);
-  const Factors16 f = factors_of(p, s1, s2);
-  const Vec::R A = Vec::set32(f.A), B = Vec::set32(f.B - Vec::kOffset * f.A);
+  const numerics::NormFactors f = row_factors(p, s1, s2);
+  const Vec::R A = Vec::set32(f.A), B = Vec::set32(static_cast<std::int32_t>(f.B) - Vec::kOffset * f.A);
   const Vec::R least = Vec::set32(-32768), most = Vec::set32(32767);
   const ByteClamp clamp(p.lo, p.hi);
   for (std::int32_t i = 0; i < n; i += Vec::kBytes, table += 8 * Vec::kBytes) {

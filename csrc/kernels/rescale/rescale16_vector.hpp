@@ -20,15 +20,6 @@ OPENBPU_INLINE Wide::R load_elements(const std::uint8_t* in, const Stored& store
   return Wide::widen8(bytes);
 }
 
-OPENBPU_INLINE void store_elements(std::uint8_t* out, const Stored& stored, Wide::R v, std::int32_t n) {
-  if (stored.wide) return store_first16(out, v, n);
-  alignas(64) std::int32_t words[Wide::kWords];
-  Wide::store32(words, v);
-  const std::int32_t count = min(n, Wide::kWords);
-  for (std::int32_t i = 0; i < count; ++i)
-    out[i] = static_cast<std::uint8_t>(static_cast<std::uint8_t>(words[i]) ^ stored.flip);
-}
-
 void run_rescale16(const Rescale16Params& p, const std::uint8_t*, std::uint8_t*, std::int32_t begin, std::int32_t end) {
   const WideScale scale = uniform_scale(*p.rq.entries);
   const WideClamp clamp(p.rq);

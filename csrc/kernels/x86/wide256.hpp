@@ -33,6 +33,9 @@ struct Wide {
   // The low words of two registers as pairs.
   OPENBPU_INLINE R pairs(R a, R b) { return _mm256_blend_epi16(a, _mm256_slli_epi32(b, 16), 0xaa); }
   OPENBPU_INLINE R shift_right(R v, std::int32_t n) { return _mm256_sra_epi32(v, _mm_cvtsi32_si128(n)); }
+  // Both halves of words without a sign.
+  OPENBPU_INLINE R low_part(R v) { return _mm256_and_si256(v, set(0xffff)); }
+  OPENBPU_INLINE R high_part(R v) { return _mm256_srli_epi32(v, 16); }
 
   OPENBPU_INLINE R widen16(const std::uint8_t* p) {
     return _mm256_cvtepi16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));

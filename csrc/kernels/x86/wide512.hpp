@@ -36,6 +36,9 @@ struct Wide {
     return of(_mm512_mask_blend_epi16(0xaaaaaaaa, raw(a), _mm512_slli_epi32(raw(b), 16)));
   }
   OPENBPU_INLINE R shift_right(R v, std::int32_t n) { return of(_mm512_sra_epi32(raw(v), _mm_cvtsi32_si128(n))); }
+  // Both halves of words without a sign.
+  OPENBPU_INLINE R low_part(R v) { return of(_mm512_and_si512(raw(v), raw(set(0xffff)))); }
+  OPENBPU_INLINE R high_part(R v) { return of(_mm512_srli_epi32(raw(v), 16)); }
 
   OPENBPU_INLINE R widen16(const std::uint8_t* p) {
     return of(_mm512_cvtepi16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))));

@@ -94,7 +94,8 @@ KINDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "lut8": ((), ("table",)),  # int8 [256], index = value + 128
     "lut16": ((), ("table",)),  # int16 [2^k + 1], knots of an interpolation
     "softmax": (("C", "lo", "hi"), ("exp",)),  # over c; exp uint16 [256], of int16 [2^k + 1]
-    # over c; zero is the zero point of the input for rmsnorm, None for layernorm; int32 b, int16 g per channel
+    # over c; zero is the zero point of the input for rmsnorm, None for layernorm; per channel int32 b, int16 g, of
+    # int16 int64 b, int32 g
     "norm": (("eps", "F", "zero", "sh", "lo", "hi"), ("b", "g")),
     "maxpool": (("kernel", "stride", "dilation", "pads"), ()),
     # m int32, sh uint8: one entry, or one per number of taps inside the input
@@ -132,7 +133,7 @@ REDUCTIONS = {"max": 0, "min": 1, "sum": 2, "l1": 3, "square": 4, "l2": 5}
 INT16_KINDS = frozenset(
     {
         "csc", "conv2d", "dwconv2d", "tconv2d", "matmul", "matmul_dynamic", "add", "mul", "rescale", "lut16", "softmax",
-        "maxpool", "avgpool", "resize_nearest", "resize_bilinear", "constant", "concat", "slice", "reshape",
+        "norm", "maxpool", "avgpool", "resize_nearest", "resize_bilinear", "constant", "concat", "slice", "reshape",
         "transpose", "rearrange", "expand", "depth_to_space", "space_to_depth", "pad", "cpu", "alias", "quantize",
         "dequantize", "read_port", "write_port",
     }

@@ -370,14 +370,17 @@ class Norm(Clamped):
         return self.step(node, gamma=self.gamma * gain.ravel(), beta=self.beta * gain.ravel() + offset.ravel())
 
     def _quantise(self, quant: QuantParams, name: str) -> Value:
-        x = self.source.quant
+        wide = is_wide(quant, self.source)
+        source = widened(self.graph, self.source, self.origin) if wide else self.source
+        x = source.quant
         assert x is not None
         zero = None if self.centred else x.z
-        p = requant.norm(x.s, zero, self.epsilon, self.gamma, self.beta, quant.s, quant.z)
+        parameters = self.epsilon, self.gamma, self.beta, quant.s, quant.z
+        p = requant16.norm(x.s, self.centred, *parameters) if wide else requant.norm(x.s, zero, *parameters)
         out = self.graph.emit(
             "norm",
-            [self.source],
-            self.source.onnx_shape,
+            [source],
+            source.onnx_shape,
             quant,
             self.origin,
             name=name,

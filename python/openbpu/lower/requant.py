@@ -242,16 +242,18 @@ class Norm:
 
     eps: int
     F: int
-    g: np.ndarray  # int16 [channels]
-    b: np.ndarray  # int32 [channels]
+    g: np.ndarray  # int16 [channels]; of a 16-bit form int32
+    b: np.ndarray  # int32 [channels]; int64
     sh: int
 
 
 _FEW = 8  # elements of a row that happen to be almost equal
 
 
-def _check_epsilon(exact: float, rounded: int, least: int, gain: float) -> None:
-    """Of the rows that are not constant, that with the smallest sum of squares feels the rounding of epsilon most.
+def check_epsilon(exact: float, rounded: int, least: int, gain: float) -> None:
+    """Raises Infeasible if the rounding of epsilon costs more than a step.
+
+    Of the rows that are not constant, that with the smallest sum of squares feels the rounding of epsilon most.
 
     Rows of many elements are constant or far from it.
     """
@@ -277,6 +279,6 @@ def norm(sx: float, zx: int | None, epsilon: float, gamma: np.ndarray, beta: np.
         if np.abs(g).max() <= 32767 and np.abs(b).max() < 1 << 30:
             eps = max(1, int(np.floor(n * n * ratio + 0.5)))
             if zx is None:
-                _check_epsilon(n * n * ratio, eps, share, float(np.abs(gamma).max()) / sy)
+                check_epsilon(n * n * ratio, eps, share, float(np.abs(gamma).max()) / sy)
             return Norm(eps, F, g.astype(np.int16), b.astype(np.int32), sh)
     raise Infeasible(f"gains up to {np.abs(gamma).max():.6g} on a result of scale {sy:.6g}")

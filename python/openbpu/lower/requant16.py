@@ -10,12 +10,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from openbpu.lower.requant import Infeasible, round_half_up, scalar_mantissa
+from openbpu.lower.requant import Infeasible, Norm, check_epsilon, round_half_up, scalar_mantissa
 
 LOWEST = -32768
 _MOST = 1 << 15  # magnitude of an int16
 _SUM_BITS = 29  # ma + mb of a sum stays below 2^29
 _WIDEST_SHIFT, _NARROWEST_SHIFT = 45, 15  # of a sum
+_MOST_FRACTION, _NORM_SHIFT = 24, 46  # bits of a normalised value; shift of the result
 _NEAR_ENOUGH = 0.95  # steps between a table and its function: with the rounding of the result, less than 1.5
 
 Table = dict[str, np.ndarray]  # bias int64, m int32, sh uint8: an RQ16 table
@@ -109,6 +110,27 @@ def softmax(sx: float, sy: float) -> tuple[np.ndarray, int]:
         raise Infeasible(f"the scale of the result is {sy:.6g}, out of range of a softmax")
     exact = 65535 * np.exp(-sx * np.arange(65537, dtype=np.float64))
     return _thinned(round_half_up(exact), exact, _NEAR_ENOUGH).astype(np.uint16), C
+
+
+def norm(sx: float, centred: bool, epsilon: float, gamma: np.ndarray, beta: np.ndarray, sy: float, zp: int) -> Norm:
+    """LAYERNORM, or RMSNORM if not `centred`; gamma and beta float64 [channels]."""
+    n, ratio = len(gamma), epsilon / (sx * sx)
+    if not n * n * ratio < 2.0**60 - 2.0**7:
+        raise Infeasible(f"epsilon is {ratio:.6g} times the squared scale of the operand")
+    F = max(bits for bits in range(_MOST_FRACTION + 1) if n << 2 * bits <= 1 << 58)
+    for sh in range(_NORM_SHIFT, 0, -1):
+        g = np.floor(gamma / sy * 2.0 ** (sh - F) + 0.5)
+        real = beta / sy * 2.0**sh
+        real = np.where(np.abs(real) < 1 << 52, np.floor(real + 0.5), real)  # a larger float64 is an integer
+        if np.abs(g).max() >= 1 << 31 or np.abs(real).max() >= 1 << 62:
+            continue
+        b = real.astype(np.int64) + ((zp << sh) + (1 << (sh - 1)))
+        if np.abs(b).max() < 1 << 61:
+            eps = max(1, int(np.floor(n * n * ratio + 0.5)))
+            if centred:
+                check_epsilon(n * n * ratio, eps, n - 1, float(np.abs(gamma).max()) / sy)
+            return Norm(eps, F, g.astype(np.int32), b, sh)
+    raise Infeasible(f"gains up to {np.abs(gamma).max():.6g} on a result of scale {sy:.6g}")
 
 
 def _thinned(full: np.ndarray, exact: np.ndarray, bound: float) -> np.ndarray:

@@ -181,27 +181,32 @@ def norm(
     V = n * (x * x).sum(-1, keepdim=True) - s1 * s1
     if about_zero:
         V = n * ((x - px.zero) ** 2).sum(-1, keepdim=True)
-    V = V + p.eps
-    k = torch.zeros_like(V)
-    for _ in range(31):
-        small = V < 1 << 60
-        k, V = k + small.long(), torch.where(small, V << 2, V)
-    P = n * torch.div(1 << 61, _square_root(V), rounding_mode="floor")
-    A, t = torch.full_like(P, 32768), torch.full_like(P, 16)
-    while bool((fits := (A > 32767) & (t > 0)).any()):
-        t = t - fits.long()
-        shift = 61 - p.F - k - t
-        A = (P + (1 << (shift - 1))) >> shift
-    A = A.clamp(max=32767)
-    half = torch.where(t > 0, 1 << (t - 1).clamp(min=0), 0)
-    B = half - torch.div(2 * A * s1 + n, 2 * n, rounding_mode="floor")
+    A, B, t = row_factors(V + p.eps, s1, n, p.F, 15, 15)
     z = ((A * x + B) >> t).clamp(-32768, 32767)
     g, b = (torch.from_numpy(part.astype(np.int64)).to(x.device) for part in (p.g, p.b))
     return _clamped((z * g + b) >> p.sh)
 
 
+def row_factors(V: Tensor, s1: Tensor, n: int, F: int, bits: int, widest: int) -> tuple[Tensor, Tensor, Tensor]:
+    """A below 2^bits, B and t, at most `widest`, of each row of a norm: V of clause NORM, s1 is n times the centre."""
+    over = 1 << bits
+    k = torch.zeros_like(V)
+    for _ in range(31):
+        small = V < 1 << 60
+        k, V = k + small.long(), torch.where(small, V << 2, V)
+    P = n * torch.div(1 << 61, _square_root(V), rounding_mode="floor")
+    A, t = torch.full_like(P, over), (60 - F - k).clamp(max=widest) + 1
+    while bool((large := (over <= A) & (t > 0)).any()):
+        t = t - large.long()
+        shift = 61 - F - k - t
+        A = (P + (1 << (shift - 1))) >> shift
+    A = A.clamp(max=over - 1)
+    half = torch.where(t > 0, 1 << (t - 1).clamp(min=0), 0)
+    return A, half - torch.div(2 * A * s1 + n, 2 * n, rounding_mode="floor"), t
+
+
 def _square_root(v: Tensor) -> Tensor:
-    """floor(sqrt(v)) for 2^60 <= v < 2^62: that of float64 is off by one at most."""
+    """floor(sqrt(v)) for 2^60 <= v < 2^63: that of float64 is off by one at most."""
     root = v.double().sqrt().long()
     root = root - (root * root > v).long()
     return root + ((root + 1) * (root + 1) <= v).long()

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from openbpu.lower import requant16
-from openbpu.qat.integers import Params
+from openbpu.qat.integers import Params, row_factors
 
 
 def widened(x: Tensor, p: Params) -> tuple[Tensor, float]:
@@ -69,3 +69,16 @@ def softmax(x: Tensor, px: Params, axis: int, out: Params) -> Tensor:
     total = E.sum(axis, keepdim=True)
     R = torch.div(C + torch.div(total, 2, rounding_mode="floor"), total, rounding_mode="floor")
     return (((E * R + (1 << 37)) >> 38) + out.zero).clamp(out.low, out.high)
+
+
+def norm(
+    x: Tensor, px: Params, epsilon: float, gamma: np.ndarray, beta: np.ndarray, out: Params, about_zero: bool
+) -> Tensor:
+    """LAYERNORM, or `about_zero` RMSNORM, as `integers.norm`."""
+    x, scale = widened(x, px)
+    p = requant16.norm(scale, not about_zero, epsilon, gamma, beta, out.scale, out.zero)
+    n = x.shape[-1]
+    s1 = torch.zeros_like(x[:, :1]) if about_zero else x.sum(-1, keepdim=True)
+    A, B, t = row_factors(n * (x * x).sum(-1, keepdim=True) - s1 * s1 + p.eps, s1, n, p.F, 30, 31)
+    g, b = (torch.from_numpy(part.astype(np.int64)).to(x.device) for part in (p.g, p.b))
+    return ((((A * x + B) >> t) * g + b) >> p.sh).clamp(out.low, out.high)

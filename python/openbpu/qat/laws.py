@@ -226,15 +226,15 @@ def _norm(node: fx.Node, root: nn.Module, data: list[fx.Node]) -> Forms | None:
         return None
     count, about_zero = prod(module.normalized_shape), isinstance(module, nn.RMSNorm)
 
-    def compute(module: Any, x: list[Tensor], p: list[Any], out: Params) -> Tensor:
+    def compute(module: Any, x: list[Tensor], p: list[Any], out: Params, *, law: Callable[..., Tensor]) -> Tensor:
         gamma, beta = (
             np.full(count, default) if t is None else t.detach().cpu().double().numpy().ravel()
             for t, default in ((module.weight, 1.0), (getattr(module, "bias", None), 0.0))
         )
         epsilon = float(np.float32(np.finfo(np.float32).eps if module.eps is None else module.eps))
-        return integers.norm(x[0].reshape(-1, count), p[0], epsilon, gamma, beta, out, about_zero)
+        return law(x[0].reshape(-1, count), p[0], epsilon, gamma, beta, out, about_zero)
 
-    return Forms(compute, None, module)
+    return Forms(partial(compute, law=integers.norm), partial(compute, law=integers16.norm), module)
 
 
 def _resize(node: fx.Node, root: nn.Module, data: list[fx.Node]) -> Forms | None:

@@ -281,7 +281,8 @@ def _softmax(e: Emitter, op: Op) -> Iterator[Instruction]:
 
 @_emits("norm")
 def _norm(e: Emitter, op: Op) -> Iterator[Instruction]:
-    table = e.builder.const("NORM", packing.norm(op.consts["b"], op.consts["g"]))
+    packed = packing.norm16 if _is_wide(op) else packing.norm
+    table = e.builder.const("NORM16" if _is_wide(op) else "NORM", packed(op.consts["b"], op.consts["g"]))
     name = "LAYERNORM" if op.attrs["zero"] is None else "RMSNORM"
     aux = {"eps": op.attrs["eps"], "F": op.attrs["F"]}
     yield e.binary(name, op, table=table, aux=aux, fields={"sh": op.attrs["sh"], **_clamp(op)})

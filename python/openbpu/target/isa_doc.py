@@ -169,7 +169,8 @@ itself is not limited, except that a window of MAXPOOL, or of AVGPOOL without CO
 MATMULD, `K * max|a - za| * max|b - zb| * 2^L + |B| < 2^31`. For ADD and SUB, `128 * (|ma| + |mb|) + |C| < 2^31` with
 `sh` 0..22 and multipliers within 32767. MUL, and REDUCE with a sum: `C` 16384..32767, `sh` 1..46. DIV: `sh` 1..46.
 SOFTMAX: the constant C of its record is 1..2^62 - 1.
-LAYERNORM, RMSNORM: `sh` 1..30, eps 1..2^60 - 1, F 0..14. CSC: `sh` 0..22.
+LAYERNORM, RMSNORM: `sh` 1..30, eps 1..2^60 - 1, F 0..14; int16: `sh` 1..46, F 0..24 with out.c * 4^F at most 2^58.
+CSC: `sh` 0..22.
 
 **16-bit forms.** An instruction of the queues MAC and VEC, QUANTIZE or DEQUANTIZE is of a 16-bit form if `in0` or `out`
 is int16. Then `in0` and `in1` are int16, `out` is int16 or int8 (RESCALE: `in0` too), and int16 has zero point 0. The

@@ -97,6 +97,13 @@ def norm(b: np.ndarray, g: np.ndarray) -> tuple[bytes, tuple[int, ...]]:
     return b"".join(part.tobytes() for part in parts), (len(b),)
 
 
+def norm16(b: np.ndarray, g: np.ndarray) -> tuple[bytes, tuple[int, ...]]:
+    """NORM16 and its dims from per-channel b (int64) and g (int32)."""
+    extra = (0, -len(b) % 16)
+    parts = (np.pad(fitting(b, np.int64, "b"), extra), np.pad(fitting(g, np.int32, "g"), extra))
+    return b"".join(part.tobytes() for part in parts), (len(b),)
+
+
 def csc(m: np.ndarray, b: np.ndarray, lo: np.ndarray, hi: np.ndarray) -> tuple[bytes, tuple[int, ...]]:
     """CSC and its dims from m (int16) [c, 3], b (int32), lo and hi (int16) per channel."""
     return _records("CscEntry", m=m, b=b, lo=lo, hi=hi)

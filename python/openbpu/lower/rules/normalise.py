@@ -42,7 +42,7 @@ def softmax(node: Node) -> Expr:
     return swapped.move(lambda v: node.graph.transpose(v, order, (node.name,)), node, x.shape)
 
 
-@rule("LayerNormalization", "RMSNormalization")
+@rule("LayerNormalization", "RMSNormalization", int16=SAME)
 def norm(node: Node) -> Expr:
     """LAYERNORM or RMSNORM over the last axes; gain and offset constant."""
     if any(node.outputs[1:]):
@@ -65,7 +65,7 @@ def norm(node: Node) -> Expr:
     )
 
 
-@rule("LpNormalization")
+@rule("LpNormalization", int16=SAME)
 def lp_normalization(node: Node) -> Expr:
     """RMSNORM for the root of squares, behind a transposition where its axis is not the last."""
     x = node.operand(0)

@@ -1,0 +1,10 @@
+#include "kernels/x86/wide512.hpp"
+// Wide comes first.
+#include "kernels/norm/norm16_vector.hpp"
+
+namespace openbpu::kernels {
+
+const Row<Norm16Params> kNorm16Avx512Vnni{"norm16_avx512vnni", Wide::kIsa,  accepts_norm16,
+                                          plan_norm16,         pack_norm16, run_norm16};
+
+}  // namespace openbpu::kernels
