@@ -26,7 +26,9 @@ using StepResult = Result<std::unique_ptr<Step>>;
 template <class Params>
 constexpr bool kMeetsCaller =
     std::is_same_v<Params, kernels::CopyParams> || std::is_same_v<Params, kernels::QuantizeParams> ||
-    std::is_same_v<Params, kernels::Quantize16Params>;
+    std::is_same_v<Params, kernels::Quantize16Params> || std::is_same_v<Params, kernels::CscParams> ||
+    std::is_same_v<Params, kernels::RoiResizeParams> || std::is_same_v<Params, kernels::GatherParams> ||
+    std::is_same_v<Params, kernels::GridSampleParams> || std::is_same_v<Params, kernels::ArgMaxParams>;
 
 // A step that reads a rolling window which wraps: its rows are brought together first.
 class UnrolledStep final : public Step {
@@ -259,29 +261,43 @@ class OperandViews {
 
   template <class Params>
   StepResult choose(const Params& params, kernels::Rows<Params> rows) {
-    if (out_of_memory_) return Status{Code::NoMemory, "engine", "no memory for constants"};
-    auto made = make_row_step(params, rows, isa_);
-    if (!made.ok()) return made.status();
-    made.value()->constants = std::move(constants_);
+    StepResult made = made_step(row_table(params, rows));
     if constexpr (kMeetsCaller<Params>) {
-      note_port(*made.value(), made.value()->params().in, i_.in0);
-      note_port(*made.value(), made.value()->params().out, i_.out);
-    } else if constexpr (std::is_same_v<Params, kernels::CscParams>) {
-      note_port(*made.value(), made.value()->params().luma, i_.in0);
-      note_port(*made.value(), made.value()->params().chroma, i_.in1);
-    } else if constexpr (std::is_same_v<Params, kernels::RoiResizeParams>) {
-      note_port(*made.value(), made.value()->params().in, i_.in0);
-      note_port(*made.value(), made.value()->params().roi, i_.in1);
-    } else if constexpr (std::is_same_v<Params, kernels::GatherParams>) {
-      note_port(*made.value(), made.value()->params().index, i_.in1);
-    } else if constexpr (std::is_same_v<Params, kernels::GridSampleParams>) {
-      note_port(*made.value(), made.value()->params().grid, i_.in1);
-    } else if constexpr (std::is_same_v<Params, kernels::ArgMaxParams>) {
-      note_port(*made.value(), made.value()->params().out, i_.out);
+      if (made.ok()) note_ports(*made.value(), static_cast<RowStep<Params>&>(*made.value()).params());
     }
-    if (!unrolled_.empty())
-      return std::unique_ptr<Step>(new UnrolledStep(std::move(made.value()), std::move(unrolled_)));
-    return std::unique_ptr<Step>(std::move(made.value()));
+    return finished(std::move(made));
+  }
+
+  StepResult made_step(const RowTable& table) {
+    if (out_of_memory_) return Status{Code::NoMemory, "engine", "no memory for constants"};
+    StepResult made = make_row_step(table, isa_);
+    if (made.ok()) made.value()->constants = std::move(constants_);
+    return made;
+  }
+
+  StepResult finished(StepResult made) {
+    if (!made.ok() || unrolled_.empty()) return made;
+    return std::unique_ptr<Step>(new UnrolledStep(std::move(made.value()), std::move(unrolled_)));
+  }
+
+  template <class Params>
+  void note_ports(Step& step, Params& params) {
+    if constexpr (std::is_same_v<Params, kernels::CscParams>) {
+      note_port(step, params.luma, i_.in0);
+      note_port(step, params.chroma, i_.in1);
+    } else if constexpr (std::is_same_v<Params, kernels::RoiResizeParams>) {
+      note_port(step, params.in, i_.in0);
+      note_port(step, params.roi, i_.in1);
+    } else if constexpr (std::is_same_v<Params, kernels::GatherParams>) {
+      note_port(step, params.index, i_.in1);
+    } else if constexpr (std::is_same_v<Params, kernels::GridSampleParams>) {
+      note_port(step, params.grid, i_.in1);
+    } else if constexpr (std::is_same_v<Params, kernels::ArgMaxParams>) {
+      note_port(step, params.out, i_.out);
+    } else {
+      note_port(step, params.in, i_.in0);
+      note_port(step, params.out, i_.out);
+    }
   }
 
   // Views of the caller's memory are completed at run time; until then `data` holds the offset.

@@ -7,6 +7,18 @@ namespace openbpu::engine {
 Step::Step() = default;
 Step::~Step() = default;
 
+namespace {
+
+// Why the row taken is not of the ISA asked for, or "".
+std::string why_not_own(kernels::Isa taken, const std::string& refused, const IsaInfo& isa) {
+  // Extensions of the ISA stand before it.
+  const auto* own = std::find(isa.allowed.begin(), isa.allowed.end(), isa.isa);
+  if (std::find(isa.allowed.begin(), own + 1, taken) != own + 1) return "";
+  return refused.empty() ? std::string("no row for ") + isa.name : refused + " does not take these parameters";
+}
+
+}  // namespace
+
 kernels::View part_of(kernels::View v, const kernels::Region& r) {
   v.data += r.n * v.sn + r.y * v.sh + r.x * v.sw + r.c * v.sc;
   v.n = 1;
@@ -16,24 +28,24 @@ kernels::View part_of(kernels::View v, const kernels::Region& r) {
   return v;
 }
 
-bool RowSearch::may_run(kernels::Isa row) const {
-  return std::find(isa_.allowed.begin(), isa_.allowed.end(), row) != isa_.allowed.end();
+Result<std::unique_ptr<Step>> make_row_step(const RowTable& table, const IsaInfo& isa) {
+  std::string refused;  // rows of the ISA asked for that do not take the parameters
+  for (std::size_t i = 0; i < table.size; ++i) {
+    const kernels::Isa row = table.isa(table, i);
+    if (std::find(isa.allowed.begin(), isa.allowed.end(), row) == isa.allowed.end()) continue;
+    if (!table.accepts(table, i)) {
+      if (row != isa.isa) continue;
+      if (!refused.empty()) refused += ", ";
+      refused += table.name(table, i);
+      continue;
+    }
+    auto step = std::unique_ptr<Step>(table.make(table, i));
+    if (!step) return Status{Code::NoMemory, "engine", "no memory for a step"};
+    step->reason = why_not_own(row, refused, isa);
+    step->info.reason = step->reason.c_str();
+    return step;
+  }
+  return Status{Code::Internal, "engine", "no kernel row takes the instruction"};
 }
-
-void RowSearch::refuse(kernels::Isa row, const char* name) {
-  if (row != isa_.isa) return;
-  if (!refused_.empty()) refused_ += ", ";
-  refused_ += name;
-}
-
-std::string RowSearch::reason(kernels::Isa taken) const {
-  // Extensions of the ISA stand before it.
-  const auto* own = std::find(isa_.allowed.begin(), isa_.allowed.end(), isa_.isa);
-  if (std::find(isa_.allowed.begin(), own + 1, taken) != own + 1) return "";
-  return refused_.empty() ? std::string("no row for ") + isa_.name : refused_ + " does not take these parameters";
-}
-
-Status RowSearch::no_row() { return {Code::Internal, "engine", "no kernel row takes the instruction"}; }
-Status RowSearch::no_memory() { return {Code::NoMemory, "engine", "no memory for a step"}; }
 
 }  // namespace openbpu::engine

@@ -3,7 +3,6 @@
 
 #include <atomic>
 #include <new>
-#include <string>
 #include <type_traits>
 
 #include "engine/step.hpp"
@@ -96,47 +95,40 @@ class RowStep final : public Step {
   mutable std::atomic<bool> fault_{false};
 };
 
-// A walk through the rows of a table: what does not depend on the operator.
-class RowSearch {
- public:
-  explicit RowSearch(const IsaInfo& isa) : isa_(isa) {}
+// A table of rows and parameters for it without their type, so that choosing a row is written once for all operators.
+struct RowTable {
+  const void* rows;
+  const void* params;
+  std::size_t size;
+  const char* (*name)(const RowTable&, std::size_t);
+  kernels::Isa (*isa)(const RowTable&, std::size_t);
+  bool (*accepts)(const RowTable&, std::size_t);
+  Step* (*make)(const RowTable&, std::size_t);  // null if there is no memory
 
-  bool may_run(kernels::Isa row) const;
-  // A row that may run does not take the parameters.
-  void refuse(kernels::Isa row, const char* name);
-  // Why the row taken is not of the ISA asked for, or "".
-  std::string reason(kernels::Isa taken) const;
-
-  static Status no_row();
-  static Status no_memory();
-
- private:
-  const IsaInfo& isa_;
-  std::string refused_;  // names
+  template <class Params>
+  const kernels::Row<Params>& row(std::size_t i) const {
+    return static_cast<const kernels::Row<Params>*>(rows)[i];
+  }
+  template <class Params>
+  const Params& parameters() const {
+    return *static_cast<const Params*>(params);
+  }
 };
 
-// The first row that may run under the search's ISA and takes the parameters, or null.
 template <class Params>
-const kernels::Row<Params>* choose_row(const Params& params, kernels::Rows<Params> rows, RowSearch& search) {
-  for (const kernels::Row<Params>& row : rows) {
-    if (!search.may_run(row.isa)) continue;
-    if (row.accepts(params)) return &row;
-    search.refuse(row.isa, row.name);
-  }
-  return nullptr;
+RowTable row_table(const Params& params, kernels::Rows<Params> rows) {
+  return {rows.data,
+          &params,
+          rows.size,
+          [](const RowTable& t, std::size_t i) { return t.row<Params>(i).name; },
+          [](const RowTable& t, std::size_t i) { return t.row<Params>(i).isa; },
+          [](const RowTable& t, std::size_t i) { return t.row<Params>(i).accepts(t.parameters<Params>()); },
+          [](const RowTable& t, std::size_t i) -> Step* {
+            return new (std::nothrow) RowStep<Params>(t.parameters<Params>(), t.row<Params>(i));
+          }};
 }
 
-template <class Params>
-Result<std::unique_ptr<RowStep<Params>>> make_row_step(const Params& params, kernels::Rows<Params> rows,
-                                                       const IsaInfo& isa) {
-  RowSearch search(isa);
-  const kernels::Row<Params>* row = choose_row(params, rows, search);
-  if (!row) return RowSearch::no_row();
-  auto step = std::unique_ptr<RowStep<Params>>(new (std::nothrow) RowStep<Params>(params, *row));
-  if (!step) return RowSearch::no_memory();
-  step->reason = search.reason(row->isa);
-  step->info.reason = step->reason.c_str();
-  return step;
-}
+// The step of the first row that may run under the ISA and takes the parameters.
+Result<std::unique_ptr<Step>> make_row_step(const RowTable& table, const IsaInfo& isa);
 
 }  // namespace openbpu::engine
