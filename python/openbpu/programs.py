@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from openbpu import schedule
-from openbpu.errors import ConfigError, ExecutableError
+from openbpu.errors import ConfigError, ExecutableError, UnsupportedError
 from openbpu.files import write_file
 from openbpu.ir.graph import Graph
 from openbpu.ir.profile import TargetProfile
-from openbpu.perf import estimate
+from openbpu.perf.bound import least_cycles
+from openbpu.perf.program import read
+from openbpu.perf.replay import replay
 from openbpu.runtime import Executable
 
 MODES = ("latency", "bandwidth", "balance")
 CACHE_MODES = ("disable", "enable", "force_overwrite")
+_LEFT_OUT = frozenset({384 << 10, 768 << 10})  # of the ladder of powers of two and their halves in between
 
 
 @dataclass(frozen=True)
@@ -47,27 +50,90 @@ class Aim:
 
 
 def chosen(graph: Graph, target: TargetProfile, options: schedule.Options, aim: Aim) -> Executable:
-    """The program that suits the aim best, of those that the optimisation level allows."""
-    made = [Executable.from_bytes(schedule.schedule(graph, target, o)) for o in _candidates(options, aim)]
-    if len(made) == 1:
-        return made[0]
-    reports = [estimate(executable, target) for executable in made]
-    times = [report.latency_us for report in reports]
-    traffic = [float(executable.meta["memory"]["traffic_bytes"]) for executable in made]
-    weight = aim.weight
+    """The program that suits the aim best, of those that the optimisation level allows.
 
-    def cost(k: int) -> tuple[float, float, int]:
-        shares = times[k] / (min(times) or 1), traffic[k] / (min(traffic) or 1)
-        return weight * shares[0] + (1 - weight) * shares[1], shares[1], k
+    Programs are planned for all sizes of a ladder that the SRAM reaches, so that a larger SRAM has all the choices of a
+    smaller one (decision 0034). Raises UnsupportedError for a layer that does not fit.
+    """
+    scheduler = schedule.Scheduler(graph, target)
+    if options.optimize_level == "O0":
+        return Executable.from_bytes(scheduler.written(scheduler.draft(options)))
+    room = target.sram_bytes * options.core_num
+    choice = _Choice(scheduler, target.joined(options.core_num), aim.weight)
+    failure = choice.consider_all(_rungs(room), _levels(options, aim), options)
+    if not choice.made:  # below the first rung at which the model fits
+        failure = choice.consider_all([room], _levels(options, aim), options)
+    if not choice.made:
+        assert failure is not None
+        raise failure
+    return choice.best()
 
-    return made[min(range(len(made)), key=cost)]
 
-
-def _candidates(options: schedule.Options, aim: Aim) -> list[schedule.Options]:
+def _levels(options: schedule.Options, aim: Aim) -> tuple[str, ...]:
     """Cascades move least; layer by layer there are fewer and longer instructions, which may be faster."""
-    if options.optimize_level != "O2" or aim.weight == 0:
-        return [options]
-    return [options, replace(options, optimize_level="O1")]
+    return ("O2", "O1") if options.optimize_level == "O2" and aim.weight > 0 else (options.optimize_level,)
+
+
+def _rungs(room: int) -> list[int]:
+    """Sizes of the SRAM that programs are planned for, largest first: those of the ladder that there is room for."""
+    sizes = [size for k in range(18, 44) for size in (1 << k, 3 << (k - 1)) if size <= room]
+    return sorted((size for size in sizes if size not in _LEFT_OUT), reverse=True)
+
+
+class _Choice:
+    """Programs of one graph, the better of which is to be found; those that cannot be it are not made."""
+
+    def __init__(self, scheduler: schedule.Scheduler, machine: TargetProfile, weight: float) -> None:
+        self.scheduler, self.machine, self.weight = scheduler, machine, weight
+        self.made: list[tuple[float, int, Executable]] = []  # time in cycles, DDR traffic
+        self._seen: set[tuple[object, ...]] = set()
+        self._host: list[int] = []  # cycles of the instructions on the CPU, in every program of the graph
+
+    def consider_all(
+        self, sizes: Sequence[int], levels: Sequence[str], options: schedule.Options
+    ) -> UnsupportedError | None:
+        """Makes what may be the best of programs planned for these sizes; returns why the first failed that did."""
+        failure: UnsupportedError | None = None
+        for size in sizes:
+            for level in levels:
+                try:
+                    self.consider(self.scheduler.draft(replace(options, optimize_level=level), size))
+                except UnsupportedError as error:
+                    failure = failure or error
+        return failure
+
+    def consider(self, draft: schedule.Draft) -> None:
+        """Makes the program of a draft, unless it is known to be no better than one that there is."""
+        traffic = int(draft.notes["traffic_bytes"])
+        if draft.likeness in self._seen:
+            return
+        self._seen.add(draft.likeness)
+        if self._is_beaten(least_cycles(self.scheduler.tasks(draft), traffic, self._host, self.machine), traffic):
+            return
+        executable = Executable.from_bytes(self.scheduler.written(draft))
+        instructions = read(executable).instructions
+        timeline = replay(instructions, self.machine)
+        self._host = [c.compute for i, c in zip(instructions, timeline.costs, strict=True) if i.queue == "CPU"]
+        self.made.append((timeline.makespan, traffic, executable))
+
+    def _is_beaten(self, time: float, traffic: int) -> bool:
+        """Whether one that is made already is at least as good as any with this time or more and this traffic."""
+        if self.weight == 1:
+            return any((t, b) <= (time, traffic) for t, b, _ in self.made)
+        if self.weight == 0:
+            return any((b, t) <= (traffic, time) for t, b, _ in self.made)
+        return any(t <= time and b <= traffic for t, b, _ in self.made)
+
+    def best(self) -> Executable:
+        least_time, least_traffic = min(m[0] for m in self.made) or 1, min(m[1] for m in self.made) or 1
+
+        def cost(k: int) -> tuple[float, ...]:
+            time, traffic, _ = self.made[k]
+            if self.weight == 0:
+                return traffic, time, k
+            return self.weight * time / least_time + (1 - self.weight) * traffic / least_traffic, traffic, k
+
+        return self.made[min(range(len(self.made)), key=cost)][2]
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,8 @@
 #include "kernels/conv/conv.hpp"
 #include "kernels/dwconv/dwconv.hpp"
 #include "kernels/eltwise/eltwise.hpp"
-#include "kernels/lut/lut.hpp"
-#include "kernels/matmul/matmul.hpp"
 #include "kernels/norm/norm.hpp"
 #include "kernels/rescale/rescale.hpp"
-#include "kernels/softmax/softmax.hpp"
 
 namespace openbpu::kernels {
 namespace {
@@ -202,49 +199,6 @@ TEST_P(Rows16, Norm) {
     }
 }
 
-// Sums of few products and of more than an int32 holds; both orders of the right operand.
-TEST_P(Rows16, DynamicProduct) {
-  const int m = random.within(1, 70), k = random.pick({channels(random), 197, 256, 257, 700}), o = channels(random);
-  for (const bool transposed : {false, true}) {
-    const Operand16 a(random, n, 1, m, k), b(random, n, 1, transposed ? o : k, transposed ? k : o);
-    const Tensor16 out(random, n, 1, m, o);
-    auto table = entries(random, 1, 30 + 10);
-    while (table[0].m > (std::int64_t{1} << 32) / k) table[0].m /= 2, table[0].sh -= 1;  // what the verifier proves
-    table[0].bias >>= 12;
-    compare(matmuld16_rows(), {a.tensor.view, b.tensor.view, out.view, transposed, rq16(random, table)}, out.bytes,
-            random);
-  }
-}
-
-TEST_P(Rows16, Table) {
-  const int c = channels(random), bits = random.pick({9, 10, 12, 16});
-  const Operand16 in(random, n, h, w, c);
-  const Tensor16 out(random, n, h, w, c);
-  std::vector<std::int16_t> knots((std::size_t{1} << bits) + 1);
-  for (std::int16_t& v : knots)
-    v = static_cast<std::int16_t>(random.pick({-32768, 32767, random.within(-32768, 32767)}));
-  compare(lut16_rows(), {in.tensor.view, out.view, knots.data(), 16 - bits}, out.bytes, random);
-}
-
-TEST_P(Rows16, Softmax) {
-  const int c = random.pick({channels(random), 197, 1000}), bits = random.pick({9, 12, 16});
-  const bool narrow = random.one_in(3);
-  const Operand16 in(random, n, h, w, c);
-  const Tensor16 out16(random, n, h, w, c);
-  const Tensor out8(random, n, h, w, c);
-  std::vector<std::uint16_t> exponentials((std::size_t{1} << bits) + 1);
-  for (std::uint16_t& v : exponentials)
-    v = static_cast<std::uint16_t>(random.pick({0, 65535, random.within(0, 65535)}));
-  exponentials[0] = 65535;
-  Softmax16Params p{};
-  p.in = in.tensor.view, p.out = narrow ? out8.view : out16.view, p.stored = {!narrow, host_flip()};
-  p.exp = exponentials.data(), p.shift = 16 - bits;
-  p.C = random.pick({1, 0}) ? std::uint64_t{1} << random.within(0, 61) : (std::uint64_t{1} << 53) + 12345;
-  p.zero = narrow ? random.within(-128, 127) : 0;
-  p.lo = narrow ? -128 : random.within(-32768, 0), p.hi = narrow ? 127 : 32767;
-  compare(softmax16_rows(), p, narrow ? out8.bytes : out16.bytes, random);
-}
-
 INSTANTIATE_TEST_SUITE_P(Seeds, Rows16, testing::Range<std::uint32_t>(1, 41));
 
 TEST(Row16Tables, EndWithTheScalarRowAndNameWhatWasNotRun) {
@@ -259,9 +213,6 @@ TEST(Row16Tables, EndWithTheScalarRowAndNameWhatWasNotRun) {
   check("MUL", mul16_rows());
   check("RESCALE", rescale16_rows());
   check("LAYERNORM", norm16_rows());
-  check("MATMULD", matmuld16_rows());
-  check("LUT16", lut16_rows());
-  check("SOFTMAX", softmax16_rows());
 }
 
 }  // namespace

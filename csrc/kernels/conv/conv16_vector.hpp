@@ -12,13 +12,13 @@
 #include "kernels/conv/conv_rows.hpp"
 #include "kernels/padding.hpp"
 #include "kernels/wide_scale.hpp"
-#include "kernels/wide_sums.hpp"
 
 namespace openbpu::kernels {
 namespace {
 
-constexpr std::int32_t kUnitPixels16 = 64;
+constexpr std::int32_t kBlock16 = 2 * Wide::kWords, kTile16 = 4, kUnitPixels16 = 64;
 constexpr std::int32_t kLeastChunk = 255;  // steps whose weights always fit: 255 * 2 * 128 < 2^16
+constexpr std::size_t kStepBytes = 4 * kBlock16;
 
 struct Layout16 {
   bool direct;
@@ -113,6 +113,40 @@ void pack_conv16(const Conv16Params& p, std::uint8_t* packed) {
     pack_block16(p, l, block, packed + static_cast<std::size_t>(block) * l.block_bytes);
 }
 
+// Sums of 4 pixels by 2 registers over steps [begin, end).
+struct Sums16 {
+  Wide::R a0, a1, b0, b1, c0, c1, d0, d1;
+};
+
+OPENBPU_INLINE Sums16 sums16(const Packed16& k, const std::uint8_t* const* in, std::int32_t begin, std::int32_t end) {
+  const std::uint8_t *pa = in[0], *pb = in[1], *pc = in[2], *pd = in[3];
+  Wide::R a0 = Wide::zero(), a1 = a0, b0 = a0, b1 = a0, c0 = a0, c1 = a0, d0 = a0, d1 = a0;
+  const std::uint8_t* w = k.weights + static_cast<std::size_t>(begin) * kStepBytes;
+  for (std::int32_t step = begin; step < end; ++step, w += kStepBytes) {
+    const std::int32_t at = k.offsets[step];
+    const Wide::R w0 = Wide::load(w), w1 = Wide::load(w + kStepBytes / 2);
+    Wide::R x = Wide::broadcast_pair(pa + at);
+    a0 = Wide::dot(a0, x, w0);
+    a1 = Wide::dot(a1, x, w1);
+    x = Wide::broadcast_pair(pb + at);
+    b0 = Wide::dot(b0, x, w0);
+    b1 = Wide::dot(b1, x, w1);
+    x = Wide::broadcast_pair(pc + at);
+    c0 = Wide::dot(c0, x, w0);
+    c1 = Wide::dot(c1, x, w1);
+    x = Wide::broadcast_pair(pd + at);
+    d0 = Wide::dot(d0, x, w0);
+    d1 = Wide::dot(d1, x, w1);
+  }
+  return {a0, a1, b0, b1, c0, c1, d0, d1};
+}
+
+OPENBPU_INLINE void store_sums16(const Sums16& s, std::int32_t* to) {
+  const Wide::R all[8] = {s.a0, s.a1, s.b0, s.b1, s.c0, s.c1, s.d0, s.d1};
+#pragma GCC unroll 8
+  for (std::int32_t i = 0; i < 8; ++i) Wide::store32(to + i * Wide::kWords, all[i]);
+}
+
 OPENBPU_INLINE void store_pixel16(Wide::R r0, Wide::R r1, const Packed16& k, const WideClamp& clamp, std::uint8_t* out,
                                   std::int32_t channels) {
   store_first16(out, scaled(r0, k.scales[0], clamp), channels);
@@ -128,7 +162,7 @@ OPENBPU_INLINE void run_long_tile16(const Conv16Params& p, const Layout16& l, co
   alignas(64) std::int32_t part[kTile16 * kBlock16];
   for (std::int32_t chunk = 0, begin = 0; begin < l.steps; ++chunk) {
     const std::int32_t end = chunk < l.chunks ? k.ends[chunk] : l.steps;
-    store_sums16(sums16(k.weights, [&](std::int32_t step) { return k.offsets[step]; }, in, begin, end), part);
+    store_sums16(sums16(k, in, begin, end), part);
     for (std::int32_t i = 0; i < kTile16 * kBlock16; ++i) total[i] += part[i];
     begin = end;
   }
@@ -143,7 +177,7 @@ OPENBPU_INLINE void run_long_tile16(const Conv16Params& p, const Layout16& l, co
 OPENBPU_INLINE void run_tile16(const Packed16& k, const WideClamp& clamp, std::int32_t steps,
                                const std::uint8_t* const* in, std::uint8_t* const* out, std::int32_t pixels,
                                std::int32_t channels) {
-  const Sums16 s = sums16(k.weights, [&](std::int32_t step) { return k.offsets[step]; }, in, 0, steps);
+  const Sums16 s = sums16(k, in, 0, steps);
   store_pixel16(s.a0, s.a1, k, clamp, out[0], channels);
   if (pixels > 1) store_pixel16(s.b0, s.b1, k, clamp, out[1], channels);
   if (pixels > 2) store_pixel16(s.c0, s.c1, k, clamp, out[2], channels);

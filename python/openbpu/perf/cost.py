@@ -56,11 +56,18 @@ def cost(instruction: Instruction, profile: TargetProfile) -> Cost:
     if instruction.queue == "CPU":
         return Cost(0, math.ceil(cpu_seconds(instruction, profile) * profile.clock_hz), 0, 0, 0)
     array = _array_cycles(instruction, profile) if instruction.queue == "MAC" else 0
-    cycles = math.ceil(array / profile.mac_efficiency) if array else _vector_cycles(instruction, profile)
+    cycles = unit_cycles(instruction, profile)
     moved = sum(t.bytes for t in instruction.transfers)
     cycles = max(cycles, math.ceil(moved / profile.sram_bytes_per_cycle))
     slots = int(array / (profile.int16_factor if instruction.wide else 1)) * profile.macs_per_cycle
     return Cost(profile.instruction_cycles, cycles, port, latency, slots)
+
+
+def unit_cycles(instruction: Instruction, profile: TargetProfile) -> int:
+    """Cycles of the array or the vector unit when the SRAM holds them up in nothing."""
+    if instruction.queue == "MAC":
+        return math.ceil(_array_cycles(instruction, profile) / profile.mac_efficiency)
+    return _vector_cycles(instruction, profile)
 
 
 def _array_cycles(i: Instruction, p: TargetProfile) -> int:

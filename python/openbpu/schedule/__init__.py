@@ -1,6 +1,6 @@
 """Integer graph to placed work: views, lifetimes, addresses and waits, emitted through target/."""
 
 from openbpu.schedule.options import Options
-from openbpu.schedule.scheduler import schedule
+from openbpu.schedule.scheduler import Draft, Scheduler, schedule
 
-__all__ = ["Options", "schedule"]
+__all__ = ["Draft", "Options", "Scheduler", "schedule"]

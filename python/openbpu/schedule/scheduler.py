@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -12,73 +13,141 @@ from openbpu.ir.graph import Graph, Op, Value
 from openbpu.ir.profile import TargetProfile
 from openbpu.schedule import arena, striped, waits
 from openbpu.schedule.emit import Emitter
+from openbpu.schedule.flow import Flow
 from openbpu.schedule.limits import limited
+from openbpu.schedule.memory import Extents
 from openbpu.schedule.options import Options
+from openbpu.schedule.partition import Partitioner
 from openbpu.schedule.placement import Placement
 from openbpu.schedule.program import Call, Instruction, Operand
 from openbpu.schedule.stripes import covering
 from openbpu.target import CpuTensor, ProgramBuilder
 from openbpu.target.records import INSTRUCTIONS, NO_ID, VERSIONS
 
+Task = tuple[str, str, Extents, int, bool, Mapping[str, int], tuple[int, int, int, int], int]
 _DEFAULT = Options()
+_QUEUE_OF: dict[str, str] = {name: info["queue"] for name, info in INSTRUCTIONS.items()}
+_NO_AUX: Mapping[str, int] = {}
 
 
 def schedule(graph: Graph, profile: TargetProfile, options: Options = _DEFAULT) -> bytes:
-    """The bytes of an executable for `profile` that computes `graph`.
+    """The bytes of an executable for `profile` that computes `graph`; what Scheduler says."""
+    scheduler = Scheduler(graph, profile)
+    return scheduler.written(scheduler.draft(options))
+
+
+@dataclass(eq=False)
+class Draft:
+    """A program that is divided and has its place in SRAM; `written` makes a file of it."""
+
+    options: Options
+    code: list[Instruction]
+    sram: arena.Plan
+    notes: dict[str, Any]
+    waits: bool = False  # whether instructions have theirs
+
+    @property
+    def likeness(self) -> tuple[Any, ...]:
+        """Equal for drafts of one graph that become the same instructions."""
+        return tuple((i.op, i.layer, i.box, *(_whereabouts(o) for o in (*i.reads, *i.writes))) for i in self.code)
+
+
+class Scheduler:
+    """A graph that becomes programs for a machine, in as many ways as are asked for.
 
     Operators keep their order; concatenations, slices, reshapes and some transpositions become views; buffers are
     shared by lifetime. docs/scheduling.md says how the rest is decided. The same arguments give the same bytes. Raises
-    UnsupportedError for a tensor beyond the limits of an instruction and a layer that does not fit into the SRAM in any
-    split.
+    UnsupportedError for a tensor beyond the limits of an instruction.
     """
-    builder = ProgramBuilder(graph.name)
-    for value in graph.inputs:
-        builder.input(value.name, value.onnx_shape, value.dtype, *_port_parameters(value), flags=value.flags)
-    for value in graph.outputs:
-        builder.output(value.name, value.onnx_shape, value.dtype, *_port_parameters(value))
-    placement = Placement(graph)
-    emitter = Emitter(builder, placement)
-    layers: dict[str, dict[str, Any]] = {}
-    code: list[Instruction] = []
-    for op in graph.ops:
-        found = emitter.instructions(op, len(layers) + 1)
-        if found:
-            layers[str(len(layers) + 1)] = _layer(op)
-            code += found
-    arena.reuse_in_place(code)
-    sram = arena.Plan(0, 0)
-    notes: dict[str, Any] = {}
-    options.check(profile)
-    if options.optimize_level != "O0":
-        code, sram, notes = striped.striped(code, builder, profile.sram_bytes * options.core_num, options)
-    if options.max_time_per_fc:
-        code = limited(code, profile, options.max_time_per_fc)
-    memory = arena.plan(arena.lifetimes(code))
-    waits.insert(code, {name: info["queue"] for name, info in INSTRUCTIONS.items()})
-    _write(builder, code)
-    meta = {
-        "layers": layers,
-        "march": profile.name,
-        **({} if profile.preset else {"profile": profile.to_dict()}),
-        "options": {
-            "optimize_level": options.optimize_level,
-            "core_num": options.core_num,
-            "max_time_per_fc": options.max_time_per_fc,
-        },
-        "versions": VERSIONS,
-        "split": _split(graph),
-        **graph.notes,
-        "memory": {
-            "ddr_bytes": memory.bytes,
-            "lower_bound_bytes": memory.lower_bound,
-            "over_percent": memory.over_percent,
-            "sram_bytes": sram.bytes,
-            "sram_lower_bound_bytes": sram.lower_bound,
-            "sram_over_percent": sram.over_percent,
-            **notes,
-        },
-    }
-    return builder.finish(memory.bytes, meta, sram.bytes)
+
+    def __init__(self, graph: Graph, profile: TargetProfile) -> None:
+        self.graph, self.profile = graph, profile
+        self._builder = ProgramBuilder(graph.name)
+        for value in graph.inputs:
+            self._builder.input(value.name, value.onnx_shape, value.dtype, *_port_parameters(value), flags=value.flags)
+        for value in graph.outputs:
+            self._builder.output(value.name, value.onnx_shape, value.dtype, *_port_parameters(value))
+        emitter = Emitter(self._builder, Placement(graph))
+        self._layers: dict[str, dict[str, Any]] = {}
+        self._code: list[Instruction] = []
+        for op in graph.ops:
+            found = emitter.instructions(op, len(self._layers) + 1)
+            if found:
+                self._layers[str(len(self._layers) + 1)] = _layer(op)
+                self._code += found
+        arena.reuse_in_place(self._code)
+        weights = [self._builder.const_size(i.weight) if i.weight is not None else 0 for i in self._code]
+        self._partitioner = Partitioner(Flow(self._code, weights))
+
+    def draft(self, options: Options, sram_bytes: int | None = None) -> Draft:
+        """The program for so much SRAM, default all that the profile has.
+
+        Raises UnsupportedError for a layer that does not fit into it in any split.
+        """
+        options.check(self.profile)
+        room = self.profile.sram_bytes * options.core_num if sram_bytes is None else sram_bytes
+        code, sram = list(self._code), arena.Plan(0, 0)
+        notes: dict[str, Any] = {}
+        if options.optimize_level != "O0":
+            code, sram, notes = striped.striped(self._partitioner, room, options)
+        if options.max_time_per_fc:
+            code = limited(code, self.profile, options.max_time_per_fc)
+        return Draft(options, code, sram, notes)
+
+    def tasks(self, draft: Draft) -> Iterator[Task]:
+        """The instructions as the estimate of their time needs them (openbpu.perf.bound)."""
+        self._ordered(draft)
+        for i in draft.code:
+            n, h, w, c = i.out.extents
+            _, rows, _, columns, _, channels = i.box or (0, h, 0, w, 0, c)
+            wide = any(o is not None and o.value.dtype == "int16" for o in (i.in0, i.out))
+            depth = 0 if i.in0 is None else i.in0.extents[3]
+            size = n * rows * columns * channels * i.out.value.item_size
+            yield i.op, _QUEUE_OF[i.op], (n, rows, columns, channels), depth, wide, i.aux or _NO_AUX, i.wait, size
+
+    def _ordered(self, draft: Draft) -> arena.Plan:
+        """Gives buffers in DDR their addresses, and instructions their waits."""
+        memory = arena.plan(arena.lifetimes(draft.code))
+        if not draft.waits:
+            waits.insert(draft.code, _QUEUE_OF)
+            draft.waits = True
+        return memory
+
+    def written(self, draft: Draft) -> bytes:
+        """The file."""
+        options, sram = draft.options, draft.sram
+        memory = self._ordered(draft)
+        builder = self._builder.copy()
+        _write(builder, draft.code)
+        meta = {
+            "layers": self._layers,
+            "march": self.profile.name,
+            **({} if self.profile.preset else {"profile": self.profile.to_dict()}),
+            "options": {
+                "optimize_level": options.optimize_level,
+                "core_num": options.core_num,
+                "max_time_per_fc": options.max_time_per_fc,
+            },
+            "versions": VERSIONS,
+            "split": _split(self.graph),
+            **self.graph.notes,
+            "memory": {
+                "ddr_bytes": memory.bytes,
+                "lower_bound_bytes": memory.lower_bound,
+                "over_percent": memory.over_percent,
+                "sram_bytes": sram.bytes,
+                "sram_lower_bound_bytes": sram.lower_bound,
+                "sram_over_percent": sram.over_percent,
+                **draft.notes,
+            },
+        }
+        return builder.finish(memory.bytes, meta, sram.bytes)
+
+
+def _whereabouts(operand: Operand) -> tuple[Any, ...]:
+    root = operand.place.memory.root
+    where = root.address if root.region == "sram" else id(root)  # others get their addresses when they are written
+    return root.region, where, operand.place.offset, operand.place.strides, operand.roll
 
 
 def _port_parameters(value: Value) -> tuple[float, int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,22 +11,19 @@ from openbpu.schedule.options import Options
 from openbpu.schedule.partition import Partition, Partitioner, ideal_traffic, naive_traffic
 from openbpu.schedule.program import Instruction
 from openbpu.schedule.stripes import Striper
-from openbpu.target import ProgramBuilder
 
 _TRIES = 8
 _STEP = 0.96  # of the room, when the buffers of a plan do not go together
 
 
 def striped(
-    code: Sequence[Instruction], builder: ProgramBuilder, sram_bytes: int, options: Options
+    partitioner: Partitioner, sram_bytes: int, options: Options
 ) -> tuple[list[Instruction], arena.Plan, dict[str, Any]]:
-    """The same program for that much SRAM, with addresses there, and what the compiler says of it.
+    """The program for that much SRAM, with addresses there, and what the compiler says of it.
 
     Raises UnsupportedError for a layer that fits in no split.
     """
-    weights = [builder.const_size(i.weight) if i.weight is not None else 0 for i in code]
-    flow = Flow(code, weights)
-    partitioner, room = Partitioner(flow), sram_bytes
+    flow, room = partitioner.flow, sram_bytes
     for _ in range(_TRIES):
         found = options.partitioned(partitioner, room)
         result = Striper(flow, found).code()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -63,12 +64,22 @@ class ProgramBuilder:
         self._name = self._string(name)
         self._ports: dict[str, list[np.ndarray]] = {"input": [], "output": []}
         self._surfaces: dict[bytes, int] = {}
+        self._refs: dict[tuple[Any, ...], Ref] = {}  # by the arguments of `surface`
         self._consts: dict[tuple[int, tuple[int, ...], bytes], int] = {}
         self._const_records: list[np.ndarray] = []
         self._constants = bytearray()
         self._aux: dict[bytes, int] = {}
         self._aux_size = 0
         self._code: list[np.ndarray] = []
+
+    def copy(self) -> ProgramBuilder:
+        """A builder that goes on from here on its own."""
+        other = copy.copy(self)
+        for name, part in vars(self).items():
+            if isinstance(part, list | dict | bytearray):
+                setattr(other, name, copy.copy(part))
+        other._ports = {direction: list(ports) for direction, ports in self._ports.items()}
+        return other
 
     # ---- ports
 
@@ -112,9 +123,13 @@ class ProgramBuilder:
         `roll_h` makes it a rolling buffer of so many rows; `home` is 1 + the id of its logical tensor in region "home".
         """
         n, h, w, c = extents
+        given = None if strides is None else tuple(strides)
+        arguments = (region, (n, h, w, c), dtype, base, given, port, scale, zero_point, roll_h, home)
+        if arguments in self._refs:
+            return self._refs[arguments]
         size = np.dtype(dtype).itemsize
         dense = (h * w * c * size, w * c * size, c * size, size)
-        chosen = dense if strides is None else tuple(strides)
+        chosen = dense if given is None else given
         fields: dict[str, Any] = {"region": REGIONS[region], "dtype": DTYPES[dtype], "layout": int(chosen[3] != size)}
         fields |= {"port": port, "base": base, "scale": scale, "zero_point": zero_point}
         fields |= {"roll_h": roll_h, "home": home}
@@ -123,7 +138,8 @@ class ProgramBuilder:
         key = record("Surface", fields).tobytes()
         if key not in self._surfaces:
             self._surfaces[key] = len(self._surfaces)
-        return Ref(self._surfaces[key], (n, h, w, c), region)
+        self._refs[arguments] = Ref(self._surfaces[key], (n, h, w, c), region)
+        return self._refs[arguments]
 
     def const(self, format_name: str, packed: tuple[bytes, tuple[int, ...]]) -> int:
         """A constant from packing.py; returns its id."""

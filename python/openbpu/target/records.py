@@ -38,6 +38,9 @@ CPU_KERNELS: dict[str, dict[str, Any]] = {info["name"]: info for info in _native
 VERSIONS: dict[str, int] = _native.versions()
 
 
+_LIMITS = {code: (int(np.iinfo(code).min), int(np.iinfo(code).max)) for code in "bBhHiIlLqQ"}
+
+
 def fitting(values: Any, dtype: Any, where: str) -> np.ndarray:
     """Values as an array of that type. Raises ExecutableError if one is not in its range, instead of wrapping."""
     array = np.asarray(values)
@@ -60,8 +63,13 @@ def record(name: str, fields: Mapping[str, Any]) -> np.ndarray:
     for field, value in fields.items():
         if dtype.fields is None or field not in dtype.fields:
             raise ExecutableError("must be a field of the record", where=name, seen=field)
-        where = f"{name}.{field}"
         kind = dtype.fields[field][0]
+        if type(value) is int and kind.char in _LIMITS:  # nearly all of them: without arrays
+            least, most = _LIMITS[kind.char]
+            if least <= value <= most:
+                result[field] = value
+                continue
+        where = f"{name}.{field}"
         if isinstance(value, Sequence):
             result[field][: len(value)] = fitting(value, kind.base, where)
         else:
