@@ -16,6 +16,7 @@ from openbpu.ptq.view import attribute, channel_axis
 _DAMPING = 0.01  # share of the mean diagonal
 _CHANCE = 0.5  # more of it, times columns per row
 _POSITIONS = 768  # sampled per feature map
+_TOGETHER = 1 << 24  # elements that are multiplied at once
 _BLOCK = 128  # columns between two updates of all columns behind them
 _LARGEST = 6144  # inputs per output: beyond, the covariance would cost more than it brings
 
@@ -94,21 +95,32 @@ class Moments:
         self.rows = 0
         self.total: np.ndarray = np.zeros(())
         self.products: np.ndarray = np.zeros(())
+        self._waiting: list[np.ndarray] = []
 
     def add(self, patches: np.ndarray) -> None:
-        x = patches.astype(np.float32)
-        self.rows += len(x)
+        """Takes rows in; products are made of many at a time, because each costs a pass over the covariance."""
+        self._waiting.append(patches.astype(np.float32))
+        self.rows += len(patches)
+        if sum(x.size for x in self._waiting) >= _TOGETHER:
+            self._multiply()
+
+    def _multiply(self) -> None:
+        x = np.concatenate(self._waiting)
+        self._waiting.clear()
         self.total = self.total + x.sum(axis=0, dtype=np.float64)
-        if x.ndim == 2:
-            self.products = self.products + (x.T @ x).astype(np.float64)
+        by_channel = x if x.ndim == 2 else x.transpose(1, 0, 2)  # [channels, rows, k]
+        products = by_channel.swapaxes(-1, -2) @ by_channel
+        if self.products.ndim:
+            self.products += products
         else:
-            by_channel = x.transpose(1, 2, 0)  # [channels, k, rows]
-            self.products = self.products + (by_channel @ by_channel.transpose(0, 2, 1)).astype(np.float64)
+            self.products = products.astype(np.float64)
 
     def covariance(self) -> np.ndarray:
         """[k, k] or [channels, k, k], damped so that it can be inverted. Raises LinAlgError if there were no rows."""
         if not self.rows:
             raise np.linalg.LinAlgError("no rows were seen")
+        if self._waiting:
+            self._multiply()
         mean = self.total / self.rows
         covariance = self.products / self.rows - mean[..., :, None] * mean[..., None, :]
         diagonal = np.einsum("...ii->...i", covariance)
@@ -125,9 +137,9 @@ def round_weights(weight: np.ndarray, scale: np.ndarray, covariance: np.ndarray)
     """
     if not np.isfinite(covariance).all():
         raise np.linalg.LinAlgError("the covariance is not finite")
-    inverse = np.linalg.inv(covariance)
-    # Upper Cholesky factor of the inverse: row i tells how the columns behind i make up for the error of column i.
-    upper = np.linalg.cholesky(inverse).swapaxes(-1, -2)
+    # Upper Cholesky factor of the inverse: row i tells how the columns behind i make up for the error of column i. The
+    # factor of the covariance itself, taken from its end, is the inverse of that factor.
+    upper = _inverted(np.linalg.cholesky(covariance[..., ::-1, ::-1])[..., ::-1, ::-1])
     rest = weight.astype(np.float64).copy()
     q = np.empty(weight.shape, np.int8)
     count = weight.shape[1]
@@ -144,6 +156,19 @@ def round_weights(weight: np.ndarray, scale: np.ndarray, covariance: np.ndarray)
         behind = upper[..., start:end, end:]
         rest[:, end:] -= errors @ behind if behind.ndim == 2 else (errors[:, None] @ behind)[:, 0]
     return q
+
+
+def _inverted(upper: np.ndarray) -> np.ndarray:
+    """The inverse of upper triangular matrices [..., k, k], block by block: an eighth of the work of a general one."""
+    k = upper.shape[-1]
+    if k <= _BLOCK:
+        return np.asarray(np.linalg.inv(upper))
+    half = k // 2
+    first, last = _inverted(upper[..., :half, :half]), _inverted(upper[..., half:, half:])
+    result = np.zeros_like(upper)
+    result[..., :half, :half], result[..., half:, half:] = first, last
+    result[..., :half, half:] = -first @ (upper[..., :half, half:] @ last)
+    return result
 
 
 def patches(
