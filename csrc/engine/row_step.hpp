@@ -34,11 +34,11 @@ template <class Params>
 constexpr bool kIsCheckedWhileRunning =
     std::is_same_v<Params, kernels::GatherParams> || std::is_same_v<Params, kernels::RoiResizeParams>;
 
+// A kernel row with its parameters.
 template <class Params>
-class RowStep final : public Step {
+class PlainStep : public Step {
  public:
-  RowStep(const Params& params, const kernels::Row<Params>& row) : params_(params), row_(row) {
-    if constexpr (kIsCheckedWhileRunning<Params>) params_.fault = &fault_;
+  PlainStep(const Params& params, const kernels::Row<Params>& row) : params_(params), row_(row) {
     plan = row.plan(params_);
     info.row = row.name;
   }
@@ -47,36 +47,58 @@ class RowStep final : public Step {
     packed_ = memory;
     row_.pack(params_, memory);
   }
-
   void run(std::uint8_t* scratch, std::int32_t begin, std::int32_t end) const override {
     row_.run(params_, packed_, scratch, begin, end);
   }
 
+  Params& params() { return params_; }
+
+ protected:
+  Params params_;
+  const kernels::Row<Params>& row_;
+  const std::uint8_t* packed_ = nullptr;
+};
+
+// One that element-wise operators may follow.
+template <class Params>
+class FollowedStep : public PlainStep<Params> {
+ public:
+  using PlainStep<Params>::PlainStep;
+  Operands operands() const override { return {{this->params_.in, {}}, 1, this->params_.out}; }
+  bool has_regions() const override { return this->row_.region; }
+  kernels::Region region(std::int32_t unit) const override { return this->row_.region(this->params_, unit); }
+};
+
+template <class Params>
+class ElementwiseStep : public PlainStep<Params> {
+ public:
+  using PlainStep<Params>::PlainStep;
   Operands operands() const override {
     if constexpr (kIsBinary<Params>)
-      return {{params_.a, params_.b}, 2, params_.out};
-    else if constexpr (kIsUnary<Params> || kIsFollowed<Params>)
-      return {{params_.in, {}}, 1, params_.out};
+      return {{this->params_.a, this->params_.b}, 2, this->params_.out};
     else
-      return {};
+      return {{this->params_.in, {}}, 1, this->params_.out};
   }
-  bool has_regions() const override { return kIsFollowed<Params> && row_.region; }
-  kernels::Region region(std::int32_t unit) const override { return row_.region(params_, unit); }
-  bool is_elementwise() const override { return kIsUnary<Params> || kIsBinary<Params>; }
+  bool is_elementwise() const override { return true; }
   void run_region(const kernels::Region& region) const override {
-    if constexpr (kIsUnary<Params> || kIsBinary<Params>) {
-      Params p = params_;
-      p.out = part_of(p.out, region);
-      if constexpr (kIsBinary<Params>) {
-        p.a = part_of(p.a, region);
-        p.b = part_of(p.b, region);
-      } else {
-        p.in = part_of(p.in, region);
-      }
-      row_.run(p, packed_, nullptr, 0, row_.plan(p).units);
+    Params p = this->params_;
+    p.out = part_of(p.out, region);
+    if constexpr (kIsBinary<Params>) {
+      p.a = part_of(p.a, region);
+      p.b = part_of(p.b, region);
+    } else {
+      p.in = part_of(p.in, region);
     }
+    this->row_.run(p, this->packed_, nullptr, 0, this->row_.plan(p).units);
   }
+};
 
+template <class Params>
+class CheckedStep : public PlainStep<Params> {
+ public:
+  CheckedStep(const Params& params, const kernels::Row<Params>& row) : PlainStep<Params>(params, row) {
+    this->params_.fault = &fault_;
+  }
   const char* failure() const override {
     constexpr const char* kWrong =
         std::is_same_v<Params, kernels::RoiResizeParams>
@@ -86,14 +108,15 @@ class RowStep final : public Step {
     return fault_.exchange(false, std::memory_order_relaxed) ? kWrong : nullptr;
   }
 
-  Params& params() { return params_; }
-
  private:
-  Params params_;
-  const kernels::Row<Params>& row_;
-  const std::uint8_t* packed_ = nullptr;
   mutable std::atomic<bool> fault_{false};
 };
+
+template <class Params>
+using RowStep = std::conditional_t<
+    kIsFollowed<Params>, FollowedStep<Params>,
+    std::conditional_t<kIsUnary<Params> || kIsBinary<Params>, ElementwiseStep<Params>,
+                       std::conditional_t<kIsCheckedWhileRunning<Params>, CheckedStep<Params>, PlainStep<Params>>>>;
 
 // A table of rows and parameters for it without their type, so that choosing a row is written once for all operators.
 struct RowTable {

@@ -35,7 +35,7 @@ OPENBPU_INLINE void set_lane(WideScale& s, std::int32_t lane, const Rq16Entry& e
   s.sh[h][i] = e.sh;
 }
 
-OPENBPU_INLINE WideScale uniform_scale(const Rq16Entry& e) {
+[[maybe_unused, gnu::noinline]] WideScale uniform_scale(const Rq16Entry& e) {
   WideScale s;
   for (std::int32_t lane = 0; lane < Wide::kWords; ++lane) set_lane(s, lane, e);
   return s;
@@ -58,6 +58,15 @@ OPENBPU_INLINE Wide::R scaled(Wide::R v, const WideScale& s, const WideClamp& c)
   return Wide::clamp(unclamped(v, s), c.lo, c.hi);
 }
 
+// (a * high.m * 2^kShift + b * low.m + low.bias) >> low.sh.
+template <int kShift>
+OPENBPU_INLINE Wide::R scaled_sum(Wide::R a, const WideScale& high, Wide::R b, const WideScale& low) {
+  const Wide::R first = Wide::scale_two_halves<kShift>(a, high.m[0], b, low.m[0], low.bias[0], low.sh[0]);
+  const Wide::R second = Wide::scale_two_halves<kShift>(Wide::second_half(a), high.m[1], Wide::second_half(b), low.m[1],
+                                                        low.bias[1], low.sh[1]);
+  return Wide::join_halves(first, second);
+}
+
 // The first n of kWords int16, n > 0.
 OPENBPU_INLINE void store_first16(std::uint8_t* out, Wide::R v, std::int32_t n) {
   if (n >= Wide::kWords) return Wide::store16(out, v);
@@ -74,14 +83,23 @@ OPENBPU_INLINE Wide::R load_first16(const std::uint8_t* in, std::int32_t n) {
   return Wide::widen16(words);
 }
 
-// The first n of kWords results, as stored.
+// The first n of kWords elements, n > 0, as stored.
+OPENBPU_INLINE Wide::R load_elements(const std::uint8_t* in, const Stored& stored, std::int32_t n) {
+  if (stored.wide) return load_first16(in, n);
+  const Wide::R flip = Wide::set(stored.flip ? ~127 : 0);  // of a byte with the sign extended
+  if (n >= Wide::kWords) return Wide::xor_(Wide::widen8(in), flip);
+  alignas(64) std::uint8_t bytes[Wide::kWords] = {};
+  __builtin_memcpy(bytes, in, static_cast<std::size_t>(n));
+  return Wide::xor_(Wide::widen8(bytes), flip);
+}
+
 OPENBPU_INLINE void store_elements(std::uint8_t* out, const Stored& stored, Wide::R v, std::int32_t n) {
   if (stored.wide) return store_first16(out, v, n);
-  alignas(64) std::int32_t words[Wide::kWords];
-  Wide::store32(words, v);
-  const std::int32_t count = min(n, Wide::kWords);
-  for (std::int32_t i = 0; i < count; ++i)
-    out[i] = static_cast<std::uint8_t>(static_cast<std::uint8_t>(words[i]) ^ stored.flip);
+  const Wide::R flipped = Wide::xor_(v, Wide::set(stored.flip));
+  if (n >= Wide::kWords) return Wide::store8(out, flipped);
+  alignas(64) std::uint8_t bytes[Wide::kWords];
+  Wide::store8(bytes, flipped);
+  __builtin_memcpy(out, bytes, static_cast<std::size_t>(n));
 }
 
 }  // namespace

@@ -1,11 +1,19 @@
 // Every row of the 16-bit forms against the scalar row of its table, as in kernels_mac_test.cpp; the scalar rows
 // themselves are held against the oracle by the conformance tests.
+#include <cmath>
+
 #include "kernel_rows.hpp"
 #include "kernels/conv/conv.hpp"
 #include "kernels/dwconv/dwconv.hpp"
 #include "kernels/eltwise/eltwise.hpp"
+#include "kernels/lut/lut.hpp"
+#include "kernels/matmul/matmul.hpp"
 #include "kernels/norm/norm.hpp"
+#include "kernels/pool/pool.hpp"
+#include "kernels/quantize/quantize.hpp"
 #include "kernels/rescale/rescale.hpp"
+#include "kernels/softmax/softmax.hpp"
+#include "kernels/tconv/tconv.hpp"
 
 namespace openbpu::kernels {
 namespace {
@@ -82,6 +90,29 @@ void set_window(Params& p, const Axis& y, const Axis& x) {
   p.dilation_h = y.dilation, p.dilation_w = x.dilation, p.pad_top = y.pad, p.pad_left = x.pad;
 }
 
+// Weights i8 [groups][co/16][taps][ci/4][16][4].
+std::vector<std::int8_t> canonical(Random& random, int groups, int co, int taps, int ci) {
+  std::vector<std::int8_t> weights(static_cast<std::size_t>(groups * ((co + 15) / 16) * taps * ((ci + 3) / 4) * 64));
+  const Values kind = any_values(random);
+  const bool sparse = random.one_in(3);
+  for (int g = 0; g < groups; ++g)
+    for (int o = 0; o < co; ++o)
+      for (int tap = 0; tap < taps; ++tap)
+        for (int k = 0; k < ci; ++k) {
+          const int cell = ((g * ((co + 15) / 16) + o / 16) * taps + tap) * ((ci + 3) / 4) + k / 4;
+          weights[static_cast<std::size_t>(cell * 64 + o % 16 * 4 + k % 4)] =
+              sparse && (tap + k / 2) % 3 ? std::int8_t{0} : static_cast<std::int8_t>(value(random, kind, -128));
+        }
+  return weights;
+}
+
+// What the verifier proves of sums of `products`.
+std::vector<Rq16Entry> proved(std::vector<Rq16Entry> table, std::int64_t products) {
+  for (Rq16Entry& e : table)
+    while (e.m > (std::int64_t{1} << 62) / (products * 128 << 15)) e.m /= 2;
+  return table;
+}
+
 TEST_P(Rows16, Conv) {
   for (int i = 0; i < 6; ++i) {
     const Axis y(random, h), x(random, w);
@@ -89,26 +120,35 @@ TEST_P(Rows16, Conv) {
     const int taps = y.kernel * x.kernel;
     const Operand16 in(random, n, h, w, groups * ci);
     const Tensor16 out(random, n, y.out, x.out, groups * co);
-    std::vector<std::int8_t> weights(static_cast<std::size_t>(groups * ((co + 15) / 16) * taps * ((ci + 3) / 4) * 64));
-    const Values kind = any_values(random);
-    for (int g = 0; g < groups; ++g)
-      for (int o = 0; o < co; ++o)
-        for (int tap = 0; tap < taps; ++tap)
-          for (int k = 0; k < ci; ++k) {
-            const int cell = ((g * ((co + 15) / 16) + o / 16) * taps + tap) * ((ci + 3) / 4) + k / 4;
-            weights[static_cast<std::size_t>(cell * 64 + o % 16 * 4 + k % 4)] =
-                static_cast<std::int8_t>(value(random, kind, -128));
-          }
-    auto table = entries(random, groups * co, 29);
-    const std::int64_t most = std::int64_t{ci} * taps * 128 << 15;  // what the verifier proves must hold
-    for (Rq16Entry& e : table)
-      while (e.m > (std::int64_t{1} << 62) / most) e.m /= 2;
+    const auto weights = canonical(random, groups, co, taps, ci);
+    const auto table = proved(entries(random, groups * co, 29), std::int64_t{ci} * taps);
     Conv16Params p{};
     p.in = in.tensor.view, p.out = out.view, p.groups = groups, p.weights = weights.data();
     p.rq = rq16(random, table);
     set_window(p, y, x);
     SCOPED_TRACE("case " + std::to_string(i));
     compare(conv16_rows(), p, out.bytes, random);
+  }
+}
+
+// Outputs with and without inputs under them, of every phase.
+TEST_P(Rows16, TransposedConv) {
+  for (int i = 0; i < 4; ++i) {
+    const Axis y(random, h), x(random, w);
+    const int groups = random.pick({1, 1, 1, 2, 3}), ci = random.pick({1, 2, 5, 16, 33}), co = channels(random);
+    const auto extent = [&](const Axis& a) {
+      return std::max(1, (a.in - 1) * a.stride + (a.kernel - 1) * a.dilation + 1 - a.pad + random.within(-2, 3));
+    };
+    const Operand16 in(random, n, h, w, groups * ci);
+    const Tensor16 out(random, n, extent(y), extent(x), groups * co);
+    const auto weights = canonical(random, groups, co, y.kernel * x.kernel, ci);
+    const auto table = proved(entries(random, groups * co, 27), std::int64_t{ci} * y.kernel * x.kernel);
+    TConv16Params p{};
+    p.in = in.tensor.view, p.out = out.view, p.groups = groups, p.weights = weights.data();
+    p.rq = rq16(random, table);
+    set_window(p, y, x);
+    SCOPED_TRACE("case " + std::to_string(i));
+    compare(tconv16_rows(), p, out.bytes, random);
   }
 }
 
@@ -199,6 +239,87 @@ TEST_P(Rows16, Norm) {
     }
 }
 
+// Windows with and without taps inside the input; one entry, or one per number of taps.
+TEST_P(Rows16, Pools) {
+  const Axis y(random, h), x(random, w);
+  const int c = channels(random), taps = y.kernel * x.kernel;
+  const Operand16 in(random, n, h, w, c);
+  const Tensor16 out(random, n, y.out, x.out, c);
+  MaxPool16Params most{in.tensor.view, out.view, {}};
+  set_window(most.window, y, x);
+  compare(maxpool16_rows(), most, out.bytes, random);
+  const auto table = entries(random, random.one_in(2) ? taps : 1, 20);
+  const AvgPool16Params mean{in.tensor.view, out.view, most.window, rq16(random, table),
+                             static_cast<int>(table.size())};
+  compare(avgpool16_rows(), mean, out.bytes, random);
+}
+
+// Floats pixel by pixel, channel by channel within a pixel, and in planes; also such that are no numbers.
+TEST_P(Rows16, Ports) {
+  constexpr float kSpecial[] = {NAN, INFINITY, -INFINITY, 1e38F, -1e-45F};
+  const int c = channels(random);
+  const Operand16 steps(random, n, h, w, c);
+  const auto planes = random.one_in(2);
+  View reals{nullptr, n, h, w, c, std::int64_t{4} * h * w * c, 4 * w * (planes ? 1 : c), planes ? 4 : 4 * c, 4};
+  if (planes) reals.sc = std::int64_t{4} * h * w;
+  const std::size_t bytes = static_cast<std::size_t>(n) * h * w * c * 4;
+  const Bytes memory(bytes);
+  for (std::size_t i = 0; i < bytes; i += 4) {
+    float v = static_cast<float>(random.within(-80000, 80000)) / 4;
+    if (random.one_in(40)) v = kSpecial[random.within(0, 4)];
+    std::memcpy(memory.data() + i, &v, 4);
+  }
+  const float scale = 0.25F * static_cast<float>(random.within(1, 30));
+  View from = reals;
+  from.data = memory.data();
+  const Tensor16 out(random, n, h, w, c);
+  compare(quantize16_rows(), {from, out.view, scale}, out.bytes, random);
+  compare(dequantize16_rows(), {steps.tensor.view, reals, scale}, bytes, random);
+}
+
+// Sums of few products and of more than an int32 holds; both orders of the right operand.
+TEST_P(Rows16, DynamicProduct) {
+  const int m = random.within(1, 70), k = random.pick({channels(random), 197, 256, 257, 700}), o = channels(random);
+  for (const bool transposed : {false, true}) {
+    const Operand16 a(random, n, 1, m, k), b(random, n, 1, transposed ? o : k, transposed ? k : o);
+    const Tensor16 out(random, n, 1, m, o);
+    auto table = entries(random, 1, 30 + 10);
+    while (table[0].m > (std::int64_t{1} << 32) / k) table[0].m /= 2, table[0].sh -= 1;  // what the verifier proves
+    table[0].bias >>= 12;
+    compare(matmuld16_rows(), {a.tensor.view, b.tensor.view, out.view, transposed, rq16(random, table)}, out.bytes,
+            random);
+  }
+}
+
+TEST_P(Rows16, Table) {
+  const int c = channels(random), bits = random.pick({9, 10, 12, 16});
+  const Operand16 in(random, n, h, w, c);
+  const Tensor16 out(random, n, h, w, c);
+  std::vector<std::int16_t> knots((std::size_t{1} << bits) + 1);
+  for (std::int16_t& v : knots)
+    v = static_cast<std::int16_t>(random.pick({-32768, 32767, random.within(-32768, 32767)}));
+  compare(lut16_rows(), {in.tensor.view, out.view, knots.data(), 16 - bits}, out.bytes, random);
+}
+
+TEST_P(Rows16, Softmax) {
+  const int c = random.pick({channels(random), 197, 1000}), bits = random.pick({9, 12, 16});
+  const bool narrow = random.one_in(3);
+  const Operand16 in(random, n, h, w, c);
+  const Tensor16 out16(random, n, h, w, c);
+  const Tensor out8(random, n, h, w, c);
+  std::vector<std::uint16_t> exponentials((std::size_t{1} << bits) + 1);
+  for (std::uint16_t& v : exponentials)
+    v = static_cast<std::uint16_t>(random.pick({0, 65535, random.within(0, 65535)}));
+  exponentials[0] = 65535;
+  Softmax16Params p{};
+  p.in = in.tensor.view, p.out = narrow ? out8.view : out16.view, p.stored = {!narrow, host_flip()};
+  p.exp = exponentials.data(), p.shift = 16 - bits;
+  p.C = random.pick({1, 0}) ? std::uint64_t{1} << random.within(0, 61) : (std::uint64_t{1} << 53) + 12345;
+  p.zero = narrow ? random.within(-128, 127) : 0;
+  p.lo = narrow ? -128 : random.within(-32768, 0), p.hi = narrow ? 127 : 32767;
+  compare(softmax16_rows(), p, narrow ? out8.bytes : out16.bytes, random);
+}
+
 INSTANTIATE_TEST_SUITE_P(Seeds, Rows16, testing::Range<std::uint32_t>(1, 41));
 
 TEST(Row16Tables, EndWithTheScalarRowAndNameWhatWasNotRun) {
@@ -208,11 +329,19 @@ TEST(Row16Tables, EndWithTheScalarRowAndNameWhatWasNotRun) {
     name_rows_not_run(op, rows);
   };
   check("CONV2D", conv16_rows());
+  check("TCONV2D", tconv16_rows());
   check("DWCONV2D", dwconv16_rows());
   check("ADD", add16_rows());
   check("MUL", mul16_rows());
   check("RESCALE", rescale16_rows());
   check("LAYERNORM", norm16_rows());
+  check("MATMULD", matmuld16_rows());
+  check("LUT16", lut16_rows());
+  check("SOFTMAX", softmax16_rows());
+  check("MAXPOOL", maxpool16_rows());
+  check("AVGPOOL", avgpool16_rows());
+  check("QUANTIZE", quantize16_rows());
+  check("DEQUANTIZE", dequantize16_rows());
 }
 
 }  // namespace

@@ -32,7 +32,7 @@ bool accepts_dwconv16(const DwConv16Params& p) {
          all_fit_lanes(p.rq.entries, p.out.c);
 }
 
-void pack_dwconv16(const DwConv16Params& p, std::uint8_t* packed) {
+[[gnu::cold]] void pack_dwconv16(const DwConv16Params& p, std::uint8_t* packed) {
   const std::int32_t taps = p.kernel_h * p.kernel_w;
   for (std::int32_t first = 0; first < p.out.c; first += Wide::kWords, packed += register_bytes16(p)) {
     auto& scale = *reinterpret_cast<WideScale*>(packed);

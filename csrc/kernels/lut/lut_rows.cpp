@@ -23,6 +23,15 @@ Rows<Lut8Params> lut8_rows() {
 
 Rows<Lut16Params> lut16_rows() {
   static const Row<Lut16Params> rows[] = {
+#ifdef OPENBPU_HAS_AVX512VNNI
+      kLut16Avx512Vnni,
+#endif
+#ifdef OPENBPU_HAS_AVX2
+      kLut16Avx2,
+#endif
+#ifdef OPENBPU_HAS_NEON
+      kLut16Neon,
+#endif
       kLut16Scalar,
   };
   return {rows, sizeof rows / sizeof rows[0]};

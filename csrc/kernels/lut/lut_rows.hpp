@@ -10,6 +10,9 @@ extern const Row<Lut8Params> kLut8Avx512Vnni;
 extern const Row<Lut8Params> kLut8Avx2;
 extern const Row<Lut8Params> kLut8Neon;
 extern const Row<Lut8Params> kLut8Scalar;
+extern const Row<Lut16Params> kLut16Avx512Vnni;
+extern const Row<Lut16Params> kLut16Avx2;
+extern const Row<Lut16Params> kLut16Neon;
 extern const Row<Lut16Params> kLut16Scalar;
 
 }  // namespace openbpu::kernels

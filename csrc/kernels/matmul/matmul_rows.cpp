@@ -51,6 +51,15 @@ Rows<MatMulDParams> matmuld_rows() {
 
 Rows<MatMulD16Params> matmuld16_rows() {
   static const Row<MatMulD16Params> rows[] = {
+#ifdef OPENBPU_HAS_AVX512VNNI
+      kMatMulD16Avx512Vnni,
+#endif
+#ifdef OPENBPU_HAS_AVX2
+      kMatMulD16Avx2,
+#endif
+#ifdef OPENBPU_HAS_NEON
+      kMatMulD16Neon,
+#endif
       kMatMulD16Scalar,
   };
   return {rows, sizeof rows / sizeof rows[0]};

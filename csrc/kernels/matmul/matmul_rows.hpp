@@ -18,6 +18,9 @@ extern const Row<MatMulDParams> kMatMulDAvx512Vnni;
 extern const Row<MatMulDParams> kMatMulDAvx2;
 extern const Row<MatMulDParams> kMatMulDNeon;
 extern const Row<MatMulDParams> kMatMulDScalar;
+extern const Row<MatMulD16Params> kMatMulD16Avx512Vnni;
+extern const Row<MatMulD16Params> kMatMulD16Avx2;
+extern const Row<MatMulD16Params> kMatMulD16Neon;
 extern const Row<MatMulD16Params> kMatMulD16Scalar;
 
 }  // namespace openbpu::kernels

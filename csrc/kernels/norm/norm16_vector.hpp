@@ -23,7 +23,7 @@ Plan plan_norm16(const Norm16Params& p) {
 }
 
 // Gain and offset of each register of channels.
-void pack_norm16(const Norm16Params& p, std::uint8_t* packed) {
+[[gnu::cold]] void pack_norm16(const Norm16Params& p, std::uint8_t* packed) {
   auto* scales = reinterpret_cast<WideScale*>(packed);
   for (std::int32_t first = 0; first < p.in.c; first += Wide::kWords, ++scales)
     for (std::int32_t i = 0; i < Wide::kWords; ++i) {

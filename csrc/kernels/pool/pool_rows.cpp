@@ -36,6 +36,15 @@ Rows<AvgPoolParams> avgpool_rows() {
 
 Rows<MaxPool16Params> maxpool16_rows() {
   static const Row<MaxPool16Params> rows[] = {
+#ifdef OPENBPU_HAS_AVX512VNNI
+      kMaxPool16Avx512Vnni,
+#endif
+#ifdef OPENBPU_HAS_AVX2
+      kMaxPool16Avx2,
+#endif
+#ifdef OPENBPU_HAS_NEON
+      kMaxPool16Neon,
+#endif
       kMaxPool16Scalar,
   };
   return {rows, sizeof rows / sizeof rows[0]};
@@ -43,6 +52,15 @@ Rows<MaxPool16Params> maxpool16_rows() {
 
 Rows<AvgPool16Params> avgpool16_rows() {
   static const Row<AvgPool16Params> rows[] = {
+#ifdef OPENBPU_HAS_AVX512VNNI
+      kAvgPool16Avx512Vnni,
+#endif
+#ifdef OPENBPU_HAS_AVX2
+      kAvgPool16Avx2,
+#endif
+#ifdef OPENBPU_HAS_NEON
+      kAvgPool16Neon,
+#endif
       kAvgPool16Scalar,
   };
   return {rows, sizeof rows / sizeof rows[0]};

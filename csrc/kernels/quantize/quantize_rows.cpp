@@ -36,6 +36,15 @@ Rows<QuantizeParams> dequantize_rows() {
 
 Rows<Quantize16Params> quantize16_rows() {
   static const Row<Quantize16Params> rows[] = {
+#ifdef OPENBPU_HAS_AVX512VNNI
+      kQuantize16Avx512Vnni,
+#endif
+#ifdef OPENBPU_HAS_AVX2
+      kQuantize16Avx2,
+#endif
+#ifdef OPENBPU_HAS_NEON
+      kQuantize16Neon,
+#endif
       kQuantize16Scalar,
   };
   return {rows, sizeof rows / sizeof rows[0]};
@@ -43,6 +52,15 @@ Rows<Quantize16Params> quantize16_rows() {
 
 Rows<Quantize16Params> dequantize16_rows() {
   static const Row<Quantize16Params> rows[] = {
+#ifdef OPENBPU_HAS_AVX512VNNI
+      kDequantize16Avx512Vnni,
+#endif
+#ifdef OPENBPU_HAS_AVX2
+      kDequantize16Avx2,
+#endif
+#ifdef OPENBPU_HAS_NEON
+      kDequantize16Neon,
+#endif
       kDequantize16Scalar,
   };
   return {rows, sizeof rows / sizeof rows[0]};

@@ -11,15 +11,6 @@ Plan plan_rescale16(const Rescale16Params& p) { return {0, 0, p.out.n * p.out.h}
 
 bool accepts_rescale16(const Rescale16Params& p) { return p.entry_count == 1 && fits_lanes(*p.rq.entries); }
 
-// The first n of kWords elements, as stored.
-OPENBPU_INLINE Wide::R load_elements(const std::uint8_t* in, const Stored& stored, std::int32_t n) {
-  if (stored.wide) return load_first16(in, n);
-  alignas(64) std::uint8_t bytes[Wide::kWords] = {};
-  __builtin_memcpy(bytes, in, static_cast<std::size_t>(min(n, Wide::kWords)));
-  for (std::uint8_t& byte : bytes) byte = static_cast<std::uint8_t>(byte ^ stored.flip);
-  return Wide::widen8(bytes);
-}
-
 void run_rescale16(const Rescale16Params& p, const std::uint8_t*, std::uint8_t*, std::int32_t begin, std::int32_t end) {
   const WideScale scale = uniform_scale(*p.rq.entries);
   const WideClamp clamp(p.rq);

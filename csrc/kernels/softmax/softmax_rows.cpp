@@ -23,6 +23,15 @@ Rows<SoftmaxParams> softmax_rows() {
 
 Rows<Softmax16Params> softmax16_rows() {
   static const Row<Softmax16Params> rows[] = {
+#ifdef OPENBPU_HAS_AVX512VNNI
+      kSoftmax16Avx512Vnni,
+#endif
+#ifdef OPENBPU_HAS_AVX2
+      kSoftmax16Avx2,
+#endif
+#ifdef OPENBPU_HAS_NEON
+      kSoftmax16Neon,
+#endif
       kSoftmax16Scalar,
   };
   return {rows, sizeof rows / sizeof rows[0]};

@@ -10,6 +10,9 @@ extern const Row<SoftmaxParams> kSoftmaxAvx512Vnni;
 extern const Row<SoftmaxParams> kSoftmaxAvx2;
 extern const Row<SoftmaxParams> kSoftmaxNeon;
 extern const Row<SoftmaxParams> kSoftmaxScalar;
+extern const Row<Softmax16Params> kSoftmax16Avx512Vnni;
+extern const Row<Softmax16Params> kSoftmax16Avx2;
+extern const Row<Softmax16Params> kSoftmax16Neon;
 extern const Row<Softmax16Params> kSoftmax16Scalar;
 
 }  // namespace openbpu::kernels

@@ -23,6 +23,15 @@ Rows<TConvParams> tconv_rows() {
 
 Rows<TConv16Params> tconv16_rows() {
   static const Row<TConv16Params> rows[] = {
+#ifdef OPENBPU_HAS_AVX512VNNI
+      kTConv16Avx512Vnni,
+#endif
+#ifdef OPENBPU_HAS_AVX2
+      kTConv16Avx2,
+#endif
+#ifdef OPENBPU_HAS_NEON
+      kTConv16Neon,
+#endif
       kTConv16Scalar,
   };
   return {rows, sizeof rows / sizeof rows[0]};

@@ -18,6 +18,8 @@ struct Wide {
   OPENBPU_INLINE R zero() { return _mm256_setzero_si256(); }
   OPENBPU_INLINE R set(std::int32_t v) { return _mm256_set1_epi32(v); }
   OPENBPU_INLINE R add(R a, R b) { return _mm256_add_epi32(a, b); }
+  OPENBPU_INLINE R subtract(R a, R b) { return _mm256_sub_epi32(a, b); }
+  OPENBPU_INLINE R maximum(R a, R b) { return _mm256_max_epi32(a, b); }
   OPENBPU_INLINE R multiply(R a, R b) { return _mm256_mullo_epi32(a, b); }
   OPENBPU_INLINE R clamp(R v, R lo, R hi) { return _mm256_min_epi32(_mm256_max_epi32(v, lo), hi); }
 
@@ -32,6 +34,16 @@ struct Wide {
 
   // The low words of two registers as pairs.
   OPENBPU_INLINE R pairs(R a, R b) { return _mm256_blend_epi16(a, _mm256_slli_epi32(b, 16), 0xaa); }
+  // Both bytes of the words of pairs: v = 256 * high + low, high with the sign.
+  OPENBPU_INLINE R high_bytes(R v) { return _mm256_srai_epi16(v, 8); }
+  OPENBPU_INLINE R low_bytes(R v) { return _mm256_and_si256(v, set(0xff00ff)); }
+  // Words i and i + 1 of memory in the halves of every lane.
+  OPENBPU_INLINE R gather_pairs(const void* words, R i) {
+    return _mm256_i32gather_epi32(static_cast<const int*>(words), i, 2);
+  }
+  OPENBPU_INLINE R extend_low(R v) { return _mm256_srai_epi32(_mm256_slli_epi32(v, 16), 16); }
+  OPENBPU_INLINE R and_(R a, R b) { return _mm256_and_si256(a, b); }
+  OPENBPU_INLINE R xor_(R a, R b) { return _mm256_xor_si256(a, b); }
   OPENBPU_INLINE R shift_right(R v, std::int32_t n) { return _mm256_sra_epi32(v, _mm_cvtsi32_si128(n)); }
   // Both halves of words without a sign.
   OPENBPU_INLINE R low_part(R v) { return _mm256_and_si256(v, set(0xffff)); }
@@ -51,7 +63,16 @@ struct Wide {
   // AVX2 has no arithmetic shift of 64 bits: 2^63 is added before the shift and what became of it taken off behind.
   static constexpr std::uint64_t kOffset = std::uint64_t{1} << 63;
   OPENBPU_INLINE R scale_half(R v, const std::int64_t* m, const std::int64_t* bias, const std::int64_t* sh) {
-    const R sum = _mm256_add_epi64(_mm256_mul_epi32(v, load(m)), load(bias));
+    return shift_half(_mm256_add_epi64(_mm256_mul_epi32(v, load(m)), load(bias)), sh);
+  }
+  // a * ma * 2^kShift + b * mb + bias, modulo 2^64, shifted.
+  template <int kShift>
+  OPENBPU_INLINE R scale_two_halves(R a, const std::int64_t* ma, R b, const std::int64_t* mb, const std::int64_t* bias,
+                                    const std::int64_t* sh) {
+    const R high = _mm256_slli_epi64(_mm256_mul_epi32(a, load(ma)), kShift);
+    return shift_half(_mm256_add_epi64(_mm256_add_epi64(high, _mm256_mul_epi32(b, load(mb))), load(bias)), sh);
+  }
+  OPENBPU_INLINE R shift_half(R sum, const std::int64_t* sh) {
     const R offset = _mm256_set1_epi64x(static_cast<long long>(kOffset)), shift = load(sh);
     return _mm256_sub_epi64(_mm256_srlv_epi64(sum, shift), _mm256_srlv_epi64(offset, shift));
   }
@@ -63,7 +84,24 @@ struct Wide {
     const R packed = _mm256_permute4x64_epi64(_mm256_packs_epi32(v, v), 0x08);
     _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm256_castsi256_si128(packed));
   }
+  // The low bytes of kWords values.
+  OPENBPU_INLINE void store8(std::uint8_t* p, R v) {
+    const R bytes = _mm256_shuffle_epi8(v, _mm256_set1_epi32(0x0c080400));
+    const std::int32_t low = _mm256_extract_epi32(bytes, 0), high = _mm256_extract_epi32(bytes, 4);
+    __builtin_memcpy(p, &low, 4);
+    __builtin_memcpy(p + 4, &high, 4);
+  }
   OPENBPU_INLINE void store32(void* p, R v) { _mm256_storeu_si256(static_cast<R*>(p), v); }
+
+  // Eight floats over the scale, NaN as 0, rounded half to even and clamped to int16.
+  OPENBPU_INLINE R steps_of(const void* floats, float scale) {
+    const __m256 q = _mm256_div_ps(_mm256_loadu_ps(static_cast<const float*>(floats)), _mm256_set1_ps(scale));
+    const __m256 clean = _mm256_and_ps(q, _mm256_cmp_ps(q, q, _CMP_ORD_Q));
+    return _mm256_cvtps_epi32(_mm256_min_ps(_mm256_max_ps(clean, _mm256_set1_ps(-32768.0F)), _mm256_set1_ps(32767.0F)));
+  }
+  OPENBPU_INLINE void store_reals(void* floats, R v, float scale) {
+    _mm256_storeu_ps(static_cast<float*>(floats), _mm256_mul_ps(_mm256_cvtepi32_ps(v), _mm256_set1_ps(scale)));
+  }
 };
 
 }  // namespace

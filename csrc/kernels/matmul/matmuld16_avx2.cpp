@@ -1,0 +1,10 @@
+#include "kernels/x86/wide256.hpp"
+// Wide comes first.
+#include "kernels/matmul/matmuld16_vector.hpp"
+
+namespace openbpu::kernels {
+
+const Row<MatMulD16Params> kMatMulD16Avx2{"matmuld16_avx2", Wide::kIsa, accepts_matmuld16,
+                                          plan_matmuld16,   nullptr,    run_matmuld16};
+
+}  // namespace openbpu::kernels

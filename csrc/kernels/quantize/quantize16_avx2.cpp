@@ -1,0 +1,12 @@
+#include "kernels/x86/wide256.hpp"
+// Wide comes first.
+#include "kernels/quantize/quantize16_vector.hpp"
+
+namespace openbpu::kernels {
+
+const Row<Quantize16Params> kQuantize16Avx2{"quantize16_avx2", Wide::kIsa, accepts_quantize16,
+                                            plan_port16,       nullptr,    run_quantize16};
+const Row<Quantize16Params> kDequantize16Avx2{"dequantize16_avx2", Wide::kIsa, accepts_dequantize16,
+                                              plan_port16,         nullptr,    run_dequantize16};
+
+}  // namespace openbpu::kernels
