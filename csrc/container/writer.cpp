@@ -54,8 +54,8 @@ std::vector<isa::Entry> with_macs(const Parts& parts) {
   return entries;
 }
 
-// The minor versions that brought 16-bit forms, and: rolling surfaces, homes, weights in SRAM.
-constexpr std::uint16_t kWideForms = 2, kStripes = 3, kWideNorms = 4;
+// The minor versions that brought 16-bit forms; rolling surfaces, homes, weights in SRAM; more 16-bit forms.
+constexpr std::uint16_t kWideForms = 2, kStripes = 3, kMoreWideForms = 4;
 
 // Parts of constants, and weights that are used where LDW brought them.
 bool brings_weights(const isa::Instruction& i, const Parts& parts) {
@@ -96,7 +96,8 @@ std::uint16_t minor_of(isa::Op op) {
 std::uint16_t minor_of(const isa::Instruction& instruction, const Parts& parts) {
   const auto op = static_cast<isa::Op>(instruction.op);
   if (!isa::is_wide(instruction, parts.surfaces)) return minor_of(op);
-  return op == isa::Op::LAYERNORM || op == isa::Op::RMSNORM ? kWideNorms : kWideForms;
+  const bool later = op == isa::Op::LAYERNORM || op == isa::Op::RMSNORM || op == isa::Op::GATHER;
+  return later ? kMoreWideForms : kWideForms;
 }
 
 // The least minor version that knows all that the file uses.

@@ -212,17 +212,7 @@ class Binder : private OperandViews {
   StepResult operator()(Tag<Op::ARGMAX>) {
     return choose(kernels::ArgMaxParams{pixels(in0()), out(), m_.flip}, kernels::argmax_rows());
   }
-  StepResult operator()(Tag<Op::GATHER>) {
-    kernels::GatherParams p{};
-    p.in = channels(in0());
-    take_rows(p.in);
-    p.index = columns(view(i_.in1, isa::B));
-    p.out = out();
-    p.index_bytes = static_cast<std::int32_t>(isa::element_size(static_cast<isa::DType>(surface(i_.in1).dtype)));
-    p.zero = surface(i_.out).zero_point;
-    p.flip = m_.flip;
-    return choose(p, kernels::gather_rows());
-  }
+  StepResult operator()(Tag<Op::GATHER>) { return gather(); }
 
   StepResult operator()(Tag<Op::GRIDSAMPLE>) {
     const auto& aux = m_.program->aux_record<isa::GridSampleAux>(i_);

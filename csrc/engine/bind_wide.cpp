@@ -109,6 +109,8 @@ class WideBinder : private OperandViews {
     return resize<kernels::Resize16Tap>(kernels::resize_bilinear16_rows());
   }
 
+  StepResult operator()(Tag<Op::GATHER>) { return gather(); }
+
   StepResult operator()(Tag<Op::QUANTIZE>) { return convert(surface(i_.out), kernels::quantize16_rows()); }
   StepResult operator()(Tag<Op::DEQUANTIZE>) { return convert(surface(i_.in0), kernels::dequantize16_rows()); }
 

@@ -245,6 +245,20 @@ class OperandViews {
     return weights() + i_.box_c / 16 * (std::int64_t{taps} * ((inputs + 3) / 4) * 64);
   }
 
+  // int16 has zero point 0, whose bytes are equal.
+  StepResult gather() {
+    kernels::GatherParams p{};
+    p.in = channels(in0());
+    take_rows(p.in);
+    p.index = columns(view(i_.in1, isa::B));
+    p.out = out();
+    p.index_bytes = static_cast<std::int32_t>(isa::element_size(static_cast<isa::DType>(surface(i_.in1).dtype)));
+    p.element_bytes = static_cast<std::int32_t>(isa::element_size(static_cast<isa::DType>(surface(i_.out).dtype)));
+    p.zero =
+        static_cast<std::uint8_t>(static_cast<std::uint8_t>(surface(i_.out).zero_point) ^ storage(surface(i_.out)));
+    return choose(p, kernels::gather_rows());
+  }
+
   // The rows and channels that the windows of a pooling read, and where the windows lie on them.
   struct Windowed {
     View in;

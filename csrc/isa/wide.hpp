@@ -27,6 +27,7 @@ constexpr bool has_wide_form(Op op) {
     case Op::AVGPOOL:
     case Op::RESIZE_NN:
     case Op::RESIZE_BILIN:
+    case Op::GATHER:
     case Op::FILL:
     case Op::QUANTIZE:
     case Op::DEQUANTIZE:

@@ -376,7 +376,7 @@ FIELDS: dict[str, Callable[[Assembler, Step], Fields]] = {
     "DIV": _div,
     "REDUCE": _reduce,
     "ARGMAX": _unary,
-    "GATHER": _gather,
+    **dict.fromkeys(("GATHER", "GATHER/16"), _gather),
     "GRIDSAMPLE": _grid_sample,
     "CSC": _csc,
     "ROIRESIZE": _roi_resize,

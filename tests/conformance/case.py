@@ -77,6 +77,7 @@ ORACLE: dict[str, Callable[..., np.ndarray]] = {
     "AVGPOOL/16": int16.avgpool,
     "RESIZE_NN/16": window.resize_nearest,
     "RESIZE_BILIN/16": int16.resize_bilinear,
+    "GATHER/16": vec.gather,
     "COPY/16": copy,
     "FILL/16": fill16,
     "QUANTIZE/16": ports.quantise16,

@@ -192,6 +192,11 @@ def resize_nearest(rng: Generator, name: str) -> Case:
     return Case(case.name, "RESIZE_NN/16", (activations(rng, case.inputs[0].shape),), case.params)
 
 
+def gather(rng: Generator, name: str) -> Case:
+    case = cases.gather(rng, name)
+    return Case(case.name, "GATHER/16", (activations(rng, case.inputs[0].shape), case.inputs[1]), case.params)
+
+
 def copy(rng: Generator, name: str) -> Case:
     case = cases.copy(rng, name)
     return Case(case.name, "COPY/16", (activations(rng, case.inputs[0].shape),), case.params)
@@ -233,6 +238,7 @@ DRAWS = {
     "AVGPOOL/16": (avgpool, 16),
     "RESIZE_NN/16": (resize_nearest, 6),
     "RESIZE_BILIN/16": (resize, 10),
+    "GATHER/16": (gather, 8),
     "COPY/16": (copy, 8),
     "FILL/16": (fill, 4),
     "QUANTIZE/16": (quantize, 10),

@@ -33,7 +33,7 @@ DIGESTS = HERE / "v1_2.json"
 _NEW = {
     "LAYERNORM", "RMSNORM", "LUT16", "MAX", "MIN", "CMP", "SELECT", "REDUCE", "ARGMAX", "DIV", "GATHER", "GRIDSAMPLE",
 }  # fmt: skip
-_LATER = {"LAYERNORM/16", "RMSNORM/16"}
+_LATER = {"LAYERNORM/16", "RMSNORM/16", "GATHER/16"}
 OPERATIONS = tuple(op for op in DRAWS if op in _NEW or (op.endswith("/16") and op not in _LATER))
 
 

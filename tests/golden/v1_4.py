@@ -1,4 +1,4 @@
-"""Golden file of container 1.4: norms of int16, each on buffers of its own, from conformance cases.
+"""Golden file of container 1.4: norms and look-ups of int16, each on buffers of its own, from conformance cases.
 
 `python tests/golden/v1_4.py` prints what tests/golden/v1_4.json must hold; with `--write` it makes v1_4.bpux and the
 inputs v1_4.npz anew, which is right only for as long as version 1.4 has not been released: later versions read these
@@ -26,7 +26,7 @@ FILE = HERE / "v1_4.bpux"
 INPUTS = HERE / "v1_4.npz"
 DIGESTS = HERE / "v1_4.json"
 
-OPERATIONS = tuple(op for op in ("LAYERNORM/16", "RMSNORM/16") for _ in range(3))
+OPERATIONS = tuple(op for op in ("LAYERNORM/16", "RMSNORM/16", "GATHER/16") for _ in range(3))
 
 
 def inputs() -> dict[str, np.ndarray]:

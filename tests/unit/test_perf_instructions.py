@@ -12,11 +12,14 @@ from conformance.assemble import Assembler
 from conformance.draws import DRAWS, draw
 from conformance.graphs import random_program
 from conformance.program import single
+from lowering.nets import Net
 from openbpu.ir.profile import PROFILES
+from openbpu.lower import lower
 from openbpu.perf import estimate, listing
 from openbpu.perf.cost import _VECTOR_PASSES
 from openbpu.perf.program import Program, read
 from openbpu.runtime import Executable
+from openbpu.schedule import schedule
 from openbpu.target.records import INSTRUCTIONS
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -73,3 +76,12 @@ def test_boxes_write_the_whole_result_once() -> None:
 def test_every_vector_instruction_has_a_price() -> None:
     names = {name for name, info in INSTRUCTIONS.items() if info["queue"] == "VEC"}
     assert names - {"MAXPOOL", "AVGPOOL"} <= set(_VECTOR_PASSES)
+
+
+def test_a_look_up_on_the_cpu_reads_what_it_takes() -> None:
+    net = Net(1)
+    table = net.constant(net.random.standard_normal((5000, 64)), np.float32)
+    net.output(net.node("Gather", table, net.indices(4, low=0, high=5000)))
+    executable = Executable.from_bytes(schedule(lower(net.model()), PROFILES["nash-e"]))
+    (call,) = (i for i in read(executable).instructions if i.kernel == "Gather")
+    assert sum(t.bytes for t in call.transfers) == 4 * 8 + 2 * 4 * 64 * 4

@@ -23,7 +23,7 @@ std::int64_t index_at(const GatherParams& p, std::int32_t x) {
 }
 
 void run(const GatherParams& p, const std::uint8_t*, std::uint8_t*, std::int32_t begin, std::int32_t end) {
-  const auto bytes = static_cast<std::size_t>(p.out.c);
+  const auto bytes = static_cast<std::size_t>(p.out.c) * static_cast<std::size_t>(p.element_bytes);
   for (std::int32_t unit = begin; unit < end; ++unit) {
     const std::int32_t n = unit / p.out.h, y = unit % p.out.h;
     for (std::int32_t x = 0; x < p.out.w; ++x) {
@@ -31,7 +31,7 @@ void run(const GatherParams& p, const std::uint8_t*, std::uint8_t*, std::int32_t
       std::int64_t index = index_at(p, x);
       if (index < 0) index += p.in.w;
       if (index < 0 || index >= p.in.w) {
-        std::memset(out, static_cast<std::uint8_t>(p.zero) ^ p.flip, bytes);
+        std::memset(out, p.zero, bytes);
         p.fault->store(true, std::memory_order_relaxed);
         continue;
       }

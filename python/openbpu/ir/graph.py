@@ -133,9 +133,9 @@ REDUCTIONS = {"max": 0, "min": 1, "sum": 2, "l1": 3, "square": 4, "l2": 5}
 INT16_KINDS = frozenset(
     {
         "csc", "conv2d", "dwconv2d", "tconv2d", "matmul", "matmul_dynamic", "add", "mul", "rescale", "lut16", "softmax",
-        "norm", "maxpool", "avgpool", "resize_nearest", "resize_bilinear", "constant", "concat", "slice", "reshape",
-        "transpose", "rearrange", "expand", "depth_to_space", "space_to_depth", "pad", "cpu", "alias", "quantize",
-        "dequantize", "read_port", "write_port",
+        "norm", "gather", "maxpool", "avgpool", "resize_nearest", "resize_bilinear", "constant", "concat", "slice",
+        "reshape", "transpose", "rearrange", "expand", "depth_to_space", "space_to_depth", "pad", "cpu", "alias",
+        "quantize", "dequantize", "read_port", "write_port",
     }
 )  # fmt: skip
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ _KERNELS = {info["id"]: name for name, info in CPU_KERNELS.items()}
 _REGION_NAMES = {number: name for name, number in REGIONS.items()}
 _ITEM_SIZES = {number: 2 if name == "bfloat16" else np.dtype(name).itemsize for name, number in DTYPES.items()}
 _WINDOWS = frozenset({"CONV2D", "DWCONV2D", "GCONV2D", "MAXPOOL", "AVGPOOL"})
+_LOOK_UPS = frozenset({"Gather", "GatherElements", "GatherND"})
 _ALL_CHANNELS = frozenset({"CONV2D", "GCONV2D", "TCONV2D", "MATMUL", "REDUCE", "ARGMAX"})
 _SAME_BOX = frozenset({"LOAD", "STORE", "COPY", "QUANTIZE", "DEQUANTIZE", "RESCALE", "LUT8", "LUT16", "SOFTMAX"})
 _SAME_BOX |= {"LAYERNORM", "RMSNORM"}
@@ -289,9 +290,13 @@ class _Reader:
             largest = max(largest, elements)
             region, writes = _REGION_NAMES[int(tensor["region"])], position >= head["inputs"]
             transfers.append(Transfer(region, int(tensor["base"]), 1, size, size, writes))
+        kernel = _KERNELS[int(head["kernel"])]
+        if kernel in _LOOK_UPS:  # of the table, as much as there are results
+            table, result = transfers[0], transfers[-1]
+            transfers[0] = replace(table, run=min(table.run, result.run))
         return Instruction(
             index, "CPUCALL", "CPU", int(word["layer"]), _waits(word), int(self.macs[index]), (1, 1, 1, largest), 0,
-            False, {}, tuple(transfers), _KERNELS[int(head["kernel"])], largest,
+            False, {}, tuple(transfers), kernel, largest,
         )  # fmt: skip
 
 

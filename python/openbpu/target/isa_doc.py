@@ -178,7 +178,7 @@ table is RQ16 in place of RQ8, POOL and the fields `L`, `sh`, `ma`, `mb` and `C`
 channel, per number of taps, or one; two for ADD and SUB, with equal `sh` 15..45, m below 2^29 together and bias 0 in
 the second. SOFTMAX has EXP16, RESIZE_BILIN RESIZE16. `lo` and `hi` are values of the type of `out`. With `F` the sum
 of |w| of a channel, `K * 2^15` of MATMULD or the taps of AVGPOOL, `F * 2^15 * m + |bias| < 2^63`. Such files need
-container 1.2.
+container 1.2, with LAYERNORM, RMSNORM or GATHER 1.4.
 
 **Operations.**
 

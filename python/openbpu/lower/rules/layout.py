@@ -184,7 +184,7 @@ def _looked_up(node: Node, x: Expr, axis: int) -> Expr:
     indices, graph, origin = node.operand(1), node.graph, (node.name,)
     if not isinstance(indices, Plain) or indices.dtype not in ("int32", "int64"):
         raise node.refuse("its indices must be int32 or int64", seen=indices.dtype)
-    if x.dtype not in ("float32", "int8", "uint8") or isinstance(x, Plain):
+    if x.dtype not in ("float32", "int8", "uint8", "int16") or isinstance(x, Plain):
         raise node.refuse("its data must be int8", seen=x.dtype, remedy=QUANTISE_BETWEEN)
     order = (0, 2, 3, 1) if len(x.shape) == 4 else tuple(range(len(x.shape)))
     place, count = order.index(axis), prod(indices.shape)
