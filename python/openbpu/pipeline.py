@@ -83,8 +83,8 @@ def quantize(
     the outputs of the model. `percentile` is the share of the values, 0.5 to 1, that does not clip; `bins` the number
     of bins of each histogram. `symmetric` forces all zero points to 0. `per_channel` gives all channels the same range
     wherever factors can be folded into weights (docs/quantisation.md). `refinement` names the steps that lower the
-    error, of `ptq.REFINEMENTS`: "equalisation", "smoothing", "scales", "weights", "rounding", "bias", or "analytic-
-    bias"; each is taken where it measures better, () takes none and is quick. `cache` is a folder for the statistics of
+    error, of `ptq.REFINEMENTS`: "wide-sums", "equalisation", "smoothing", "scales", "weights", "rounding", "bias", or
+    "analytic-bias"; each is taken where it measures better, () takes none and is quick. `cache` is a folder for the statistics of
     the calibration: an interrupted one goes on, a finished one is not repeated for the same model and samples.
     `input_shapes` fixes dynamic dimensions; a dynamic batch alone becomes 1. Nodes that have no form on the BPU stay
     float, so do those named in `run_on_cpu`; one named in `run_on_bpu` must get there. `node_types` gives a node, by
@@ -114,6 +114,7 @@ def quantize(
         run_on_cpu=stay_float,
         run_on_bpu=run_on_bpu,
         int16=int16,
+        int8={n.name for n in clean.graph.node if {n.name, n.op_type} & {*(node_types or {})}},
         progress=progress,
     )
     if forced:

@@ -82,7 +82,7 @@ def equalise(
     """
     wide = {t for t, g in placement.groups.items() if g in placement.wide}
     wanted = {False: per_channel or "equalisation" in steps, True: per_channel or "smoothing" in steps}
-    found = [s for s in sites(model, placement.cpu) if wanted[s.normalised] and wide.isdisjoint(s.tensors)]
+    found = [s for s in sites(model, placement.cpu) if wanted[s.normalised] and _is_narrow(s, wide, placement)]
     found = [s for s in found if all(name in placement.groups for name in s.read)]
     if not found:
         return model
@@ -103,6 +103,13 @@ def equalise(
             factors = np.maximum(proposals[site.name][best - 1], _least(site, reaches))
             chosen.append((site, _rounded(factors)))
     return rewritten(model, chosen, placement.cpu)
+
+
+def _is_narrow(site: Site, wide: Collection[str], placement: Placement) -> bool:
+    """Whether the site is int8, or an int16 one whose readers can have an int8 one of their own."""
+    return all(t not in wide for t in site.tensors) or (
+        site.shared and site.normalised and all(node.name in placement.narrow for node in site.readers)
+    )
 
 
 def _reaches(

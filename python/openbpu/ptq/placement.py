@@ -18,7 +18,16 @@ import onnx
 from onnx import TensorProto
 
 from openbpu.ir.quant import QuantParams
-from openbpu.ptq.operators import ARITHMETIC, CLAMPS, COMPUTING, FUNCTIONS, QUANTISABLE, SHARING, TESTING
+from openbpu.ptq.operators import (
+    ARITHMETIC,
+    CLAMPS,
+    COMPUTING,
+    FUNCTIONS,
+    NORMALISING,
+    QUANTISABLE,
+    SHARING,
+    TESTING,
+)
 from openbpu.ptq.view import ModelView
 
 SOFTMAX = QuantParams.per_tensor(1 / 256, -128)  # int8 parameters of every softmax result
@@ -56,7 +65,7 @@ def place(
     """Decides placement for a clean float model.
 
     All lists hold names of nodes; the first two win over what is decided here. What an `int16` node reads and writes is
-    int16, with all that shares its parameters; what other nodes read is int8.
+    int16, with all that shares its parameters; what other nodes read is int8, but for norms, which read int16 as it is.
     """
     return _Placer(model, run_on_cpu, run_on_bpu, int16).run()
 
@@ -94,7 +103,8 @@ class _Placer:
                 group = groups[node.output[0]]
                 fixed[group] = (1 / 32768, 0) if group in wide else (SOFTMAX.s, SOFTMAX.z)
         float_or_wide = self.cpu | self.int16
-        others = (n for n in self.graph.node if n.name not in float_or_wide and n.op_type not in SHARING)
+        as_they_are = SHARING | NORMALISING
+        others = (n for n in self.graph.node if n.name not in float_or_wide and n.op_type not in as_they_are)
         symmetric = self._symmetric(groups) - fixed.keys()
         return Placement(groups, fixed, self.cpu, symmetric, wide, frozenset(n.name for n in others))
 

@@ -25,9 +25,10 @@ from openbpu.ptq.refinement import Refinements, refine
 from openbpu.ptq.samples import SampleStream
 from openbpu.ptq.view import ModelView, channel_axis
 from openbpu.ptq.weights import best_shares
+from openbpu.ptq.wide_sums import wide_sums
 
 CALIBRATIONS = ("auto", "max", "percentile", "kl", "mse")
-REFINEMENTS = ("equalisation", "smoothing", "scales", "weights", "rounding", "bias")
+REFINEMENTS = ("wide-sums", "equalisation", "smoothing", "scales", "weights", "rounding", "bias")
 MORE_REFINEMENTS = ("analytic-bias",)  # not taken by default
 LAYERWISE = ("rounding", "bias", "analytic-bias")  # steps that change weights and biases, layer by layer
 _DRAFT_SCALE = 1 / 16
@@ -47,6 +48,7 @@ def quantize(
     run_on_cpu: Collection[str] = (),
     run_on_bpu: Collection[str] = (),
     int16: Collection[str] = (),
+    int8: Collection[str] = (),
     progress: Callable[[str, int, int], None] | None = None,
 ) -> onnx.ModelProto:
     """The QDQ form of a clean float model (`frontend.prepare`).
@@ -57,8 +59,8 @@ def quantize(
     int8 activations per tensor with a zero point (none if `symmetric`), symmetric int8 weights per channel, int32
     biases. Nodes named in `run_on_cpu`, and operators without an int8 form, stay float; `run_on_bpu` names nodes that
     are quantised though they would stay float. Nodes named in `int16` read and write int16 activations with zero point
-    0. `refinement` names the steps taken layer by layer: "rounding" (second
-    order) and "bias" (correction). `samples` yields arrays or {input: array}; it is read as a stream, several times.
+    0; those in `int8` are never made int16. `refinement` names the steps to take, of REFINEMENTS and MORE_REFINEMENTS
+    (docs/quantisation.md). `samples` yields arrays or {input: array}; it is read as a stream, several times.
     `progress` is called with (stage, steps done, steps in all or 0). Deterministic: the same inputs give the same
     model. Raises ModelError, SampleError, ConfigError.
     """
@@ -67,6 +69,10 @@ def quantize(
     report = progress or (lambda stage, done, total: None)
     stream, kept = SampleStream(samples, model), StatisticsCache(cache)
     placement = place(model, run_on_cpu, run_on_bpu, int16)
+    sums = wide_sums(model, stream, placement, int8, report) if "wide-sums" in refinement else []
+    if sums:
+        int16 = {*int16, *sums}
+        placement = place(model, run_on_cpu, run_on_bpu, int16)
     if per_channel or {"equalisation", "smoothing"} & set(refinement):
         model = equalise(model, stream, placement, refinement, per_channel, symmetric, kept, report)
         placement = place(model, run_on_cpu, run_on_bpu, int16)
@@ -100,7 +106,8 @@ def quantize(
         version=__version__,
         calibration=calibration,
         symmetric=symmetric,
-        refinement="+".join(taken),
+        refinement="+".join(step for step in taken if sums or step != "wide-sums"),
+        int16_sums=len(sums),
         samples=stream.count,
     )
     onnx.checker.check_model(qdq, full_check=True)
