@@ -1,6 +1,6 @@
-"""Finds the sums that 8 bits are too few for: those that norms read, where a few channels are far larger than the rest.
+"""Finds sums that 8 bits are too few for: norms read them, and a few channels are far larger than the rest.
 
-Text encoders have one or two channels, and one or two tokens, a hundred times larger than all others, in every sum along
+Text encoders have one or two channels, and one or two tokens, a hundred times larger than all others, in every sum of
 the residual path. A scale that holds them leaves the rest a handful of steps, and the norm behind brings the rest back
 to size. Factors cannot help: what a norm reads must keep its proportions. 16 bits do, and cost little: sums and norms
 are a small part of the work. What is measured is the norm's own result, with its input in 8 bits.
@@ -36,7 +36,7 @@ def wide_sums(
     """
     view = ModelView(model)
     infos = {i.name for i in (*model.graph.value_info, *model.graph.output)}
-    found = {}  # name of a sum -> the norms that read it
+    found: dict[str, tuple[str, list[onnx.NodeProto]]] = {}  # name of a sum -> its result, the norms that read it
     for node in model.graph.node:
         total = view.producers.get(node.input[0]) if node.op_type in NORMALISING else None
         if total is None or not _is_sum(view, total, placement) or {total.name, node.name} & {*kept, *placement.cpu}:
