@@ -62,7 +62,7 @@ MODELS = {
 }
 
 
-def _quantised(model: onnx.ModelProto) -> onnx.ModelProto:
+def quantised(model: onnx.ModelProto) -> onnx.ModelProto:
     shape = [d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim]
     samples = [np.random.default_rng(0).standard_normal(shape).astype(np.float32)]
     return pipeline.quantize(model, samples, calibration="max", refinement=())
@@ -92,7 +92,7 @@ def main() -> None:
     print("| network | SRAM, MiB | by layer, MB | scheduled, MB | saved | real / ideal | over bound | ms | s (CPU) |")
     print("|---|---|---|---|---|---|---|---|---|")
     for name in arguments.networks:
-        qdq = _quantised(MODELS[name]())
+        qdq = quantised(MODELS[name]())
         for size in arguments.sram:
             print(_row(name, qdq, int(size * _MIB)), flush=True)
 

@@ -365,6 +365,7 @@ class PyEngine {
   }
 
   bool is_joined() const { return engine_->is_joined(); }
+  std::uint64_t moved_bytes() const { return engine_->moved_bytes(); }
   std::string isa() const { return engine_->isa(); }
   int threads() const { return engine_->threads(); }
 
@@ -486,6 +487,7 @@ PYBIND11_MODULE(_native, module) {
       .def("run_profiled", &PyEngine::run_profiled, "inputs"_a)
       .def("steps", &PyEngine::steps)
       .def_property_readonly("joined", &PyEngine::is_joined)
+      .def_property_readonly("moved_bytes", &PyEngine::moved_bytes)
       .def_property_readonly("isa", &PyEngine::isa)
       .def_property_readonly("threads", &PyEngine::threads);
 

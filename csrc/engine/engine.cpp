@@ -325,6 +325,7 @@ std::vector<Written> Engine::written(std::uint32_t index, Span<void* const> outp
 
 Span<const StepInfo> Engine::steps() const { return state_->infos; }
 bool Engine::is_joined() const { return state_->form.has_value(); }
+std::uint64_t Engine::moved_bytes() const { return state_->exact ? state_->exact->moved_bytes() : 0; }
 const char* Engine::isa() const { return state_->isa->name; }
 int Engine::threads() const { return state_->threads; }
 

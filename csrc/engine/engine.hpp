@@ -91,6 +91,8 @@ class Engine {
   Span<const StepInfo> steps() const;
   // Whether the stripes and copies of the program were joined (host_form.hpp).
   bool is_joined() const;
+  // Bytes that the last run moved through the DDR port (exact.hpp); 0 but on the exact machine.
+  std::uint64_t moved_bytes() const;
   const char* isa() const;
   int threads() const;
   Span<const isa::Port> inputs() const;

@@ -30,6 +30,18 @@ void for_each_run(const Surface& s, Visit visit) {
       }
 }
 
+// Bytes of a surface; elements that repeat others (stride 0) count once.
+std::uint64_t size_of(const Surface& s) {
+  std::uint64_t size = isa::element_size(static_cast<isa::DType>(s.dtype));
+  if (s.stride_n != 0) size *= s.n;
+  if (s.stride_h != 0) size *= s.h;
+  if (s.stride_w != 0) size *= s.w;
+  if (s.stride_c != 0) size *= s.c;
+  return size;
+}
+
+bool is_const(const Surface& s) { return static_cast<isa::Region>(s.region) == isa::Region::Const; }
+
 }  // namespace
 
 ExactMachine::ExactMachine(const isa::Entry& entry, const isa::Sections& sections, const Arenas& arenas,
@@ -54,6 +66,7 @@ const std::vector<std::uint32_t>& ExactMachine::start() {
   for (std::uint64_t k = 0; k < entry_.sram_bytes; ++k) arenas_.sram[k] = static_cast<std::uint8_t>(random());
   std::fill(ddr_written_.begin(), ddr_written_.end(), std::uint8_t{0});
   std::fill(sram_written_.begin(), sram_written_.end(), std::uint8_t{0});
+  moved_ = 0;
   draw_order();
   return order_;
 }
@@ -133,9 +146,25 @@ Status ExactMachine::before(std::uint32_t k) {
   return {};
 }
 
+// Bytes of CONST that an instruction reads beside what LDW brings: weights from there, and the source of a LOAD.
+std::uint64_t ExactMachine::constants_read(const isa::Instruction& i) const {
+  const isa::InstructionInfo& info = *isa::find_instruction(i.op);
+  if ((info.operands & isa::W) && i.in1 == isa::kNoId && info.op != isa::Op::LDW)
+    return isa::weight_range(i, sections_).size;
+  if (info.op != isa::Op::LOAD || !is_const(sections_.surfaces[i.in0])) return 0;
+  const std::uint64_t images = sections_.surfaces[i.out].n;
+  return images * i.box_h * i.box_w * i.box_n *
+         isa::element_size(static_cast<isa::DType>(sections_.surfaces[i.out].dtype));
+}
+
 void ExactMachine::after(std::uint32_t k) {
   isa::accesses(code(k), sections_, touched_);
+  const bool bpu = queue_of(code(k)) != static_cast<int>(isa::Queue::Cpu);
+  if (bpu) moved_ += constants_read(code(k));
   for (const isa::Access& access : touched_) {
+    const bool loaded = access.write && access.has_home && is_const(access.home);  // by LDW
+    if (bpu && (loaded || static_cast<isa::Region>(access.bytes.region) != isa::Region::Sram))
+      moved_ += size_of(access.bytes);
     std::vector<std::uint8_t>* map = written(access.bytes);
     if (!access.write || !map) continue;
     for_each_run(access.bytes, [&](std::uint64_t at, std::uint64_t size) { std::memset(map->data() + at, 1, size); });

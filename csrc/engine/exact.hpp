@@ -25,18 +25,22 @@ class ExactMachine {
   // Whether an instruction reads only what has been written, and its weights are those of the file.
   Status before(std::uint32_t instruction);
   void after(std::uint32_t instruction);
+  // What instructions of the BPU have moved through the DDR port since start(): operands outside SRAM, and weights.
+  std::uint64_t moved_bytes() const { return moved_; }
 
  private:
   const isa::Instruction& code(std::uint32_t k) const { return sections_.code[entry_.first_instruction + k]; }
   std::uint64_t random();
   bool may_start(std::uint32_t k, const std::uint32_t (&retired)[4]) const;
   void draw_order();
+  std::uint64_t constants_read(const isa::Instruction& instruction) const;
   std::vector<std::uint8_t>* written(const isa::Surface& surface);
 
   const isa::Entry& entry_;
   const isa::Sections& sections_;
   const Arenas arenas_;
   std::uint64_t state_;
+  std::uint64_t moved_ = 0;
   std::vector<std::uint32_t> order_;
   std::vector<std::uint8_t> ddr_written_, sram_written_;
   std::vector<isa::Access> touched_;

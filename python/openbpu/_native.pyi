@@ -59,6 +59,9 @@ class Engine:
     def joined(self) -> bool:
         """Whether stripes were joined and copies left out (csrc/engine/host_form.hpp)."""
     @property
+    def moved_bytes(self) -> int:
+        """Bytes that the last run moved through the DDR port; 0 but on the exact machine."""
+    @property
     def isa(self) -> str: ...
     @property
     def threads(self) -> int: ...

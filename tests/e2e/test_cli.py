@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from schedules.sections import without_waits
+
 
 def _openbpu(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", "from openbpu.cli import main; main()", *map(str, arguments)]
@@ -43,6 +45,22 @@ def test_the_whole_road(workspace: Path) -> None:
     assert bench["profile"]
     assert "median" in _ok("bench", workspace / "net.bpux", "--runs", 3, "--profile", "--trace", workspace / "t.json")
     assert json.loads((workspace / "t.json").read_text())["traceEvents"]
+
+
+def test_the_exact_machine_from_the_command_line(workspace: Path) -> None:
+    qdq, program, x = (workspace / name for name in ("exact.qdq.onnx", "exact.bpux", "calibration/03.npy"))
+    _ok("quantize", workspace / "net.onnx", "--samples", workspace / "calibration", "-o", qdq)
+    _ok("compile", qdq, "-o", program)
+    (fast,) = json.loads(_ok("run", program, "--input", x, "-o", workspace / "fast", "--json"))
+    for seed in (1, 2):
+        exact = ("--exact-machine", "--seed", seed, "-o", workspace / "exact", "--json")
+        assert json.loads(_ok("run", program, "--input", x, *exact)) == [fast]
+        written = [(workspace / way / "logits_0.npy").read_bytes() for way in ("fast", "exact")]
+        assert written[0] == written[1]
+    program.write_bytes(without_waits(program.read_bytes()))
+    assert json.loads(_ok("run", program, "--input", x, "--json")) == [fast]
+    result = _openbpu("run", program, "--input", x, "--exact-machine")
+    assert result.returncode == 1 and "no wait covers" in result.stderr and "Traceback" not in result.stderr
 
 
 def test_a_build_ends_with_the_accuracy_and_a_code_of_its_own(workspace: Path) -> None:

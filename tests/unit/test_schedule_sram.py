@@ -22,6 +22,7 @@ from openbpu.pipeline import quantize
 from openbpu.schedule import Options, schedule
 from openbpu.target.records import RECORDS
 from schedules.drawn import drawn
+from schedules.sections import resealed, section
 
 KIB = 1024
 NETWORKS = {
@@ -115,58 +116,19 @@ def _memory(program: _native.Program) -> dict[str, int]:
 
 def test_a_missing_wait_is_a_race() -> None:
     data = bytearray(_compiled("detector", 24).to_bytes())
-    code, records = _section(data, 5)
+    code, records = section(data, 5)
     words = np.frombuffer(data, RECORDS["Instruction"], records, code).copy()
     waiting = np.flatnonzero(words["wait"].any(axis=1))[::11]
     for at in waiting:
         changed = words.copy()
         changed["wait"][at] = 0
         data[code : code + changed.nbytes] = changed.tobytes()
-        program = _native.Program.from_bytes(bytes(_resealed(data)))
+        program = _native.Program.from_bytes(bytes(resealed(data)))
         with pytest.raises(_native.NativeError, match="no wait covers"):
             _native.Engine(program, exact_machine=True)
         for made, wanted in zip(_native.Engine(program).run(_feeds(program)), _expected("detector"), strict=True):
             np.testing.assert_array_equal(made, wanted)  # program order needs no waits
     assert len(waiting) > 5
-
-
-def _section(data: bytearray, kind: int) -> tuple[int, int]:
-    """Offset and number of 64-byte records of a section."""
-    count = int.from_bytes(data[24:28], "little")
-    for k in range(count):
-        at = 64 + 32 * k
-        if int.from_bytes(data[at : at + 4], "little") == kind:
-            return int.from_bytes(data[at + 8 : at + 16], "little"), int.from_bytes(
-                data[at + 16 : at + 24], "little"
-            ) // 64
-    raise AssertionError(kind)
-
-
-def _resealed(data: bytearray) -> bytearray:
-    """The file with its checksums made anew."""
-    count = int.from_bytes(data[24:28], "little")
-    for k in range(count):
-        at = 64 + 32 * k
-        start, size = (int.from_bytes(data[at + o : at + o + 8], "little") for o in (8, 16))
-        data[at + 28 : at + 32] = _crc32c(data[start : start + size]).to_bytes(4, "little")
-    data[28:32] = bytes(4)
-    data[28:32] = _crc32c(data[: 64 + 32 * count]).to_bytes(4, "little")
-    return data
-
-
-_TABLE = [0] * 256
-for _n in range(256):
-    _c = _n
-    for _ in range(8):
-        _c = _c >> 1 ^ (0x82F63B78 if _c & 1 else 0)
-    _TABLE[_n] = _c
-
-
-def _crc32c(data: bytes | bytearray) -> int:
-    crc = 0xFFFFFFFF
-    for byte in data:
-        crc = _TABLE[(crc ^ byte) & 0xFF] ^ crc >> 8
-    return crc ^ 0xFFFFFFFF
 
 
 def test_false_homes_change_nothing() -> None:
@@ -176,7 +138,7 @@ def test_false_homes_change_nothing() -> None:
     joined = told_apart = 0
     for _ in range(_MUTANTS):
         data = bytearray(original)
-        offset, count = _section(data, 3)
+        offset, count = section(data, 3)
         surfaces = np.frombuffer(data, RECORDS["Surface"], count, offset).copy()
         at = int(random.choice(np.flatnonzero(surfaces["region"] != 0)))
         field = random.choice(["home", "home", "base", "roll_h", "stride_h"])
@@ -189,7 +151,7 @@ def test_false_homes_change_nothing() -> None:
             surfaces[at][field] += random.choice([-1024, -64, 64, 1024])
         data[offset : offset + surfaces.nbytes] = surfaces.tobytes()
         try:
-            program = _native.Program.from_bytes(bytes(_resealed(data)))
+            program = _native.Program.from_bytes(bytes(resealed(data)))
         except (_native.NativeError, OverflowError):
             continue
         engine = _native.Engine(program)

@@ -122,6 +122,7 @@ Result<std::unique_ptr<Worker>> Worker::create(const Model& model, const Options
   engine_options.isa = options.isa;
   engine_options.threads = static_cast<int>(split(options.core_id, ',').size());
   engine_options.join = options.dump_intermediate == 0;
+  engine_options.exact_machine = options.exact_machine;
   Result<std::unique_ptr<engine::Engine>> engine = engine::Engine::create(model.program, engine_options);
   if (!engine.ok()) return engine.status();
   worker->engine_ = std::move(engine.value());

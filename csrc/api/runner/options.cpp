@@ -97,6 +97,8 @@ constexpr OptionInfo kOptions[] = {
            "a line of txt holds the elements of this axis and those behind it; -1: one element"),
     number("dump_intermediate", kInfer, 0, 3, &Options::dump_intermediate,
            "write what each instruction writes: 1 bin, 2 bin and txt, 3 bin and txt of real values"),
+    flag("exact_machine", kInfer, &Options::exact_machine,
+         "run each instruction as written: real copies, waits checked, memory that starts as noise; slow"),
     flag("hybrid_dequantize_process", kRun, &Options::hybrid_dequantize_process, "dump quantised outputs as float32"),
     flag("enable_cls_post_process", kInfer, &Options::enable_cls_post_process, "print the five best classes"),
     ignored("input_img_properties", "colour conversion is part of the compiled model"),

@@ -41,6 +41,7 @@ struct Options {
   std::int64_t dump_precision = 9;
   std::int64_t dump_txt_axis = -1;
   std::int64_t dump_intermediate = 0;
+  bool exact_machine = false;
   bool hybrid_dequantize_process = false;
   bool enable_cls_post_process = false;
 

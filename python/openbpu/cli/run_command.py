@@ -24,6 +24,13 @@ from openbpu.files import write_file
     help="A .npy file, or .npz with arrays by input name; NAME=FILE, repeated, for several inputs.",
 )
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder for one .npy per output.")
+@click.option(
+    "--exact-machine",
+    is_flag=True,
+    help="Run each instruction as it is written: copies are made, waits checked, memory starts as noise. Slow; the "
+    "bytes are the same.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the noise and of the order of queues on it.")
 @options.entry
 @options.isa
 @options.threads
@@ -32,6 +39,8 @@ def command(
     executable: Path,
     sources: tuple[str, ...],
     output: Path | None,
+    exact_machine: bool,
+    seed: int,
     entry: str,
     isa: str,
     threads: int,
@@ -46,7 +55,7 @@ def command(
     from openbpu.runtime import Session
     from openbpu.samples import SampleFiles
 
-    session = Session(executable, isa=isa, threads=threads, entry=entry)
+    session = Session(executable, isa=isa, threads=threads, entry=entry, exact_machine=exact_machine, seed=seed)
     rows = []
     for index, sample in enumerate(SampleFiles(sources)):
         for name, array in session.run(sample).items():

@@ -68,7 +68,7 @@ class Partitioner:
             try:
                 found = search.improved(search.chosen(resident))
             except UnsupportedError as error:
-                failure = error
+                failure = failure or error  # the first one has all of the SRAM
                 continue
             if best is None or found.traffic < best.traffic:
                 best = found

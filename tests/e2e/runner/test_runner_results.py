@@ -11,6 +11,7 @@ import pytest
 
 import openbpu
 from e2e.runner.calls import Runner, small
+from schedules.sections import without_waits
 from unit import runtime_programs as programs
 
 
@@ -43,6 +44,17 @@ def test_every_isa_and_several_cores_give_the_same_bytes(run: Runner, tmp_path: 
     arguments = ("infer", "--model_file=net.bpux", "--input_file=x.npy", f"--isa={isa}", "--core_id=1,2")
     run.ok(*arguments, "--enable_dump", f"--dump_path={tmp_path}")
     assert (tmp_path / "model_infer_output_0_logits.bin").read_bytes() == expected.tobytes()
+
+
+def test_the_exact_machine_gives_the_same_bytes_and_checks_waits(run: Runner, tmp_path: Path) -> None:
+    expected = openbpu.Session(run.folder / "net.bpux").run(np.load(run.folder / "x.npy"))["logits"]
+    arguments = ("infer", "--input_file=x.npy", "--enable_dump", f"--dump_path={tmp_path}", "--exact_machine")
+    run.ok(*arguments, "--model_file=net.bpux")
+    assert (tmp_path / "model_infer_output_0_logits.bin").read_bytes() == expected.tobytes()
+    (tmp_path / "racy.bpux").write_bytes(without_waits((run.folder / "net.bpux").read_bytes()))
+    racy = f"--model_file={tmp_path / 'racy.bpux'}"
+    run.ok("infer", "--input_file=x.npy", racy)  # the fast way keeps the order of the program
+    assert "no wait covers" in run.error("infer", "--input_file=x.npy", racy, "--exact_machine")
 
 
 @pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "int32", "int64", "float32", "bool"])
