@@ -1,7 +1,6 @@
 """The 16-bit forms of the instructions on tensors of PyTorch: what state validation computes with int16 activations.
 
-As `integers`, for chapter int16 of docs/numerics.md. Functions are not here: their 16-bit tables differ from
-fake-quantisation by a step at most.
+As `integers`, for chapter int16 of docs/numerics.md.
 """
 
 from __future__ import annotations
@@ -12,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from openbpu.lower import requant16
+from openbpu.lower import requant, requant16
+from openbpu.lower.requant import Infeasible
 from openbpu.qat.integers import Params, row_factors
 
 
@@ -61,14 +61,31 @@ def softmax(x: Tensor, px: Params, axis: int, out: Params) -> Tensor:
     """SOFTMAX, its exponentials interpolated between the entries of EXP16."""
     x, scale = widened(x, px)
     knots, C = requant16.softmax(scale, out.scale)
-    table = torch.from_numpy(knots.astype(np.int64)).to(x.device)
-    shift = 17 - (len(knots) - 1).bit_length()  # of 2^16 distances to each interval
-    distance = x.amax(axis, keepdim=True) - x
-    index, part = distance >> shift, distance & ((1 << shift) - 1)
-    E = table[index] + (((table[index + 1] - table[index]) * part + ((1 << shift) >> 1)) >> shift)
+    E = _interpolated(knots, x.amax(axis, keepdim=True) - x)
     total = E.sum(axis, keepdim=True)
     R = torch.div(C + torch.div(total, 2, rounding_mode="floor"), total, rounding_mode="floor")
     return (((E * R + (1 << 37)) >> 38) + out.zero).clamp(out.low, out.high)
+
+
+def function_of(x: Tensor, px: Params, function: Callable[[Tensor], Tensor], out: Params) -> Tensor:
+    """LUT16: a function of reals; Infeasible where the compiler takes another instruction."""
+    if not (px.wide and out.wide):
+        raise Infeasible("the table of an int8 tensor is that of fake-quantisation")
+    codes = requant16.codes()
+    reals = function(torch.from_numpy(codes.astype(np.float64) * px.scale)).numpy()
+    levels = requant.table(reals, out.scale, 0, "int16")
+    scaled = np.floor(codes * (px.scale / out.scale) + 0.5)
+    if np.abs(np.clip(scaled, levels.min(), levels.max()) - levels).max() <= 1:
+        raise Infeasible("what only clamps is a RESCALE")
+    return _interpolated(requant16.knots(reals / out.scale), x.long() + 32768)
+
+
+def _interpolated(knots: np.ndarray, at: Tensor) -> Tensor:
+    """Between the 2^k + 1 entries of a table, at 0 .. 65535."""
+    table = torch.from_numpy(knots.astype(np.int64)).to(at.device)
+    shift = 17 - (len(knots) - 1).bit_length()  # of 2^16 places to each interval
+    index, part = at >> shift, at & ((1 << shift) - 1)
+    return table[index] + (((table[index + 1] - table[index]) * part + ((1 << shift) >> 1)) >> shift)
 
 
 def norm(

@@ -31,12 +31,12 @@ _Compute = Callable[[list[Tensor], list[Any], Params], Tensor]
 
 @dataclass(frozen=True)
 class Forms:
-    """An operator on int8 tensors, and with int16 ones if its 16-bit form is known here.
+    """An operator on int8 tensors, None if it is as fake-quantised, and with int16 ones if that form is known here.
 
     With a `module`, whose parameters it needs, both take that first.
     """
 
-    narrow: Callable[..., Tensor]
+    narrow: Callable[..., Tensor] | None
     wide: Callable[..., Tensor] | None = None
     module: nn.Module | None = None
 
@@ -94,6 +94,23 @@ def law_of(
         return _with_constant(node, name, list(data), plain[0]) if len(data) == 2 and len(plain) == 1 else None
     maker = _MAKERS.get(name)
     return None if maker is None else maker(node, root, list(data))
+
+
+def function_law(node: fx.Node, root: nn.Module, source: fx.Node) -> Forms | None:
+    """LUT16 of a function of one tensor without parameters of its own; of int8 fake-quantisation is the table."""
+    others = [*node.args[1:], *node.kwargs.values()]
+    if not node.args or node.args[0] is not source or any(isinstance(a, fx.Node) for a in others):
+        return None
+    target: Any = root.get_submodule(str(node.target)) if node.op == "call_module" else node.target
+    if node.op == "call_module" and any(True for _ in target.parameters()):
+        return None
+    if node.op == "call_method":
+        target = getattr(Tensor, str(node.target))
+
+    def wide(x: list[Tensor], p: list[Any], out: Params) -> Tensor:
+        return integers16.function_of(x[0], p[0], lambda t: target(t, *node.args[1:], **node.kwargs), out)
+
+    return Forms(None, wide)
 
 
 def _binary(narrow: Callable[..., Tensor], wide: Callable[..., Tensor] | None = None) -> Callable[..., Forms | None]:

@@ -20,7 +20,7 @@ from openbpu.qat.config import Config, Settings
 from openbpu.qat.expanding import expand_modules
 from openbpu.qat.grids import activation_grid, weight_grid
 from openbpu.qat.kinds import Kind, name_of
-from openbpu.qat.laws import Law, law_of
+from openbpu.qat.laws import Forms, Law, function_law, law_of
 from openbpu.qat.normalising import normalise, set_module, unfused_norms
 from openbpu.qat.observers import Fixed
 from openbpu.qat.placing import (
@@ -259,10 +259,13 @@ class _Inserter:
         """Behind every operator whose instruction is known: what it computes in state validation."""
         for node, kind in list(self.plan.kinds.items()):
             site = result_site(self.plan, node)
-            if kind not in _WITH_LAW or site is None or node in self.plan.floats:
+            if site is None or node in self.plan.floats:
                 continue
-            if self.plan.roots[node] is not node:
-                continue  # inside a chain that becomes one table
+            if kind is Kind.FUNCTION:
+                self._function_law(node, site)
+                continue
+            if kind not in _WITH_LAW or self.plan.roots[node] is not node:
+                continue  # the latter: inside a chain that becomes one table
             if node in self.plan.absorbed and self.plan.gains.intersection(node.users):
                 continue  # the law stands behind the factor
             product = node.all_input_nodes[0] if node in self.plan.gains else node
@@ -273,13 +276,33 @@ class _Inserter:
             if forms is None:
                 continue
             sources = [None if n in plain else self._source_of(n) for n in data]
-            path = self._path(f"fake_quant_laws.{_identifier(self.plan.labels[node])}")
-            law = Law(self.plan.labels[node], forms, sources, self.quantisers[self.plan.sites[site]])
-            set_module(self.root, path, law)
-            with self.graph.inserting_after(node):
-                call = self.graph.call_module(path, (node, *data))
-            call.meta = dict(node.meta)
-            node.replace_all_uses_with(call, lambda user, call=call: user is not call)
+            self._place_law(node, site, forms, data, sources)
+
+    def _function_law(self, node: fx.Node, site: fx.Node) -> None:
+        """Behind a function of a tensor that is no function itself: chains become one table."""
+        data = [n for n in node.all_input_nodes if _has_reals(n)]
+        root = self.plan.roots.get(node)
+        if len(data) != 1 or root is None or self.behind.get(data[0]) is not root:
+            return
+        forms = function_law(node, self.root, data[0])
+        if forms is not None:
+            self._place_law(node, site, forms, data, [self._source_of(data[0])])
+
+    def _place_law(
+        self,
+        node: fx.Node,
+        site: fx.Node,
+        forms: Forms,
+        data: list[fx.Node],
+        sources: list[Quantiser | ConstantQuantiser | None],
+    ) -> None:
+        path = self._path(f"fake_quant_laws.{_identifier(self.plan.labels[node])}")
+        law = Law(self.plan.labels[node], forms, sources, self.quantisers[self.plan.sites[site]])
+        set_module(self.root, path, law)
+        with self.graph.inserting_after(node):
+            call = self.graph.call_module(path, (node, *data))
+        call.meta = dict(node.meta)
+        node.replace_all_uses_with(call, lambda user, call=call: user is not call)
 
     def _source_of(self, node: fx.Node) -> Quantiser | ConstantQuantiser:
         if node.op == "call_module" and isinstance(
