@@ -140,6 +140,7 @@ METHODS: dict[str, tuple[str, Callable[[Path], Run]]] = {
     "NNCF": ("nncf", nncf_quantize),
     "NNCF, mixed preset": ("nncf", lambda f: nncf_quantize(f, mixed=True)),
     "NNCF, accurate bias correction": ("nncf", lambda f: nncf_quantize(f, fast_bias_correction=False)),
+    "NNCF, transformer": ("nncf", lambda f: nncf_quantize(f, transformer=True)),
     "AIMET min_max": ("aimet_onnx", lambda f: aimet(f, "min_max")),
     "AIMET tf_enhanced": ("aimet_onnx", lambda f: aimet(f, "tf_enhanced")),
     "AIMET CLE + tf_enhanced": ("aimet_onnx", lambda f: aimet(f, "tf_enhanced", True)),

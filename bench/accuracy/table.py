@@ -1,14 +1,17 @@
 """What each way of quantising loses, ours beside its peers: same model, same samples, one table per network.
 
-    python -m bench.accuracy.table --data photographs/ [--labels labels.csv] [--wheels WHEELS] [--only lite0]
-        [--python PYTHON ...] [--method NAME] [--evaluate 645] [--page docs/quantisation.md]
+    python -m bench.accuracy.table --data photographs/ [--labels labels.csv] [--python PYTHON ...] [--method NAME]
+        [--evaluate 645] [--page docs/quantisation.md]
+    python -m bench.accuracy.table --wheels WHEELS --resnet20 resnet20.onnx [--networks ppocr_cls ...] [--python PYTHON]
 
 EfficientNet-Lite0: of the photographs every seventh in name order calibrates (the first 100 of those), all others
-evaluate. The other networks come with the wheels that end_to_end.py names. Peers that cannot live beside this project's
-packages are found with --python: interpreters of other environments (pip install nncf, esp-ppq, aimet-onnx). Every
-method has a process of its own. SQNR, cosine and agreement of the arg-max compare with the float model; top-1 needs
---labels. QDQ models, ours too, run in ONNX Runtime with its optimisations off, which is within one step per operator of
-the compiled model. --page writes the tables between the marks of that page.
+evaluate. The other networks are those of end_to_end.py, with the wheels that it names, and what trained.py trains.
+Peers that cannot live beside this project's packages are found with --python: interpreters of other environments (pip
+install nncf, esp-ppq, aimet-onnx). Every method has a process of its own. SQNR, cosine and agreement of the arg-max
+compare with the float model, of several outputs the worst; of MiniLM the embeddings of sentences are compared; top-1
+needs --labels. QDQ models, ours too, run in ONNX Runtime with its optimisations off, which is within one step per
+operator of the compiled model. "searched" is the search for mixed precision, measured on the calibration samples only.
+--page writes the tables between the marks of that page.
 """
 
 from __future__ import annotations
@@ -21,14 +24,16 @@ import subprocess
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import onnx
-from bench.accuracy import peers
+from bench.accuracy import peers, trained
+from bench.accuracy.end_to_end import SUBJECTS, View
 from bench.accuracy.inputs import Feed
+from bench.accuracy.pretrained import Wheels
 from bench.machine import describe
 from PIL import Image
 
@@ -44,6 +49,11 @@ OURS: dict[str, dict[str, object]] = {
     "openbpu, analytic bias, extremes": {"refinement": ("analytic-bias",), "calibration": "max"},
     **{f"openbpu, unrefined, {c}": {"refinement": (), "calibration": c} for c in pipeline.ptq.CALIBRATIONS},
 }
+SEARCHED = "openbpu, searched"
+_RECOVERED = 0.9  # of the noise that int16 throughout takes away: what the search is asked for
+NETWORKS = ("ppocr_cls", "ppocr_rec", "ppocr_det", "yolox", "minilm", "mobilenet_v3", "deit_tiny", "detector")
+_EVALUATED = 24  # samples of the networks with few inputs
+_ROUNDS = 6  # models that it may quantise
 _MARKS = ("<!-- table: begin -->\n", "<!-- table: end -->\n")
 _COLUMNS = ("method", "SQNR dB", "cosine", "same class %", "top-1 %", "seconds", "CPU seconds", "peak GB")
 HEAD = f"| {' | '.join(_COLUMNS)} |\n|{'---|' * len(_COLUMNS)}"
@@ -59,6 +69,7 @@ class Network:
     calibration: Callable[[], Iterator[Feed]]
     evaluation: Callable[[], Iterator[Feed]]
     labels: np.ndarray | None = None
+    view: View | None = None  # what of an output is compared
 
 
 def lite0(data: Path, labels: Path | None, calibrate: int, evaluate: int) -> Network:
@@ -89,13 +100,18 @@ def read_labels(path: Path, files: list[Path]) -> np.ndarray:
 
 def packed(name: str, wheels: Path, calibrate: int, evaluate: int) -> Network:
     """One of the networks of end_to_end.py."""
-    from bench.accuracy.end_to_end import SUBJECTS
-    from bench.accuracy.pretrained import Wheels
-
-    title, make, _ = SUBJECTS[name]
-    model, inputs = make(Wheels(wheels))[:2]
+    title, make, needs_wheels = SUBJECTS[name]
+    model, inputs, *views = make(Wheels(wheels) if needs_wheels else None)
     clean = frontend.prepare(frontend.load(model))
-    return Network(title, clean, lambda: inputs(calibrate, 1), lambda: inputs(evaluate, 2))
+    view = views[0] if views else None
+    return Network(title, clean, lambda: inputs(calibrate, 1), lambda: inputs(evaluate, 2), view=view)
+
+
+def resnet20(path: Path, calibrate: int, evaluate: int) -> Network:
+    """What trained.py wrote."""
+    clean = frontend.prepare(frontend.load(path))
+    title = "ResNet-20 (Fashion-MNIST)"
+    return Network(title, clean, lambda: trained.feeds(calibrate, 1), lambda: trained.feeds(evaluate, 2))
 
 
 # ---- one method on one network
@@ -114,6 +130,7 @@ class Row:
     cpu: float = np.nan
     peak: float = np.nan
     failure: str = ""
+    note: str = ""
 
     def line(self) -> str:
         if self.failure:
@@ -122,14 +139,16 @@ class Row:
             f"{self.sqnr:.2f}", f"{self.cosine:.5f}", f"{self.agreement:.2f}", f"{self.top1:.2f}",
             f"{self.wall:.0f}", f"{self.cpu:.0f}", f"{self.peak / 1e9:.2f}",
         )  # fmt: skip
-        return f"| {self.method} | {' | '.join('' if cell == 'nan' else cell for cell in cells)} |"
+        title = f"{self.method} ({self.note})" if self.note else self.method
+        return f"| {title} | {' | '.join('' if cell == 'nan' else cell for cell in cells)} |"
 
 
-def judged(method: str, reference: dict[str, np.ndarray], folder: Path, labels: np.ndarray | None) -> Row:
+def judged(method: str, reference: dict[str, np.ndarray], folder: Path, network: Network) -> Row:
     """The row of what a method left in the folder."""
+    labels = network.labels
     facts = json.loads((folder / "result.json").read_text())
     with np.load(folder / "outputs.npz") as found:
-        outputs = {name: found[name].astype(np.float64) for name in reference}
+        outputs = {name: viewed(found[name], folder, network.view).astype(np.float64) for name in reference}
     sqnr, cosine, agreement, top1 = [], [], np.nan, np.nan
     for name, want in reference.items():
         got = outputs[name].reshape(want.shape)
@@ -140,31 +159,51 @@ def judged(method: str, reference: dict[str, np.ndarray], folder: Path, labels: 
             classes = got.reshape(-1, want.shape[-1]).argmax(1)
             agreement = 100 * float(np.mean(want.reshape(-1, want.shape[-1]).argmax(1) == classes))
             top1 = np.nan if labels is None else 100 * float(np.mean(classes == labels))
-    return Row(method, min(sqnr), min(cosine), agreement, top1, facts["wall"], facts["cpu"], facts["peak"])
+    return Row(method, min(sqnr), min(cosine), agreement, top1, facts["wall"], facts["cpu"], facts["peak"],
+               note=facts.get("note", ""))  # fmt: skip
 
 
-def run(
-    method: str, command: list[str], folder: Path, reference: dict[str, np.ndarray], labels: np.ndarray | None
-) -> Row:
+def viewed(results: Sequence[np.ndarray], folder: Path, view: View | None) -> np.ndarray:
+    """The stacked results of the evaluation samples, or what `view` makes of each."""
+    if view is None:
+        return np.stack(list(results))
+    return np.stack([view(y, feed) for y, feed in zip(results, peers.feeds(folder, "evaluation"), strict=True)])
+
+
+def run(method: str, command: list[str], folder: Path, reference: dict[str, np.ndarray], network: Network) -> Row:
     for name in ("outputs.npz", "result.json"):
         (folder / name).unlink(missing_ok=True)
     done = subprocess.run([*command, method, str(folder)], capture_output=True, text=True, env=os.environ)
     if done.returncode or not (folder / "result.json").exists():
         lines = [line for line in done.stderr.splitlines() if line.strip()]
         return Row(method, failure=(lines or ["no message"])[-1][:100].replace("|", "/"))
-    return judged(method, reference, folder, labels)
+    return judged(method, reference, folder, network)
 
 
 def ours(method: str, folder: Path) -> None:
     """Called in a process of its own: what peers.main is for the peers."""
     model = onnx.load(folder / "model.onnx")
+    notes: list[str] = []
+
+    def searched(_: Path) -> peers.Run:
+        feeds = list(peers.feeds(folder, "calibration"))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = pipeline.search(model, feeds, metric="recovery", target=_RECOVERED, rounds=_ROUNDS)
+        best, first = found.best, found.trials[0]
+        shares = f"{best.nodes} nodes, {100 * (best.int16_macs + best.float_macs):.1f} % of the MACs"
+        notes.append(f"{shares}, {best.estimated_us:.0f} us estimated, {first.estimated_us:.0f} in int8")
+        return peers.qdq_runner(found.model)
 
     def quantised(_: Path) -> peers.Run:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return peers.qdq_runner(pipeline.quantize(model, peers.feeds(folder, "calibration"), **OURS[method]))  # type: ignore[arg-type]
 
-    peers.measure(quantised, folder)
+    peers.measure(quantised if method in OURS else searched, folder)
+    if notes:
+        path = folder / "result.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"note": notes[0]}))
 
 
 # ---- all of it
@@ -180,13 +219,13 @@ def compare(network: Network, methods: dict[str, list[str]], folder: Path) -> li
     names = [o.name for o in network.model.graph.output]
     results = [running(feed) for feed in peers.feeds(folder, "evaluation")]
     reference = {
-        name: np.stack([result[k] for result in results]).astype(np.float64)
+        name: viewed([result[k] for result in results], folder, network.view).astype(np.float64)
         for k, name in enumerate(names)
         if results[0][k].dtype.kind == "f" and len({result[k].shape for result in results}) == 1
     }
     rows = []
     for method, command in methods.items():
-        rows.append(run(method, command, folder, reference, network.labels))
+        rows.append(run(method, command, folder, reference, network))
         print(rows[-1].line(), flush=True)
     return rows
 
@@ -209,7 +248,8 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="folder of photographs, for EfficientNet-Lite0")
     parser.add_argument("--labels", type=Path, help="CSV of file name and class index")
     parser.add_argument("--wheels", type=Path, help="folder of wheels, for the other networks")
-    parser.add_argument("--networks", nargs="*", default=["ppocr_cls", "ppocr_rec", "ppocr_det", "yolox", "minilm"])
+    parser.add_argument("--networks", nargs="*", default=NETWORKS, help="of end_to_end.py")
+    parser.add_argument("--resnet20", type=Path, help="what trained.py wrote")
     parser.add_argument("--python", action="append", default=[], help="interpreter with further peers; repeatable")
     parser.add_argument("--method", dest="methods", action="append", help="only methods with this in their name")
     parser.add_argument("--calibrate", type=int, default=100, help="photographs that calibrate")
@@ -217,7 +257,7 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=16, help="samples that calibrate the other networks")
     parser.add_argument("--page", type=Path, help="page that the tables are written into")
     arguments = parser.parse_args()
-    methods = {method: [sys.executable, "-m", "bench.accuracy.table", "--worker"] for method in OURS}
+    methods = {method: [sys.executable, "-m", "bench.accuracy.table", "--worker"] for method in (*OURS, SEARCHED)}
     for python in (sys.executable, *arguments.python):
         listed = subprocess.run([python, str(_PEERS), "--list"], capture_output=True, text=True, check=True).stdout
         methods |= {name: [python, str(_PEERS)] for name in json.loads(listed) if name not in methods}
@@ -226,8 +266,10 @@ def main() -> None:
     makers: list[Callable[[], Network]] = []
     if arguments.data:
         makers.append(lambda: lite0(arguments.data, arguments.labels, arguments.calibrate, arguments.evaluate))
+    if arguments.resnet20:
+        makers.append(lambda: resnet20(arguments.resnet20, arguments.samples, 500))
     for name in arguments.networks if arguments.wheels else ():
-        makers.append(lambda name=name: packed(name, arguments.wheels, arguments.samples, 24))  # type: ignore[misc]
+        makers.append(lambda name=name: packed(name, arguments.wheels, arguments.samples, _EVALUATED))  # type: ignore[misc]
     text = f"Measured on {describe()}.\n"
     for make in makers:
         network = make()

@@ -38,7 +38,7 @@ from openbpu.programs import Aim, Cache, chosen
 from openbpu.ptq.samples import SampleStream
 from openbpu.runtime import Executable
 from openbpu.target.linking import join
-from openbpu.tuning import Goal, Judge, SearchResult, measured_samples
+from openbpu.tuning import Goal, Judge, Price, SearchResult, measured_samples, weights_of
 from openbpu.tuning import search as _search
 
 if TYPE_CHECKING:
@@ -341,6 +341,7 @@ def search(
     all_nodes_type: str = "int8",
     preprocess: Recipe | str | Mapping[str, Recipe | str] | None = None,
     rounds: int = 8,
+    cost: str = "balanced",
     cache: str | PathLike[str] | None = None,
     executor: Executor | None = None,
     progress: Progress | None = None,
@@ -352,12 +353,13 @@ def search(
     that is gone, of what goes with all nodes in int16), or a function `metric(outputs, references)`, higher is better,
     of two lists in the order of the samples: dicts {output: array}, and `labels` or, without, the float model's
     outputs. It is measured on the executable over `evaluation`, by default the first 32 of the calibration `samples`. A
-    node without an int16 form is lifted to float on the CPU. Nodes whose type
-    `node_types` or `run_on_cpu` gives keep it. At most `rounds` models are quantised; `options` are those of
-    `quantize`. With an `executor` (of concurrent.futures, or what behaves so) the runs are its tasks.
-    The result says whether the target was reached. Raises what `quantize` raises, and MetricError.
+    node without an int16 form is lifted to float on the CPU. Nodes whose type `node_types` or `run_on_cpu` gives keep
+    it. `cost` says what is cheap: "time" on the target, "macs", "nodes", or "balanced" between these. At most `rounds`
+    models are quantised; `options` are those of `quantize`. With an `executor` (of concurrent.futures, or what behaves
+    so) the runs are its tasks. The result says whether the target was reached. Raises what `quantize` raises,
+    MetricError and ExecutorError.
     """
-    profile(march)  # a wrong march is said before the long work
+    target_profile, weights = profile(march), weights_of(cost)  # what is wrong is said before the long work
     goal = Goal.of(metric, target)
     if rounds < 1:
         raise ConfigError("at least one model is tried", where="rounds", seen=rounds)
@@ -387,9 +389,20 @@ def search(
         return qdq, compile(qdq, march=march)
 
     types = node_kinds(clean, given, all_nodes_type)
-    wider = liftable(clean, types, set(listed("run_on_cpu", run_on_cpu)), run_on_bpu)
+    on_cpu = set(listed("run_on_cpu", run_on_cpu))
+
+    def drafted_time(lifted: dict[str, str]) -> float:
+        kinds = node_kinds(clean, {**given, **lifted}, all_nodes_type)
+        floats = {n for n, kind in kinds.items() if kind == "float"} - set(run_on_bpu)
+        forced = named(floats | on_cpu, run_on_bpu, clean)
+        _, graph = drafted(clean, forced, run_on_bpu, {n for n, kind in kinds.items() if kind == "int16"} - forced)
+        executable = chosen(graph, target_profile, schedule.Options("O2", 0, 1), Aim())
+        return perf.estimate(executable, target_profile).latency_us
+
+    wider = liftable(clean, types, on_cpu, run_on_bpu)
     with tempfile.TemporaryDirectory(prefix="openbpu-search-") as folder:  # what calibration measured, once for all
-        return _search(clean, attempt, judge, perf.estimate, liftable=wider, rounds=rounds, progress=progress)
+        price = Price(perf.estimate, drafted_time)
+        return _search(clean, attempt, judge, price, liftable=wider, rounds=rounds, weights=weights, progress=progress)
 
 
 def remove_boundary_nodes(

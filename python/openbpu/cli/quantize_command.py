@@ -55,6 +55,7 @@ def command(
     target: float | None,
     evaluation: tuple[str, ...],
     search_report: Path | None,
+    cost: str,
     reports: tuple[Path, ...],
     fail_under: float | None,
 ) -> None:
@@ -99,7 +100,7 @@ def command(
             if evaluation:
                 test = options.photographs(evaluation, preprocess) or SampleFiles(evaluation)
             found = pipeline.search(
-                changed, samples, metric=metric, target=value, evaluation=test, **choices, progress=progress
+                changed, samples, metric=metric, target=value, evaluation=test, cost=cost, **choices, progress=progress
             )
             qdq = found.model
         accuracy = pipeline.accuracy(

@@ -16,6 +16,12 @@ Decorated = Callable[..., Any]
 def target(function: Decorated) -> Decorated:
     """The options of a search; `goal` reads them."""
     for option in (
+        click.option(
+            "--cost",
+            type=click.Choice(["balanced", "time", "macs", "nodes"]),
+            default="balanced",
+            help="What is cheap.",
+        ),
         click.option("--search-report", type=click.Path(path_type=Path), help="What the search tried, as .json."),
         click.option(
             "--evaluation", metavar="[INPUT=]PATH", multiple=True, help="Samples of the target; default: --samples."

@@ -18,15 +18,16 @@ from typing import TYPE_CHECKING, Any
 
 import onnx
 
-from openbpu.analyze.anatomy import node_macs
+from openbpu.analyze.anatomy import Unit, node_macs
 from openbpu.analyze.difference import Difference
 from openbpu.analyze.sensitivity import Errors, float_outputs, measure_errors
 from openbpu.errors import ConfigError
 from openbpu.evaluation.metrics import Metric, resolved
 from openbpu.evaluation.runners import EXECUTABLE, FLOAT, Feed, Runnable
 from openbpu.perf import PerfReport
-from openbpu.tuning.costs import node_times
+from openbpu.tuning.costs import COSTS, Weights, node_times
 from openbpu.tuning.lifting import Lifting, candidates
+from openbpu.tuning.regions import filled
 from openbpu.tuning.report import SearchResult, Sensitivity, Trial
 
 if TYPE_CHECKING:
@@ -40,7 +41,6 @@ _EVALUATED, _BYTES = 32, 512 << 20  # calibration samples that are measured, if 
 _MOST_DB = 150.0  # of outputs without error
 _BOUNDS = 2  # trials: all int8, all int16
 _SHOWN = 8  # samples of the sensitivity
-_PER_MACS, _PER_NODES = 0.5, 0.25  # weights of all MACs and all nodes beside the time of all
 
 Progress = Callable[[str, int, int], None]
 Attempt = tuple[onnx.ModelProto, "Executable"]
@@ -137,20 +137,28 @@ def search(
     model: onnx.ModelProto,
     attempt: Callable[[Types], Attempt],
     judge: Judge,
-    price: Callable[[Executable], PerfReport],
+    price: Price,
     *,
     liftable: Mapping[str, str],
     rounds: int = _ROUNDS,
+    weights: Weights = COSTS["balanced"],
     progress: Progress | None = None,
 ) -> SearchResult:
     """The cheapest mixture of types that reaches the judge's goal.
 
-    `model` is the clean float model. `attempt` quantises and compiles it with some nodes lifted, `price` estimates
-    the time of that on the target; `liftable` says for
-    each node that may be lifted to what: "int16", or "float" if it has no int16 form. Raises what `attempt` and the
-    metric raise.
+    `model` is the clean float model. `attempt` quantises and compiles it with some nodes lifted; `liftable` says for
+    each node that may be lifted to what: "int16", or "float" if it has no int16 form. `weights` say what is cheap.
+    Raises what `attempt` and the metric raise.
     """
-    return _Search(model, attempt, judge, price, liftable, rounds, progress).run()
+    return _Search(model, attempt, judge, price, liftable, rounds, weights, progress).run()
+
+
+@dataclass(frozen=True)
+class Price:
+    """Estimates of the time on the target: of an executable, and of a mixture before it is quantised (microseconds)."""
+
+    made: Callable[[Executable], PerfReport]
+    draft: Callable[[Types], float]
 
 
 class _Search:
@@ -159,13 +167,14 @@ class _Search:
         model: onnx.ModelProto,
         attempt: Callable[[Types], Attempt],
         judge: Judge,
-        price: Callable[[Executable], PerfReport],
+        price: Price,
         liftable: Mapping[str, str],
         rounds: int,
+        weights: Weights,
         progress: Progress | None,
     ) -> None:
         self.model, self.attempt, self.judge, self.price = model, attempt, judge, price
-        self.liftable, self.rounds = liftable, rounds
+        self.liftable, self.rounds, self.weights = liftable, rounds, weights
         self.progress = progress or (lambda stage, done, total: None)
         self.macs = node_macs(model)
         self.trials: list[Trial] = []
@@ -216,7 +225,7 @@ class _Search:
             nodes=len(lifted),
             int16_macs=share["int16"],
             float_macs=share["float"],
-            estimated_us=self.price(made[1]).latency_us,
+            estimated_us=self.price.made(made[1]).latency_us,
             measured_ms=milliseconds,
             reached=value >= self.judge.goal.target,
         )
@@ -249,8 +258,10 @@ class _Search:
 
     def _cost(self, trial: Trial) -> float:
         """As `_costs`, of a whole mixture."""
-        time = trial.estimated_us / max(self.trials[0].estimated_us, 1e-9)
-        return time + _PER_MACS * (trial.int16_macs + trial.float_macs) + _PER_NODES * trial.nodes / len(self.macs)
+        return self._cost_of(trial.estimated_us, trial.int16_macs + trial.float_macs, trial.nodes)
+
+    def _cost_of(self, microseconds: float, macs: float, nodes: int) -> float:
+        return self.weights.of(microseconds / max(self.trials[0].estimated_us, 1e-9), macs, nodes / len(self.macs))
 
     # ---- choosing
 
@@ -268,7 +279,7 @@ class _Search:
             middle = next((k for k in range(low + 1, high) if levels[k] >= wanted), high - 1)
             if streak > 1:  # twice on the same side: the prediction does not hold here
                 middle = max(middle, (low + high) // 2) if last is False else min(middle, (low + high) // 2)
-            types = self._types(lifting, lifting.pruned(order[:middle]))
+            types = self._cheapest(lifting, lifting.pruned(order[:middle]))
             key = frozenset(types)
             trial = tried.get(key) or self._try(types)
             tried[key] = trial
@@ -299,20 +310,34 @@ class _Search:
 
     def _costs(self, errors: Errors) -> dict[str, float]:
         """What lifting a unit costs, as a share of the model: the extra time, its MACs, and its being one more."""
-        narrow, wide = (node_times(self.price(executable)) for _, (_, executable) in self.made[:_BOUNDS])
+        narrow, wide = (node_times(self.price.made(executable)) for _, (_, executable) in self.made[:_BOUNDS])
         time, macs = max(sum(narrow.values()), 1e-9), max(sum(self.macs.values()), 1)
         costs = {}
         for unit in (source.unit for source in errors.sources):
             if unit is not None:
                 more = sum(wide.get(n, 0.0) - narrow.get(n, 0.0) for n in unit.nodes)
                 share = sum(self.macs.get(n, 0) for n in unit.nodes) / macs
-                costs[unit.name] = max(more, 0.0) / time + _PER_MACS * share + _PER_NODES / len(errors.sources)
+                costs[unit.name] = max(self.weights.of(max(more, 0.0) / time, share, 1 / len(errors.sources)), 1e-9)
         return costs
 
-    def _types(self, lifting: Lifting, chosen: Collection[int]) -> Types:
-        """The types of the nodes of some candidates."""
-        units = [lifting.errors.sources[lifting.choices[k].source].unit for k in chosen]
-        names = {name for unit in units if unit is not None for name in unit.nodes}
+    def _cheapest(self, lifting: Lifting, chosen: Collection[int]) -> Types:
+        """The types of the nodes of some candidates, or of these and what lies between, if that costs less."""
+        units = [source.unit for source in lifting.errors.sources if source.unit is not None]
+        place = {unit.name: k for k, unit in enumerate(units)}
+        own = [lifting.errors.sources[choice.source].unit for choice in lifting.choices]
+        free = [place[unit.name] for unit in own if unit is not None]
+        mixtures = [self._types([units[k] for k in ks]) for ks in filled(units, [free[k] for k in chosen], free)]
+        if not self.weights.time or len(mixtures) == 1:
+            return mixtures[0]
+        return min(mixtures, key=self._drafted_cost)
+
+    def _drafted_cost(self, types: Types) -> float:
+        macs = self._share(types, "int16") + self._share(types, "float")
+        return self._cost_of(self.price.draft(types), macs, len(types))
+
+    def _types(self, units: Iterable[Unit]) -> Types:
+        """The types of the nodes of some units."""
+        names = {name for unit in units for name in unit.nodes}
         return {name: self.liftable[name] for name in self.macs if name in names and name in self.liftable}
 
     # ---- what is said
