@@ -3,9 +3,9 @@
     python bench/accuracy/peers.py "onnxruntime MinMax" FOLDER
 
 FOLDER holds model.onnx, and calibration and evaluation inputs as calibration-00000.npz ... Written: outputs.npz (each
-output, all evaluation samples stacked) and result.json (wall and CPU seconds, peak memory). Quantisers that emit QDQ
-models run in ONNX Runtime without its optimisations, the others in their own simulators. `peers.py --list` prints the
-methods that can be imported here.
+output, all evaluation samples stacked) and result.json (wall and CPU seconds, peak memory, products that stayed float).
+Quantisers that emit QDQ models run in ONNX Runtime without its optimisations, the others in their own simulators.
+`peers.py --list` prints the methods that can be imported here.
 """
 
 from __future__ import annotations
@@ -34,7 +34,20 @@ def feeds(folder: Path, kind: str) -> Iterator[Feed]:
             yield {name: arrays[name] for name in arrays.files}
 
 
+def float_products(model: onnx.ModelProto) -> str:
+    """How many convolutions and matrix products of a QDQ model still read float tensors; "" if none does."""
+    quantised = {node.output[0] for node in model.graph.node if node.op_type == "DequantizeLinear"}
+    quantised |= {tensor.name for tensor in model.graph.initializer}
+    products = [n for n in model.graph.node if n.op_type in ("Conv", "ConvTranspose", "Gemm", "MatMul")]
+    left = [n for n in products if not quantised.issuperset(n.input[:2])]
+    return f"{len(left)} of {len(products)} products in float" if left else ""
+
+
+NOTES: list[str] = []  # what is said of the last model
+
+
 def qdq_runner(model: onnx.ModelProto) -> Run:
+    NOTES[:] = [float_products(model)]
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 3
@@ -160,7 +173,8 @@ def measure(make: Callable[[Path], Run], folder: Path) -> None:
     """Quantises and writes outputs.npz and result.json."""
     wall, cpu = time.perf_counter(), time.process_time()
     run = make(folder)
-    facts = {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
+    facts: dict[str, Any] = {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
+    facts["note"] = "".join(NOTES)
     facts["peak"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     names = [o.name for o in onnx.load(folder / "model.onnx", load_external_data=False).graph.output]
     results = [run(feed) for feed in feeds(folder, "evaluation")]

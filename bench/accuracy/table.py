@@ -203,7 +203,8 @@ def ours(method: str, folder: Path) -> None:
     peers.measure(quantised if method in OURS else searched, folder)
     if notes:
         path = folder / "result.json"
-        path.write_text(json.dumps(json.loads(path.read_text()) | {"note": notes[0]}))
+        facts = json.loads(path.read_text())
+        path.write_text(json.dumps(facts | {"note": ", ".join(filter(None, [facts["note"], *notes]))}))
 
 
 # ---- all of it
