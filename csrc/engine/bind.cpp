@@ -123,17 +123,13 @@ class Binder : private OperandViews {
   StepResult operator()(Tag<Op::SUB>) { return add(); }
   StepResult operator()(Tag<Op::MUL>) {
     kernels::MulParams p{};
-    p.a = boxed(in0());
-    p.b = broadcast(view(i_.in1, isa::B));
-    p.out = out();
+    set_pair(p);
     p.a_zero = surface(i_.in0).zero_point;
     p.b_zero = surface(i_.in1).zero_point;
     p.zero = surface(i_.out).zero_point;
     p.m = i_.C;
     p.sh = i_.sh;
-    p.lo = i_.lo;
-    p.hi = i_.hi;
-    p.flip = m_.flip;
+    set_limits(p);
     return choose(p, kernels::mul_rows());
   }
   StepResult operator()(Tag<Op::RESCALE>) {
@@ -144,9 +140,7 @@ class Binder : private OperandViews {
     p.entries = item<kernels::Rq16Entry>(i_.table);
     p.entry_count = table.dims[0] == 1 ? 1 : p.out.c;
     if (table.dims[0] != 1) p.entries += i_.box_c;
-    p.lo = i_.lo;
-    p.hi = i_.hi;
-    p.flip = m_.flip;
+    set_limits(p);
     return choose(p, kernels::rescale_rows());
   }
   StepResult operator()(Tag<Op::LUT8>) {
@@ -160,9 +154,7 @@ class Binder : private OperandViews {
     p.exp = item<std::uint16_t>(i_.table);
     p.C = m_.program->aux_record<isa::SoftmaxAux>(i_).C;
     p.zero = surface(i_.out).zero_point;
-    p.lo = i_.lo;
-    p.hi = i_.hi;
-    p.flip = m_.flip;
+    set_limits(p);
     return choose(p, kernels::softmax_rows());
   }
   StepResult operator()(Tag<Op::LAYERNORM>) { return norm(true); }
@@ -183,16 +175,12 @@ class Binder : private OperandViews {
   }
   StepResult operator()(Tag<Op::DIV>) {
     kernels::DivParams p{};
-    p.a = boxed(in0());
-    p.b = broadcast(view(i_.in1, isa::B));
-    p.out = out();
+    set_pair(p);
     p.ratio = item<std::int64_t>(i_.table);
     p.a_zero = surface(i_.in0).zero_point;
     p.zero = surface(i_.out).zero_point;
     p.sh = i_.sh;
-    p.lo = i_.lo;
-    p.hi = i_.hi;
-    p.flip = m_.flip;
+    set_limits(p);
     return choose(p, kernels::div_rows());
   }
   StepResult operator()(Tag<Op::REDUCE>) {
@@ -204,9 +192,7 @@ class Binder : private OperandViews {
     p.zero = surface(i_.out).zero_point;
     p.m = i_.C;
     p.sh = i_.sh;
-    p.lo = i_.lo;
-    p.hi = i_.hi;
-    p.flip = m_.flip;
+    set_limits(p);
     return choose(p, kernels::reduce_rows());
   }
   StepResult operator()(Tag<Op::ARGMAX>) {
@@ -282,9 +268,7 @@ class Binder : private OperandViews {
     }
     p.in_zero = surface(i_.in0).zero_point;
     p.zero = surface(i_.out).zero_point;
-    p.lo = i_.lo;
-    p.hi = i_.hi;
-    p.flip = m_.flip;
+    set_limits(p);
     return choose(p, kernels::avgpool_rows());
   }
   StepResult operator()(Tag<Op::RESIZE_NN>) { return resize(kernels::resize_nearest_rows()); }
@@ -295,6 +279,20 @@ class Binder : private OperandViews {
   StepResult operator()(Tag<Op::DEQUANTIZE>) { return convert(surface(i_.in0), kernels::dequantize_rows()); }
 
  private:
+  // Two operands of which the second may repeat, and the result.
+  template <class Params>
+  void set_pair(Params& p) {
+    p.a = boxed(in0());
+    p.b = broadcast(view(i_.in1, isa::B));
+    p.out = out();
+  }
+  template <class Params>
+  void set_limits(Params& p) const {
+    p.lo = i_.lo;
+    p.hi = i_.hi;
+    p.flip = m_.flip;
+  }
+
   static StepResult nothing() { return std::unique_ptr<Step>(); }
 
   template <class Params>
@@ -327,16 +325,12 @@ class Binder : private OperandViews {
 
   StepResult add() {
     kernels::AddParams p{};
-    p.a = boxed(in0());
-    p.b = broadcast(view(i_.in1, isa::B));
-    p.out = out();
+    set_pair(p);
     p.ma = i_.ma;
     p.mb = i_.mb;
     p.C = i_.C;
     p.sh = i_.sh;
-    p.lo = i_.lo;
-    p.hi = i_.hi;
-    p.flip = m_.flip;
+    set_limits(p);
     return choose(p, kernels::add_rows());
   }
 
@@ -352,9 +346,7 @@ class Binder : private OperandViews {
     p.sh = i_.sh;
     p.centred = centred;
     p.in_zero = surface(i_.in0).zero_point;
-    p.lo = i_.lo;
-    p.hi = i_.hi;
-    p.flip = m_.flip;
+    set_limits(p);
     return choose(p, kernels::norm_rows());
   }
 

@@ -1,4 +1,5 @@
-// Single elements of tensors whose type the operator's parameters tell, for scalar rows of 16-bit forms.
+// What scalar rows share: single elements of tensors whose type the operator's parameters tell, and rows that take all
+// parameters and cut their work by rows of the output.
 #pragma once
 
 #include <cstring>

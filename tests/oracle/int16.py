@@ -5,10 +5,11 @@ Inputs are int16 with zero point 0, results int16 or int8. All of them end in RQ
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import exp, isqrt
+from typing import Any
 
 import numpy as np
 
@@ -143,39 +144,18 @@ def norm_parameters(
 # ---- execution
 
 
-def conv2d(
-    x: np.ndarray,
-    weight: np.ndarray,
-    p: Scaling,
-    stride: Pair = (1, 1),
-    dilation: Pair = (1, 1),
-    pads: Pads = (0, 0, 0, 0),
-    groups: int = 1,
-) -> np.ndarray:
-    return p.finish(mac.conv2d_accumulators(x, weight, 0, stride, dilation, pads, groups))
+def _requantised(accumulators: Callable[..., Ints]) -> Callable[..., np.ndarray]:
+    """A product with constant weights by its sums: (x, weight, Scaling, stride, dilation, pads and groups by name)."""
+
+    def execute(x: np.ndarray, weight: np.ndarray, p: Scaling, **geometry: Any) -> np.ndarray:
+        return p.finish(accumulators(x, weight, 0, **geometry))
+
+    return execute
 
 
-def dwconv2d(
-    x: np.ndarray,
-    weight: np.ndarray,
-    p: Scaling,
-    stride: Pair = (1, 1),
-    dilation: Pair = (1, 1),
-    pads: Pads = (0, 0, 0, 0),
-) -> np.ndarray:
-    return p.finish(mac.dwconv2d_accumulators(x, weight, 0, stride, dilation, pads))
-
-
-def tconv2d(
-    x: np.ndarray,
-    weight: np.ndarray,
-    p: Scaling,
-    stride: Pair = (1, 1),
-    dilation: Pair = (1, 1),
-    pads: Pads = (0, 0, 0, 0),
-    groups: int = 1,
-) -> np.ndarray:
-    return p.finish(mac.tconv2d_accumulators(x, weight, 0, stride, dilation, pads, groups))
+conv2d = _requantised(mac.conv2d_accumulators)
+dwconv2d = _requantised(mac.dwconv2d_accumulators)
+tconv2d = _requantised(mac.tconv2d_accumulators)
 
 
 def matmul(x: np.ndarray, weight: np.ndarray, p: Scaling) -> np.ndarray:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from oracle.derive import Rq8
@@ -41,22 +43,19 @@ def taps(x: np.ndarray, kernel: Pair, stride: Pair, dilation: Pair, pads: Pads, 
     return out
 
 
-def conv2d(
+def conv2d(x: np.ndarray, weight: np.ndarray, rq: Rq8, zx: int, **geometry: Any) -> np.ndarray:
+    """CONV2D, GCONV2D: weight [co, kh, kw, ci / groups]."""
+    return rq8(conv2d_accumulators(x, weight, zx, **geometry), rq)
+
+
+def conv2d_accumulators(
     x: np.ndarray,
     weight: np.ndarray,
-    rq: Rq8,
     zx: int,
     stride: Pair = (1, 1),
     dilation: Pair = (1, 1),
     pads: Pads = (0, 0, 0, 0),
     groups: int = 1,
-) -> np.ndarray:
-    """CONV2D, GCONV2D: weight [co, kh, kw, ci / groups]."""
-    return rq8(conv2d_accumulators(x, weight, zx, stride, dilation, pads, groups), rq)
-
-
-def conv2d_accumulators(
-    x: np.ndarray, weight: np.ndarray, zx: int, stride: Pair, dilation: Pair, pads: Pads, groups: int
 ) -> Ints:
     co, kh, kw, ci = weight.shape
     assert x.shape[3] == ci * groups and co % groups == 0
@@ -69,44 +68,40 @@ def conv2d_accumulators(
     return acc
 
 
-def dwconv2d(
+def dwconv2d(x: np.ndarray, weight: np.ndarray, rq: Rq8, zx: int, **geometry: Any) -> np.ndarray:
+    """DWCONV2D: weight [c, kh, kw]."""
+    return rq8(dwconv2d_accumulators(x, weight, zx, **geometry), rq)
+
+
+def dwconv2d_accumulators(
     x: np.ndarray,
     weight: np.ndarray,
-    rq: Rq8,
     zx: int,
     stride: Pair = (1, 1),
     dilation: Pair = (1, 1),
     pads: Pads = (0, 0, 0, 0),
-) -> np.ndarray:
-    """DWCONV2D: weight [c, kh, kw]."""
-    return rq8(dwconv2d_accumulators(x, weight, zx, stride, dilation, pads), rq)
-
-
-def dwconv2d_accumulators(x: np.ndarray, weight: np.ndarray, zx: int, stride: Pair, dilation: Pair, pads: Pads) -> Ints:
+) -> Ints:
     windows = taps(x, weight.shape[1:], stride, dilation, pads, zx)
     per_tap = weight.astype(np.int64).transpose(1, 2, 0)
     return (windows * per_tap).sum(axis=(3, 4))
 
 
-def tconv2d(
+def tconv2d(x: np.ndarray, weight: np.ndarray, rq: Rq8, zx: int, **geometry: Any) -> np.ndarray:
+    """TCONV2D: weight [co, kh, kw, ci / groups]; a tap that meets no input row or column reads zx.
+
+    An output padding of ONNX's ConvTranspose is a smaller (or negative) bottom or right pad.
+    """
+    return rq8(tconv2d_accumulators(x, weight, zx, **geometry), rq)
+
+
+def tconv2d_accumulators(
     x: np.ndarray,
     weight: np.ndarray,
-    rq: Rq8,
     zx: int,
     stride: Pair = (1, 1),
     dilation: Pair = (1, 1),
     pads: Pads = (0, 0, 0, 0),
     groups: int = 1,
-) -> np.ndarray:
-    """TCONV2D: weight [co, kh, kw, ci / groups]; a tap that meets no input row or column reads zx.
-
-    An output padding of ONNX's ConvTranspose is a smaller (or negative) bottom or right pad.
-    """
-    return rq8(tconv2d_accumulators(x, weight, zx, stride, dilation, pads, groups), rq)
-
-
-def tconv2d_accumulators(
-    x: np.ndarray, weight: np.ndarray, zx: int, stride: Pair, dilation: Pair, pads: Pads, groups: int
 ) -> Ints:
     co, kh, kw, ci = weight.shape
     n, h, w, _ = x.shape

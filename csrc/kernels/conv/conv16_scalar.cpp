@@ -1,27 +1,15 @@
-#include "kernels/canonical_weights.hpp"
 #include "kernels/conv/conv_rows.hpp"
-#include "kernels/elements.hpp"
-#include "numerics/elementwise.hpp"
+#include "kernels/conv/products16_scalar.hpp"
 
 namespace openbpu::kernels {
 namespace {
 
 void run(const Conv16Params& p, const std::uint8_t*, std::uint8_t*, std::int32_t begin, std::int32_t end) {
-  const std::int32_t ci = p.in.c / p.groups, co = p.out.c / p.groups, taps = p.kernel_h * p.kernel_w;
-  const CanonicalWeights weights{p.weights, co, taps, ci};
-  for_each_element(p.out, begin, end, [&](std::int32_t n, std::int32_t oy, std::int32_t ox, std::int32_t oc) {
-    std::int64_t acc = 0;
-    for (std::int32_t tap = 0; tap < taps; ++tap) {
-      const std::int32_t iy = oy * p.stride_h - p.pad_top + tap / p.kernel_w * p.dilation_h;
-      const std::int32_t ix = ox * p.stride_w - p.pad_left + tap % p.kernel_w * p.dilation_w;
-      if (iy < 0 || iy >= p.in.h || ix < 0 || ix >= p.in.w) continue;
-      const std::uint8_t* pixel = element_at(p.in, n, iy, ix, oc / co * ci);
-      for (std::int32_t i = 0; i < ci; ++i)
-        acc += weights.at(oc / co, oc % co, tap, i) * load_element(pixel + 2 * i, kInt16);
-    }
-    const Rq16Entry& e = p.rq.entries[oc];
-    store_element(element_at(p.out, n, oy, ox, oc), p.rq.out, numerics::rq16(acc, e.bias, e.m, e.sh, p.rq.lo, p.rq.hi));
-  });
+  const auto inside = [](std::int32_t at, std::int32_t extent) { return at < extent ? at : -1; };
+  run_products16(
+      p, begin, end,
+      [&](std::int32_t oy, std::int32_t k) { return inside(oy * p.stride_h - p.pad_top + k * p.dilation_h, p.in.h); },
+      [&](std::int32_t ox, std::int32_t k) { return inside(ox * p.stride_w - p.pad_left + k * p.dilation_w, p.in.w); });
 }
 
 }  // namespace

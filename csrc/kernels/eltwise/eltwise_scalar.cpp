@@ -1,19 +1,9 @@
+#include "kernels/elements.hpp"
 #include "kernels/eltwise/eltwise_rows.hpp"
 #include "numerics/elementwise.hpp"
 
 namespace openbpu::kernels {
 namespace {
-
-template <class Params>
-bool accepts(const Params&) {
-  return true;
-}
-
-// One unit is one row of one image.
-template <class Params>
-Plan plan(const Params& p) {
-  return {0, 0, p.out.n * p.out.h};
-}
 
 // Calls op(a, b) for each element of units [begin, end) and stores the result.
 template <class Params, class Op>
@@ -83,10 +73,11 @@ void run_div(const DivParams& p, const std::uint8_t*, std::uint8_t*, std::int32_
 
 }  // namespace
 
-const Row<AddParams> kAddScalar{"add_scalar", Isa::Scalar, accepts, plan, nullptr, run_add};
-const Row<MulParams> kMulScalar{"mul_scalar", Isa::Scalar, accepts, plan, nullptr, run_mul};
-const Row<ExtremeParams> kExtremeScalar{"extreme_scalar", Isa::Scalar, accepts, plan, nullptr, run_extreme};
-const Row<CmpParams> kCmpScalar{"cmp_scalar", Isa::Scalar, accepts, plan, nullptr, run_cmp};
-const Row<DivParams> kDivScalar{"div_scalar", Isa::Scalar, accepts, plan, nullptr, run_div};
+const Row<AddParams> kAddScalar{"add_scalar", Isa::Scalar, accepts_all, plan_output_rows, nullptr, run_add};
+const Row<MulParams> kMulScalar{"mul_scalar", Isa::Scalar, accepts_all, plan_output_rows, nullptr, run_mul};
+const Row<ExtremeParams> kExtremeScalar{"extreme_scalar", Isa::Scalar, accepts_all,
+                                        plan_output_rows, nullptr,     run_extreme};
+const Row<CmpParams> kCmpScalar{"cmp_scalar", Isa::Scalar, accepts_all, plan_output_rows, nullptr, run_cmp};
+const Row<DivParams> kDivScalar{"div_scalar", Isa::Scalar, accepts_all, plan_output_rows, nullptr, run_div};
 
 }  // namespace openbpu::kernels

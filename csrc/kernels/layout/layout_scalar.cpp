@@ -1,20 +1,10 @@
 #include <cstring>
 
+#include "kernels/elements.hpp"
 #include "kernels/layout/layout_rows.hpp"
 
 namespace openbpu::kernels {
 namespace {
-
-template <class Params>
-bool accepts(const Params&) {
-  return true;
-}
-
-// One unit is one row of one image.
-template <class Params>
-Plan plan(const Params& p) {
-  return {0, 0, p.out.n * p.out.h};
-}
 
 void run_copy(const CopyParams& p, const std::uint8_t*, std::uint8_t*, std::int32_t begin, std::int32_t end) {
   for (std::int32_t unit = begin; unit < end; ++unit) {
@@ -47,7 +37,7 @@ void run_fill(const FillParams& p, const std::uint8_t*, std::uint8_t*, std::int3
 
 }  // namespace
 
-const Row<CopyParams> kCopyScalar{"copy_scalar", Isa::Scalar, accepts, plan, nullptr, run_copy};
-const Row<FillParams> kFillScalar{"fill_scalar", Isa::Scalar, accepts, plan, nullptr, run_fill};
+const Row<CopyParams> kCopyScalar{"copy_scalar", Isa::Scalar, accepts_all, plan_output_rows, nullptr, run_copy};
+const Row<FillParams> kFillScalar{"fill_scalar", Isa::Scalar, accepts_all, plan_output_rows, nullptr, run_fill};
 
 }  // namespace openbpu::kernels

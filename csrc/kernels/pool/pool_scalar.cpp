@@ -1,19 +1,9 @@
+#include "kernels/elements.hpp"
 #include "kernels/pool/pool_rows.hpp"
 #include "numerics/elementwise.hpp"
 
 namespace openbpu::kernels {
 namespace {
-
-template <class Params>
-bool accepts(const Params&) {
-  return true;
-}
-
-// One unit is one output row of one image.
-template <class Params>
-Plan plan(const Params& p) {
-  return {0, 0, p.out.n * p.out.h};
-}
 
 // Calls start(), tap(value) for each tap inside the input and finish(taps) -> result, for each output.
 template <class Params, class Start, class Tap, class Finish>
@@ -58,7 +48,8 @@ void run_average(const AvgPoolParams& p, const std::uint8_t*, std::uint8_t*, std
 
 }  // namespace
 
-const Row<MaxPoolParams> kMaxPoolScalar{"maxpool_scalar", Isa::Scalar, accepts, plan, nullptr, run_max};
-const Row<AvgPoolParams> kAvgPoolScalar{"avgpool_scalar", Isa::Scalar, accepts, plan, nullptr, run_average};
+const Row<MaxPoolParams> kMaxPoolScalar{"maxpool_scalar", Isa::Scalar, accepts_all, plan_output_rows, nullptr, run_max};
+const Row<AvgPoolParams> kAvgPoolScalar{"avgpool_scalar", Isa::Scalar, accepts_all,
+                                        plan_output_rows, nullptr,     run_average};
 
 }  // namespace openbpu::kernels

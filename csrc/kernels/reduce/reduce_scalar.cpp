@@ -1,21 +1,11 @@
 #include <cstring>
 
+#include "kernels/elements.hpp"
 #include "kernels/reduce/reduce_rows.hpp"
 #include "numerics/elementwise.hpp"
 
 namespace openbpu::kernels {
 namespace {
-
-template <class Params>
-bool accepts(const Params&) {
-  return true;
-}
-
-// One unit is one row of pixels of one image.
-template <class Params>
-Plan plan(const Params& p) {
-  return {0, 0, p.out.n * p.out.h};
-}
 
 // Calls op(channels, out) for each pixel of units [begin, end).
 template <class Params, class Op>
@@ -71,7 +61,7 @@ void run_argmax(const ArgMaxParams& p, const std::uint8_t*, std::uint8_t*, std::
 
 }  // namespace
 
-const Row<ReduceParams> kReduceScalar{"reduce_scalar", Isa::Scalar, accepts, plan, nullptr, run_reduce};
-const Row<ArgMaxParams> kArgMaxScalar{"argmax_scalar", Isa::Scalar, accepts, plan, nullptr, run_argmax};
+const Row<ReduceParams> kReduceScalar{"reduce_scalar", Isa::Scalar, accepts_all, plan_output_rows, nullptr, run_reduce};
+const Row<ArgMaxParams> kArgMaxScalar{"argmax_scalar", Isa::Scalar, accepts_all, plan_output_rows, nullptr, run_argmax};
 
 }  // namespace openbpu::kernels
