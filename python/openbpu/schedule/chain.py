@@ -75,6 +75,7 @@ class Chain:
         self.moved: list[int | None] = [0]  # by length: bytes from and to DDR; None: rows would be missing
         self.weights: list[tuple[int, int]] = [(0, 0)]  # by length: bytes of weights, and what they take in SRAM
         self._lacking: set[Root] = set()
+        self._moved: dict[Root, int] = {}
         self._walks: dict[int, Walk] = {}
 
     def add(self, node: Node) -> list[Root]:
@@ -90,8 +91,8 @@ class Chain:
         for root in changed:
             stage = self.stages[root] = _stage(root, self.uses[root], self.last)
             (self._lacking.discard if _writes_cover_reads(stage, self.uses[root]) else self._lacking.add)(root)
-        moved = None if self._lacking else sum(s.loaded_bytes + s.stored_bytes for s in self.stages.values())
-        self.moved.append(moved)
+            self._moved[root] = stage.loaded_bytes + stage.stored_bytes
+        self.moved.append(None if self._lacking else sum(self._moved.values()))
         plain, padded = self.weights[-1]
         self.weights.append((plain + node.weight_bytes, padded + -(-node.weight_bytes // 64) * 64))
         return changed

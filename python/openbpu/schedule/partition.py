@@ -14,7 +14,9 @@ from openbpu.schedule.segments import Segment, accessed, single_segment, stripe_
 
 _LONGEST = 24  # nodes of a cascade
 _SHARES = tuple(k / 10 for k in range(10))  # of the SRAM, that buffers which stay may take while cascades are chosen
-_CROWDED = 0.9  # of the SRAM, that buffers may take in which one more is tried
+_STARTS = 2  # divisions that are worth more trials
+_NEAR = 1.1  # times the fewest bytes so far, that are worth more trials
+_CROWDED = (0.9, 0.6)  # of the SRAM, that buffers may take when one more is to stay
 _MISSES = 2  # extensions that may fail before a cascade is given up
 
 
@@ -57,25 +59,27 @@ class Partitioner:
         search = _Search(self, room, cascades=level > 1)
         if level == 0:
             return search.chosen(set())
-        best: Partition | None = None
+        found: list[Partition] = []
         tried: list[set[Root]] = []
         failure: UnsupportedError | None = None
+        ideal = ideal_traffic(self.flow)
         for share in _SHARES:
             resident = search.small(share)
             if resident in tried:
                 continue
             tried.append(resident)
             try:
-                found = search.improved(search.chosen(resident))
+                found.append(search.settled(search.chosen(resident)))
             except UnsupportedError as error:
                 failure = failure or error  # the first one has all of the SRAM
                 continue
-            if best is None or found.traffic < best.traffic:
-                best = found
-        if best is None:
+            if found[-1].traffic <= ideal:
+                return found[-1]
+        if not found:
             assert failure is not None
             raise failure
-        return search.exchanged(best)
+        starts = sorted(found, key=lambda p: p.traffic)[:_STARTS]
+        return min((search.exchanged(search.improved(start)) for start in starts), key=lambda p: p.traffic)
 
     def chain(self, end: int, length: int, resident: frozenset[Root]) -> Chain:
         """The nodes that end at one, at least so many; `resident` are the buffers that lie in SRAM at these times."""
@@ -116,7 +120,7 @@ class _Search:
         for end in range(1, count + 1):
             single = self._fit_single(end - 1, resident)
             best.append((best[end - 1][0] + single.traffic, end - 1))
-            if self.cascades:
+            if self.cascades and self.flow.nodes[end - 1].by_rows:
                 self._extend(best, end, resident)
         segments: list[Segment] = []
         end = count
@@ -133,24 +137,23 @@ class _Search:
         nodes = self.flow.nodes
         near = _around(end, resident)
         misses = 0
-        if not nodes[end - 1].by_rows:
-            return
+        chain = self.shared.chain(end, 1, near)
         for first in range(end - 2, max(-1, end - 1 - _LONGEST), -1):
             if not nodes[first].by_rows or misses > _MISSES:
                 break
-            chain = self.shared.chain(end, end - first, near)
+            if len(chain.nodes) < end - first:
+                chain.add(nodes[first])
             moved, (weights, padded) = chain.moved[end - first], chain.weights[end - first]
+            if moved is not None and best[first][0] + moved + weights >= best[end][0]:
+                continue
             room = self._room(first, end, near)
             if moved is None or padded > room:
                 misses += 1
                 continue
-            cost = best[first][0] + moved + weights
-            if cost >= best[end][0]:
-                continue
             if _stripes(chain, end - first, room) is None:
                 misses += 1
                 continue
-            best[end] = (cost, first)
+            best[end] = (best[first][0] + moved + weights, first)
 
     def _fit(self, first: int, end: int, resident: Collection[Root]) -> Segment | None:
         near, length = _around(end, resident), end - first
@@ -190,9 +193,8 @@ class _Search:
     def _candidates(self) -> list[Root]:
         return [r for r in self.flow.roots.values() if not r.external and r.writes]
 
-    def improved(self, found: Partition) -> Partition:
+    def improved(self, best: Partition) -> Partition:
         """Segments settle what stays in SRAM, and that the segments, as long as it saves traffic."""
-        best = self.settled(found)
         while True:
             again = self.settled(self.chosen(best.resident))
             if again.traffic >= best.traffic:
@@ -203,9 +205,12 @@ class _Search:
         """Buffers that still move stay, those that move most first, in the place of others, as long as it saves."""
         while True:
             moved = {root: size for root, size in best.moved().items() if root.size <= self.room}
-            for root in sorted(moved, key=lambda r: (-moved[r], r.first)):
+            trials = [(root, part) for root in sorted(moved, key=lambda r: (-moved[r], r.first)) for part in _CROWDED]
+            for root, part in trials:
                 try:
-                    found = self.improved(self.chosen(self._in_place_of_others(root, best.resident)))
+                    found = self.settled(self.chosen(self._in_place_of_others(root, best.resident, part)))
+                    if found.traffic < _NEAR * best.traffic:
+                        found = self.improved(found)
                 except UnsupportedError:
                     continue
                 if found.traffic < best.traffic:
@@ -214,13 +219,13 @@ class _Search:
             else:
                 return best
 
-    def _in_place_of_others(self, root: Root, resident: set[Root]) -> set[Root]:
-        """One more buffer; the largest of its time go until most fits."""
+    def _in_place_of_others(self, root: Root, resident: set[Root], part: float) -> set[Root]:
+        """One more buffer; the largest of its time go until what stays takes that part of the SRAM."""
         result = resident | {root}
         rivals = [r for r in resident if r.first <= root.last and r.last >= root.first]
         for rival in sorted(rivals, key=lambda r: (-r.size, r.first)):
             times = range(root.first, root.last + 1)
-            if max(sum(r.size for r in result if r.first <= t <= r.last) for t in times) <= _CROWDED * self.room:
+            if max(sum(r.size for r in result if r.first <= t <= r.last) for t in times) <= part * self.room:
                 break
             result.discard(rival)
         return result
