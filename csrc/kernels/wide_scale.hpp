@@ -16,10 +16,10 @@ struct WideScale {
   alignas(64) std::int64_t sh[2][Wide::kWords / 2];
 };
 
-// Whether (v * m + bias) >> sh fits 32 bits for every int32 v.
-OPENBPU_INLINE bool fits_lanes(const Rq16Entry& e) {
+// Whether (v * m + bias) >> sh fits 32 bits for every v of at most 2^bits.
+OPENBPU_INLINE bool fits_lanes(const Rq16Entry& e, std::int32_t bits = 31) {
   const std::uint64_t bias = static_cast<std::uint64_t>(e.bias < 0 ? -e.bias : e.bias);
-  return (((static_cast<std::uint64_t>(e.m) << 31) + bias) >> e.sh) < std::uint64_t{1} << 31;
+  return (((static_cast<std::uint64_t>(e.m) << bits) + bias) >> e.sh) < std::uint64_t{1} << 31;
 }
 
 OPENBPU_INLINE bool all_fit_lanes(const Rq16Entry* entries, std::int32_t count) {

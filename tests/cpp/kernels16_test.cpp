@@ -12,6 +12,7 @@
 #include "kernels/pool/pool.hpp"
 #include "kernels/quantize/quantize.hpp"
 #include "kernels/rescale/rescale.hpp"
+#include "kernels/resize/resize.hpp"
 #include "kernels/softmax/softmax.hpp"
 #include "kernels/tconv/tconv.hpp"
 
@@ -254,6 +255,22 @@ TEST_P(Rows16, Pools) {
   compare(avgpool16_rows(), mean, out.bytes, random);
 }
 
+TEST_P(Rows16, Resize) {
+  const int c = channels(random), oh = random.within(1, 12), ow = random.within(1, 12);
+  const Operand16 in(random, n, h, w, c);
+  const Tensor16 out(random, n, oh, ow, c);
+  const auto taps = [&](int from, int count) {
+    std::vector<Resize16Tap> found(static_cast<std::size_t>(count));
+    for (Resize16Tap& t : found) {
+      const auto second = static_cast<std::uint32_t>(random.pick({0, 1 << 20, random.within(0, 1 << 20)}));
+      t = {random.within(0, from - 1), random.within(0, from - 1), (1u << 20) - second, second};
+    }
+    return found;
+  };
+  const auto rows = taps(h, oh), columns = taps(w, ow);
+  compare(resize_bilinear16_rows(), {in.tensor.view, out.view, rows.data(), columns.data()}, out.bytes, random);
+}
+
 // Floats pixel by pixel, channel by channel within a pixel, and in planes; also such that are no numbers.
 TEST_P(Rows16, Ports) {
   constexpr float kSpecial[] = {NAN, INFINITY, -INFINITY, 1e38F, -1e-45F};
@@ -340,6 +357,7 @@ TEST(Row16Tables, EndWithTheScalarRowAndNameWhatWasNotRun) {
   check("SOFTMAX", softmax16_rows());
   check("MAXPOOL", maxpool16_rows());
   check("AVGPOOL", avgpool16_rows());
+  check("RESIZE_BILIN", resize_bilinear16_rows());
   check("QUANTIZE", quantize16_rows());
   check("DEQUANTIZE", dequantize16_rows());
 }

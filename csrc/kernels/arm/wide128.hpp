@@ -74,6 +74,14 @@ struct Wide {
     const int64x2_t low = vmlal_s32(vld1q_s64(bias), vget_low_s32(b), vmovn_s64(vld1q_s64(mb)));
     return vreinterpretq_s32_s64(vshlq_s64(vaddq_s64(high, low), vnegq_s64(vld1q_s64(sh))));
   }
+  template <int kShift>
+  OPENBPU_INLINE R scale_four_halves(R a0, R b0, const std::int64_t* m0, R a1, R b1, const std::int64_t* m1,
+                                     const std::int64_t* bias, const std::int64_t* sh) {
+    const int32x2_t first = vmovn_s64(vld1q_s64(m0)), second = vmovn_s64(vld1q_s64(m1));
+    const int64x2_t high = vmlal_s32(vmull_s32(vget_low_s32(a0), first), vget_low_s32(a1), second);
+    const int64x2_t low = vmlal_s32(vmlal_s32(vld1q_s64(bias), vget_low_s32(b0), first), vget_low_s32(b1), second);
+    return vreinterpretq_s32_s64(vshlq_s64(vaddq_s64(vshlq_n_s64(high, kShift), low), vnegq_s64(vld1q_s64(sh))));
+  }
   OPENBPU_INLINE R join_halves(R first, R second) {
     return vcombine_s32(vmovn_s64(vreinterpretq_s64_s32(first)), vmovn_s64(vreinterpretq_s64_s32(second)));
   }

@@ -80,7 +80,7 @@ void run_add16(const Add16Params& p, const std::uint8_t*, std::uint8_t*, std::in
       });
 }
 
-bool accepts_mul16(const Mul16Params& p) { return p.rq.out.wide && fits_lanes(*p.rq.entries); }
+bool accepts_mul16(const Mul16Params& p) { return p.rq.out.wide && fits_lanes(*p.rq.entries, 30); }
 
 void run_mul16(const Mul16Params& p, const std::uint8_t*, std::uint8_t*, std::int32_t begin, std::int32_t end) {
   const WideScale scale = uniform_scale(*p.rq.entries);

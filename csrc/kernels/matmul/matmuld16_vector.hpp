@@ -57,8 +57,8 @@ struct Products16 {
 };
 
 // In memory, so that one copy of the loop serves rows of any length.
-[[gnu::noinline]] void multiply16(const std::uint8_t* packed, const std::uint8_t* const* rows, std::int32_t begin,
-                                  std::int32_t end, Products16& products) {
+[[gnu::noinline, gnu::noclone]] void multiply16(const std::uint8_t* packed, const std::uint8_t* const* rows,
+                                                std::int32_t begin, std::int32_t end, Products16& products) {
   const Sums16 s = sums16(packed, [](std::int32_t step) { return 4 * step; }, rows, begin, end);
   store_sums16(s, &products.of[0][0][0]);
 }

@@ -9,7 +9,7 @@ namespace {
 
 Plan plan_rescale16(const Rescale16Params& p) { return {0, 0, p.out.n * p.out.h}; }
 
-bool accepts_rescale16(const Rescale16Params& p) { return p.entry_count == 1 && fits_lanes(*p.rq.entries); }
+bool accepts_rescale16(const Rescale16Params& p) { return p.entry_count == 1 && fits_lanes(*p.rq.entries, 15); }
 
 void run_rescale16(const Rescale16Params& p, const std::uint8_t*, std::uint8_t*, std::int32_t begin, std::int32_t end) {
   const WideScale scale = uniform_scale(*p.rq.entries);

@@ -43,6 +43,15 @@ Rows<ResizeNearest16Params> resize_nearest16_rows() {
 
 Rows<ResizeBilinear16Params> resize_bilinear16_rows() {
   static const Row<ResizeBilinear16Params> rows[] = {
+#ifdef OPENBPU_HAS_AVX512VNNI
+      kResizeBilinear16Avx512Vnni,
+#endif
+#ifdef OPENBPU_HAS_AVX2
+      kResizeBilinear16Avx2,
+#endif
+#ifdef OPENBPU_HAS_NEON
+      kResizeBilinear16Neon,
+#endif
       kResizeBilinear16Scalar,
   };
   return {rows, sizeof rows / sizeof rows[0]};

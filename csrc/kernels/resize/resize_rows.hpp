@@ -14,6 +14,9 @@ extern const Row<ResizeParams> kResizeBilinearAvx2;
 extern const Row<ResizeParams> kResizeBilinearNeon;
 extern const Row<ResizeParams> kResizeBilinearScalar;
 extern const Row<ResizeNearest16Params> kResizeNearest16Scalar;
+extern const Row<ResizeBilinear16Params> kResizeBilinear16Avx512Vnni;
+extern const Row<ResizeBilinear16Params> kResizeBilinear16Avx2;
+extern const Row<ResizeBilinear16Params> kResizeBilinear16Neon;
 extern const Row<ResizeBilinear16Params> kResizeBilinear16Scalar;
 
 }  // namespace openbpu::kernels

@@ -72,6 +72,15 @@ struct Wide {
     const R high = _mm256_slli_epi64(_mm256_mul_epi32(a, load(ma)), kShift);
     return shift_half(_mm256_add_epi64(_mm256_add_epi64(high, _mm256_mul_epi32(b, load(mb))), load(bias)), sh);
   }
+  // (a0 * m0 + a1 * m1) * 2^kShift + b0 * m0 + b1 * m1 + bias, shifted.
+  template <int kShift>
+  OPENBPU_INLINE R scale_four_halves(R a0, R b0, const std::int64_t* m0, R a1, R b1, const std::int64_t* m1,
+                                     const std::int64_t* bias, const std::int64_t* sh) {
+    const R first = load(m0), second = load(m1);
+    const R high = _mm256_add_epi64(_mm256_mul_epi32(a0, first), _mm256_mul_epi32(a1, second));
+    const R low = _mm256_add_epi64(_mm256_mul_epi32(b0, first), _mm256_mul_epi32(b1, second));
+    return shift_half(_mm256_add_epi64(_mm256_add_epi64(_mm256_slli_epi64(high, kShift), low), load(bias)), sh);
+  }
   OPENBPU_INLINE R shift_half(R sum, const std::int64_t* sh) {
     const R offset = _mm256_set1_epi64x(static_cast<long long>(kOffset)), shift = load(sh);
     return _mm256_sub_epi64(_mm256_srlv_epi64(sum, shift), _mm256_srlv_epi64(offset, shift));

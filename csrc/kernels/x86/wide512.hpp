@@ -70,6 +70,15 @@ struct Wide {
     const __m512i low = _mm512_add_epi64(_mm512_mul_epi32(raw(b), raw(load(mb))), raw(load(bias)));
     return of(_mm512_srav_epi64(_mm512_add_epi64(high, low), raw(load(sh))));
   }
+  template <int kShift>
+  OPENBPU_INLINE R scale_four_halves(R a0, R b0, const std::int64_t* m0, R a1, R b1, const std::int64_t* m1,
+                                     const std::int64_t* bias, const std::int64_t* sh) {
+    const __m512i first = raw(load(m0)), second = raw(load(m1));
+    const __m512i high = _mm512_add_epi64(_mm512_mul_epi32(raw(a0), first), _mm512_mul_epi32(raw(a1), second));
+    const __m512i low = _mm512_add_epi64(_mm512_mul_epi32(raw(b0), first), _mm512_mul_epi32(raw(b1), second));
+    const __m512i sum = _mm512_add_epi64(_mm512_add_epi64(_mm512_slli_epi64(high, kShift), low), raw(load(bias)));
+    return of(_mm512_srav_epi64(sum, raw(load(sh))));
+  }
   OPENBPU_INLINE R join_halves(R even, R odd) {
     return of(_mm512_mask_blend_epi32(0xaaaa, raw(even), _mm512_slli_epi64(raw(odd), 32)));
   }
