@@ -109,6 +109,15 @@ class BlockRunner:
         return list(self._session.run(self._outputs, feed))
 
 
+def energy(array: np.ndarray) -> float:
+    """The sum of squares, in float64.
+
+    Not by BLAS: its threads wait for one another in loops, which costs more than the sum of what small nets give.
+    """
+    flat = array.ravel().astype(np.float64)
+    return float(np.einsum("i,i->", flat, flat))
+
+
 def session(model: onnx.ModelProto) -> ort.InferenceSession:
     """A session that keeps no memory between runs and joins no quantised operators."""
     options = ort.SessionOptions()

@@ -20,7 +20,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from openbpu.errors import ModelError
 from openbpu.ir.onnx_graph import Names, shapes_of
-from openbpu.ptq.blocks import session
+from openbpu.ptq.blocks import energy, session
 from openbpu.ptq.cache import StatisticsCache
 from openbpu.ptq.calibration import PORTION_BYTES, Progress, Runner, tensor_bytes
 from openbpu.ptq.operators import NORMALISING
@@ -285,11 +285,10 @@ class _Trial:
             x = arrays[node.input[0]]
             shape = [-1 if axis == self.site.axis else 1 for axis in range(x.ndim)]
             (y,) = reader.float.run(None, {"x": x, "weight": self.weights[k]})
-            self.signal[k] += float(np.vdot(y, y))
+            self.signal[k] += energy(y)
             for index, feeds in enumerate(self.trials):
                 feed = feeds[k] | {"x": x, "gain": feeds[k]["gain"].reshape(shape)}
-                difference = (reader.quantised.run(None, feed)[0] - y).ravel()
-                self.noise[index, k] += float(difference @ difference)
+                self.noise[index, k] += energy(reader.quantised.run(None, feed)[0] - y)
 
 
 def _nearest(node: onnx.NodeProto, weight: np.ndarray) -> np.ndarray:

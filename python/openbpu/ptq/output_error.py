@@ -18,7 +18,7 @@ import onnx
 
 from openbpu.ir.onnx_graph import shapes_of
 from openbpu.ir.quant import QuantParams
-from openbpu.ptq.blocks import Block, BlockRunner, blocks, joined, session
+from openbpu.ptq.blocks import Block, BlockRunner, blocks, energy, joined, session
 from openbpu.ptq.calibration import PORTION_BYTES, Progress, Runner, tensor_bytes
 from openbpu.ptq.operators import SHARING, WEIGHTED
 from openbpu.ptq.placement import Placement
@@ -164,13 +164,12 @@ class _Trial:
 
     def add(self, arrays: Mapping[str, np.ndarray]) -> None:
         inputs = {name: arrays[name] for name in self.block.inputs}
-        floats = [arrays[self.block.outputs[k]].astype(np.float64) for k in self.kept]
-        self.signal += [float(np.vdot(y, y)) for y in floats]
+        floats = [arrays[self.block.outputs[k]] for k in self.kept]
+        self.signal += [energy(y) for y in floats]
         for index, quant in enumerate(self.candidates):
             results = self.runner.run(inputs, quant.s, quant.z)
             for k, (y, place) in enumerate(zip(floats, self.kept, strict=True)):
-                difference = (results[place] - y).ravel()
-                self.noise[index, k] += float(difference @ difference)
+                self.noise[index, k] += energy(results[place] - y)
 
     def relative(self) -> np.ndarray:
         return np.asarray((self.noise / np.maximum(self.signal, 1e-30)).sum(axis=1))
@@ -210,9 +209,8 @@ def of_models(model: onnx.ModelProto, quantised: Sequence[onnx.ModelProto], samp
     noise, signal = np.zeros((len(quantised), len(names))), np.zeros(len(names))
     for feed in samples.spread(_JUDGED):
         floats = dict(runner.run(feed))
-        signal += [float(np.vdot(floats[name], floats[name])) for name in names]
+        signal += [energy(floats[name]) for name in names]
         for index, other in enumerate(others):
             for k, (name, found) in enumerate(zip(names, other.run(names, feed) if names else [], strict=True)):
-                difference = (found - floats[name]).ravel().astype(np.float64)
-                noise[index, k] += float(difference @ difference)
+                noise[index, k] += energy(found - floats[name])
     return np.asarray((noise / np.maximum(signal, 1e-30)).sum(axis=1))

@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 
 from openbpu.ir.quant import QuantParams
-from openbpu.ptq.blocks import Block, BlockRunner
+from openbpu.ptq.blocks import Block, BlockRunner, energy
 from openbpu.ptq.calibration import Progress, Runner
 from openbpu.ptq.operators import NORMALISING
 from openbpu.ptq.placement import Placement
@@ -87,7 +87,7 @@ def _loss(
     runner = BlockRunner(model, view, Block((norm,), (tensor,), (norm.output[0],)), tensor)
     noise = signal = 0.0
     for found in arrays:
-        wanted = found[norm.output[0]].astype(np.float64)
-        error = runner.run({tensor: found[tensor]}, quant.s, quant.z)[0] - wanted
-        noise, signal = noise + float(np.vdot(error, error)), signal + float(np.vdot(wanted, wanted))
+        wanted = found[norm.output[0]]
+        noise += energy(runner.run({tensor: found[tensor]}, quant.s, quant.z)[0] - wanted)
+        signal += energy(wanted)
     return noise / max(signal, 1e-30)
