@@ -160,6 +160,15 @@ def attention() -> onnx.ModelProto:
     return net.model(net.op("MatMul", mixed, net.normal(32, 8), out="y"), shape=(1, 20, 32))
 
 
+def norms() -> onnx.ModelProto:
+    """A convolution with a norm of each of its channels, then a norm of each pixel."""
+    net = Net(7)
+    x = net.op("InstanceNormalization", net.conv("x", 3, 16), net.normal(16), net.normal(16, scale=0.3))
+    x = net.op("Transpose", net.op("Relu", x), perm=[0, 2, 3, 1])
+    x = net.op("LayerNormalization", x, net.normal(16), net.normal(16, scale=0.3), axis=-1)
+    return net.model(net.op("MatMul", x, net.normal(16, 8), out="y"))
+
+
 def samples(count: int, shape: Sequence[int] = (1, 3, 32, 32), seed: int = 5) -> list[np.ndarray]:
     random = np.random.default_rng(seed)
     return [random.standard_normal(shape).astype(np.float32) for _ in range(count)]

@@ -23,6 +23,7 @@ NETWORKS = {
     "unet": (nets.unet(), (1, 3, 32, 32), 37),
     "detector": (nets.detector(), (1, 3, 32, 32), 36),
     "attention": (nets.attention(), (1, 20, 32), 39),
+    "norms": (nets.norms(), (1, 3, 32, 32), 36),
 }
 
 
@@ -93,6 +94,14 @@ def test_an_int8_node_reads_an_int8_copy() -> None:
     got = np.concatenate([next(iter(Session(executable).run(x).values())) for x in samples[6:]])
     want = nets.run(qdq, *samples[6:])[0]
     assert nets.sqnr(want.reshape(got.shape), got) > 45  # both are quantised alike
+
+
+def test_a_norm_that_is_lifted_stays_off_the_cpu() -> None:
+    samples = nets.samples(4, (1, 3, 32, 32))
+    qdq = openbpu.quantize(nets.norms(), samples, node_types={"LayerNormalization": "int16"}, refinement=())
+    assert set(_types(qdq)) == {"int8", "int16"}
+    executable = openbpu.compile(qdq)
+    assert executable.meta["split"]["cpu"] == 0 and executable.disassemble().count(":NORM16[") == 2
 
 
 def test_float_by_type_is_the_cpu() -> None:
