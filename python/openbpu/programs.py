@@ -55,17 +55,20 @@ def chosen(graph: Graph, target: TargetProfile, options: schedule.Options, aim: 
     Programs are planned for all sizes of a ladder that the SRAM reaches, so that a larger SRAM has all the choices of a
     smaller one (decision 0034). Raises UnsupportedError for a layer that does not fit.
     """
-    scheduler = schedule.Scheduler(graph, target)
     if options.optimize_level == "O0":
-        return Executable.from_bytes(scheduler.written(scheduler.draft(options)))
+        return Executable.from_bytes(schedule.schedule(graph, target, options))
+    options.check(target)
     room = target.sram_bytes * options.core_num
-    choice = _Choice(scheduler, target.joined(options.core_num), aim.weight)
-    failure = choice.consider_all(_rungs(room), _levels(options, aim), options)
-    if not choice.made:  # below the first rung at which the model fits
-        failure = choice.consider_all([room], _levels(options, aim), options)
+    other = schedule.frugal(graph)
+    schedulers = [schedule.Scheduler(g, target) for g in (graph, other) if g is not None]
+    choice = _Choice(target.joined(options.core_num), aim.weight)
+    for sizes in (_rungs(room), [room]):  # at `room` itself only below the first rung at which the model fits
+        failures = [choice.consider_all(s, sizes, _levels(options, aim), options) for s in schedulers]
+        if choice.made:
+            break
     if not choice.made:
-        assert failure is not None
-        raise failure
+        assert failures[0] is not None
+        raise failures[0]
     return choice.best()
 
 
@@ -81,36 +84,37 @@ def _rungs(room: int) -> list[int]:
 
 
 class _Choice:
-    """Programs of one graph, the better of which is to be found; those that cannot be it are not made."""
+    """Programs of one graph, the best of which is to be found; those that cannot be it are not made."""
 
-    def __init__(self, scheduler: schedule.Scheduler, machine: TargetProfile, weight: float) -> None:
-        self.scheduler, self.machine, self.weight = scheduler, machine, weight
+    def __init__(self, machine: TargetProfile, weight: float) -> None:
+        self.machine, self.weight = machine, weight
         self.made: list[tuple[float, int, Executable]] = []  # time in cycles, DDR traffic
         self._seen: set[tuple[object, ...]] = set()
-        self._host: list[int] = []  # cycles of the instructions on the CPU, in every program of the graph
+        self._host: list[int] = []  # cycles of the instructions on the CPU, in every program of a scheduler
 
     def consider_all(
-        self, sizes: Sequence[int], levels: Sequence[str], options: schedule.Options
+        self, scheduler: schedule.Scheduler, sizes: Sequence[int], levels: Sequence[str], options: schedule.Options
     ) -> UnsupportedError | None:
         """Makes what may be the best of programs planned for these sizes; returns why the first failed that did."""
         failure: UnsupportedError | None = None
+        self._host = []
         for size in sizes:
             for level in levels:
                 try:
-                    self.consider(self.scheduler.draft(replace(options, optimize_level=level), size))
+                    self.consider(scheduler, scheduler.draft(replace(options, optimize_level=level), size))
                 except UnsupportedError as error:
                     failure = failure or error
         return failure
 
-    def consider(self, draft: schedule.Draft) -> None:
+    def consider(self, scheduler: schedule.Scheduler, draft: schedule.Draft) -> None:
         """Makes the program of a draft, unless it is known to be no better than one that there is."""
         traffic = int(draft.notes["traffic_bytes"])
         if draft.likeness in self._seen:
             return
         self._seen.add(draft.likeness)
-        if self._is_beaten(least_cycles(self.scheduler.tasks(draft), traffic, self._host, self.machine), traffic):
+        if self._is_beaten(least_cycles(scheduler.tasks(draft), traffic, self._host, self.machine), traffic):
             return
-        executable = Executable.from_bytes(self.scheduler.written(draft))
+        executable = Executable.from_bytes(scheduler.written(draft))
         instructions = read(executable).instructions
         timeline = replay(instructions, self.machine)
         self._host = [c.compute for i, c in zip(instructions, timeline.costs, strict=True) if i.queue == "CPU"]

@@ -56,8 +56,21 @@ def inverted() -> onnx.ModelProto:
     return net.model(net.conv(x, channels, 128, 1, out="y"), shape=(1, 3, 112, 112))
 
 
+def breadth_first() -> onnx.ModelProto:
+    """Four branches that grow eightfold and shrink again, written side by side: what is large lives all at once."""
+    net = Net(24)
+    x = net.op("Relu", net.conv("x", 3, 16))
+    branches = [x] * 4
+    for ci, co, size in ((16, 128, 1), (128, 128, 3), (128, 8, 1)):
+        branches = [net.op("Relu", net.conv(branch, ci, co, size)) for branch in branches]
+    whole = net.op("Concat", *[net.op("GlobalAveragePool", branch) for branch in branches], axis=1)
+    scaled = net.op("Mul", net.op("Concat", *branches, axis=1), net.op("Sigmoid", net.conv(whole, 32, 32, 1)))
+    return net.model(net.conv(scaled, 32, 8, 1, out="y"), shape=(1, 3, 48, 48))
+
+
 NETWORKS: dict[str, Callable[[], onnx.ModelProto]] = {
     "encoder": encoder,
     "bottlenecks": bottlenecks,
     "inverted": inverted,
+    "breadth_first": breadth_first,
 }
