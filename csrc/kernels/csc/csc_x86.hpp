@@ -1,7 +1,8 @@
-// How the x86 rows of CSC weave three channels together.
+// CSC on the lanes of an x86 register: three affine maps, and how their results are woven together. Needs Vec of
+// x86/vec256.hpp or x86/vec512.hpp.
 #pragma once
 
-#include <cstdint>
+#include "kernels/csc/csc.hpp"
 
 namespace openbpu::kernels {
 namespace {
@@ -32,6 +33,74 @@ constexpr int pair_of(std::int16_t low, std::int16_t high) {
 // Bytes of four packed pixels as int16 in the upper halves of words: channels 0 and 1, and channel 2 alone.
 alignas(16) constexpr signed char kPairs[16] = {-1, 0, -1, 1, -1, 3, -1, 4, -1, 6, -1, 7, -1, 9, -1, 10};
 alignas(16) constexpr signed char kThirds[16] = {-1, 2, -1, -1, -1, 5, -1, -1, -1, 8, -1, -1, -1, 11, -1, -1};
+
+class Colours {
+ protected:
+  using R = Vec::R;
+
+  explicit Colours(const CscParams& p) : shift_(p.sh), out_flip_(Vec::set8(p.stored.flip)) {
+    for (int c = 0; c < 3; ++c) {
+      const CscEntry& e = p.entries[c];
+      b_[c] = Vec::set32(e.b);
+      even_[c] = Vec::set32(pair_of(e.m[0], 0));
+      odd_[c] = Vec::set32(pair_of(0, e.m[0]));
+      chroma_[c] = Vec::set32(pair_of(e.m[1], e.m[2]));
+      first_[c] = Vec::set32(pair_of(e.m[0], e.m[1]));
+      third_[c] = Vec::set32(pair_of(e.m[2], 0));
+      lo_[c] = Vec::set16(e.lo);
+      hi_[c] = Vec::set16(e.hi);
+    }
+    pairs_ = Vec::table16(kPairs);
+    thirds_ = Vec::table16(kThirds);
+    for (int i = 0; i < 4; ++i) {
+      in_order_[i] = Vec::table16(kInOrder.masks[i]);
+      even_odd_[i] = Vec::table16(kEvenOdd.masks[i]);
+    }
+  }
+
+  // Bytes 0..15 and 16..23 of the eight pixels of each 128-bit lane.
+  struct Woven {
+    R head, tail;
+  };
+
+  // Words of luma, and of pairs of chroma for two pixels each.
+  Woven of_nv12(R y, R uv) const {
+    R v[3];
+    for (int c = 0; c < 3; ++c) {
+      const R shared = Vec::add32(Vec::madd16(uv, chroma_[c]), b_[c]);
+      const R a = Vec::shift_right32(Vec::add32(shared, Vec::madd16(y, even_[c])), shift_);
+      const R b = Vec::shift_right32(Vec::add32(shared, Vec::madd16(y, odd_[c])), shift_);
+      v[c] = clamped(Vec::narrow32(a, b), c);
+    }
+    return woven(v, even_odd_);
+  }
+
+  // Bytes of four packed pixels in every 128-bit lane of a, and of the four behind them in b.
+  Woven of_packed(R a, R b) const {
+    const R a01 = words(a, pairs_), a2 = words(a, thirds_), b01 = words(b, pairs_), b2 = words(b, thirds_);
+    R v[3];
+    for (int c = 0; c < 3; ++c) v[c] = clamped(Vec::narrow32(affine(a01, a2, c), affine(b01, b2, c)), c);
+    return woven(v, in_order_);
+  }
+
+ private:
+  static R words(R bytes, R mask) { return Vec::upper_bytes(Vec::shuffle(bytes, mask)); }
+  R affine(R first, R third, int c) const {
+    const R sum = Vec::add32(Vec::madd16(first, first_[c]), Vec::madd16(third, third_[c]));
+    return Vec::shift_right32(Vec::add32(sum, b_[c]), shift_);
+  }
+  R clamped(R v, int c) const { return Vec::min16(Vec::max16(v, lo_[c]), hi_[c]); }
+
+  Woven woven(const R (&v)[3], const R (&masks)[4]) const {
+    const R v01 = Vec::xor_(Vec::narrow16(v[0], v[1]), out_flip_), v2 = Vec::xor_(Vec::narrow16(v[2], v[2]), out_flip_);
+    return {Vec::or_(Vec::shuffle(v01, masks[0]), Vec::shuffle(v2, masks[1])),
+            Vec::or_(Vec::shuffle(v01, masks[2]), Vec::shuffle(v2, masks[3]))};
+  }
+
+  std::int32_t shift_;
+  R out_flip_, in_order_[4], even_odd_[4], pairs_, thirds_;
+  R b_[3], even_[3], odd_[3], chroma_[3], first_[3], third_[3], lo_[3], hi_[3];
+};
 
 }  // namespace
 }  // namespace openbpu::kernels

@@ -75,6 +75,10 @@ struct Vec {
     const __m128i words = _mm_min_epu8(bytes, _mm_srli_epi16(bytes, 8));
     return 255 - (_mm_cvtsi128_si32(_mm_minpos_epu16(words)) & 255);
   }
+  OPENBPU_INLINE R min16(R a, R b) { return _mm512_min_epi16(a, b); }
+  OPENBPU_INLINE R max16(R a, R b) { return _mm512_max_epi16(a, b); }
+  // Bytes in the upper halves of words.
+  OPENBPU_INLINE R upper_bytes(R v) { return _mm512_srai_epi16(v, 8); }
   OPENBPU_INLINE R min32(R a, R b) { return _mm512_min_epi32(a, b); }
   OPENBPU_INLINE R max32(R a, R b) { return _mm512_max_epi32(a, b); }
   OPENBPU_INLINE R shuffle(R table, R index) { return _mm512_shuffle_epi8(table, index); }
