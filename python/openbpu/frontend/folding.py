@@ -15,7 +15,8 @@ _AFFINE = ("Add", "Sub", "Mul", "Div")
 
 
 def fold_arithmetic(model: onnx.ModelProto) -> None:
-    """Conv and ConvTranspose take in a sum or product with constants per channel; Gemm its alpha and beta. In place.
+    """Conv and ConvTranspose take in a sum or product with constants per channel; Gemm its alpha and beta; MatMul and
+    Gemm, with a bias behind them or not, a product with constants per column. In place.
 
     A Gemm whose C is not one row becomes a Gemm and an Add.
     """
@@ -33,7 +34,7 @@ class _Folder:
     def run(self) -> None:
         kept: list[onnx.NodeProto] = []
         for node in self.graph.node:
-            if node.op_type in _AFFINE and self._folded(node):
+            if node.op_type in _AFFINE and (self._folded(node) or self._scaled(node)):
                 continue
             kept.append(node)
             if node.op_type == "Gemm" and node.input[1] in self.constants:
@@ -85,6 +86,65 @@ class _Folder:
         conv.input.append(self._constant(f"{node.output[0]}/bias", bias * gain + offset))
         return True
 
+    # ---- product of matrices, then a product with a constant per column
+
+    def _scaled(self, node: onnx.NodeProto) -> bool:
+        """Into the weights, and the bias between, of what `node` multiplies or divides; False if it stays."""
+        if node.op_type not in ("Mul", "Div"):
+            return False
+        for data, other in (node.input, node.input[::-1])[: 2 if node.op_type == "Mul" else 1]:
+            last = self.producers.get(data)
+            if last is None or other not in self.constants or self.uses[data] != 1:
+                continue
+            biased = last.op_type == "Add"
+            product = self._product_before(last) if biased else last
+            bias = next((n for n in last.input if n in self.constants), "") if biased else ""
+            if product is None or not self._is_matrix(product) or (biased and not bias):
+                continue
+            gain = self._row(other, product)
+            if node.op_type == "Div" and gain is not None:
+                gain = None if not gain.all() else 1 / gain
+            offset = self._row(bias, product) if biased else np.zeros(1)
+            if gain is None or offset is None or not self._scale(product, gain):
+                continue
+            if biased:
+                scaled = self._constant(f"{bias}/scaled", offset * gain)
+                del last.input[:]
+                last.input.extend([product.output[0], scaled])
+            last.output[0] = node.output[0]
+            self.producers[node.output[0]] = last
+            return True
+        return False
+
+    def _product_before(self, add: onnx.NodeProto) -> onnx.NodeProto | None:
+        """The node whose result only this sum reads."""
+        data = next((n for n in add.input if n not in self.constants), "")
+        return self.producers.get(data) if self.uses[data] == 1 else None
+
+    def _is_matrix(self, node: onnx.NodeProto) -> bool:
+        weight = self.constants.get(node.input[1]) if node.op_type in ("MatMul", "Gemm") else None
+        return weight is not None and len(weight.dims) == 2 and weight.data_type == onnx.TensorProto.FLOAT
+
+    def _row(self, name: str, product: onnx.NodeProto) -> np.ndarray | None:
+        """One number, or one per column of the product; None for a constant of another shape."""
+        constant = self.constants[name]
+        columns = self.constants[product.input[1]].dims[0 if _is_transposed(product) else 1]
+        if constant.data_type != onnx.TensorProto.FLOAT or len(constant.dims) > 1:
+            return None
+        row = numpy_helper.to_array(constant).reshape(-1).astype(np.float64)
+        return row if row.size in (1, columns) else None
+
+    def _scale(self, product: onnx.NodeProto, gain: np.ndarray) -> bool:
+        bias = product.input[2] if len(product.input) > 2 else ""
+        if bias and (bias not in self.constants or self._row(bias, product) is None):
+            return False
+        weight = numpy_helper.to_array(self.constants[product.input[1]])
+        by_column = gain.reshape(-1, 1) if _is_transposed(product) else gain
+        product.input[1] = self._constant(f"{product.input[1]}/scaled", weight * by_column)
+        if bias:
+            product.input[2] = self._constant(f"{bias}/scaled", numpy_helper.to_array(self.constants[bias]) * gain)
+        return True
+
     # ---- Gemm
 
     def _normalise(self, node: onnx.NodeProto) -> list[onnx.NodeProto]:
@@ -119,6 +179,11 @@ class _Folder:
         self.graph.initializer.append(numpy_helper.from_array(array.astype(np.float32), name))
         self.constants[name] = self.graph.initializer[-1]
         return name
+
+
+def _is_transposed(node: onnx.NodeProto) -> bool:
+    """A Gemm whose weights are [columns, rows]."""
+    return node.op_type == "Gemm" and any(a.name == "transB" and a.i for a in node.attribute)
 
 
 def _affine(op: str, constant: np.ndarray, data_first: bool) -> tuple[np.ndarray, np.ndarray]:

@@ -23,6 +23,7 @@ from onnxscript.rewriter.rules.common import (
 )
 
 from openbpu.errors import ModelError
+from openbpu.frontend.constants import bound_masks, fold_uniform
 from openbpu.frontend.decomposition import decompose, decompose_quantised
 from openbpu.frontend.folding import fold_arithmetic
 from openbpu.frontend.fourier import has_transforms, write_out
@@ -68,9 +69,12 @@ def prepare(model: onnx.ModelProto, input_shapes: Mapping[str, tuple[int, ...]] 
     decompose(model)
     fuse_normalisations(model)
     fold_arithmetic(model)
+    bound_masks(model)
     model = _without_dead_code(model)
     _name_nodes(model)
-    return _inferred(model)
+    model = _inferred(model)
+    fold_uniform(model)
+    return model
 
 
 def prepare_qdq(model: onnx.ModelProto, input_shapes: Mapping[str, tuple[int, ...]] | None = None) -> onnx.ModelProto:

@@ -166,7 +166,7 @@ class Constant(Expr):
         return self._emit(codes, quant, name or f"{self.node.name}.constant")
 
     def value(self, node: Node) -> Value:
-        held = self.quantised
+        held = self.quantised or self._uniform()
         most = np.inf if held is None or held.scale.size != 1 else np.abs(held.codes + 0.5).max(initial=0)
         if held is None or most > 32768 or (most > 128 and held.zero.any()):
             raise node.refuse(
@@ -177,6 +177,14 @@ class Constant(Expr):
         dtype = "int8" if most <= 128 else "int16"
         quant = QuantParams.per_tensor(float(held.scale[0]), int(held.zero[0]), dtype)
         return self._emit(held.codes.astype(dtype), quant, node.name + ".constant")
+
+    def _uniform(self) -> Quantised | None:
+        """One value everywhere is 1, 0 or -1 in steps of itself; None for other numbers."""
+        numbers = np.asarray(self.real, np.float64)
+        if not numbers.size or not np.isfinite(numbers.flat[0]) or (numbers != numbers.flat[0]).any():
+            return None
+        step = abs(float(numbers.flat[0])) or 1.0
+        return Quantised(np.sign(numbers).astype(np.int64), np.array([step]), np.zeros(1, np.int64))
 
     def map(self, function: Function, node: Node) -> Expr:
         numbers = function(np.asarray(self.real, np.float64))
