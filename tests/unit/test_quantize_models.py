@@ -14,6 +14,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
+import openbpu
 from openbpu import frontend, ptq
 from openbpu.errors import ConfigError, ModelError, ModelWarning
 from openbpu.ptq import second_order
@@ -261,3 +262,25 @@ def test_refinement_lowers_the_error() -> None:
         noise[steps] = nets.sqnr(want, nets.run(qdq, *samples[16:])[0])
     assert noise["bias",] > noise[()] + 2, noise
     assert noise["rounding", "bias"] > noise[()] + 2, noise
+
+
+def test_a_tensor_too_long_for_a_surface_is_quantised_where_it_has_its_shape() -> None:
+    net, shape = nets.Net(1), (1, 16, 65, 65)
+    rows = net.op("Reshape", net.op("Relu", "x"), net.constant(np.array([1, 1, 16 * 65 * 65])))
+    normal = net.op("InstanceNormalization", rows, net.constant(np.ones(1)), net.constant(np.zeros(1)))
+    image = net.op("Reshape", normal, net.constant(np.array(shape)))
+    model = net.model(net.conv(image, 16, 4, out="y"), shape=shape)
+    qdq = openbpu.quantize(model, nets.samples(2, shape))
+    kinds = {decision.op for decision in openbpu.check(qdq).on_cpu}
+    assert kinds <= {"Reshape", "InstanceNormalization", "QuantizeLinear", "DequantizeLinear"}
+    x = nets.samples(1, shape)[0]
+    assert nets.sqnr(nets.run(model, x)[0][0], openbpu.Session(openbpu.compile(qdq)).run({"x": x})["y"]) > 20
+
+
+@pytest.mark.parametrize("offset", [0.0, 1.0])
+@pytest.mark.parametrize("spread", [1e-42, 1e-6])
+def test_tensors_that_are_almost_constant_have_histograms(offset: float, spread: float) -> None:
+    net = nets.Net(1)
+    net.op("Relu", net.op("Add", net.op("Mul", "x", net.constant(spread)), net.constant(offset)), out="y")
+    qdq = openbpu.quantize(net.model("y", shape=(1, 64)), nets.samples(2, (1, 64)), calibration="mse", refinement=())
+    assert openbpu.compile(qdq)

@@ -20,6 +20,7 @@ from openbpu.ir.graph import Value
 from openbpu.ir.quant import QuantParams
 from openbpu.lower import requant, requant16
 from openbpu.lower.builder import GraphBuilder, Shape, memory_shape
+from openbpu.lower.moves import MAX_EXTENT
 from openbpu.lower.node import QUANTISE_BEHIND, QUANTISE_BETWEEN, Node
 
 Function = Callable[[np.ndarray], np.ndarray]  # element-wise on float64
@@ -213,6 +214,8 @@ class Plain(Expr):
     def _quantise(self, quant: QuantParams, name: str) -> Value:
         if self.dtype != "float32":
             raise self.node.refuse("only float tensors can be quantised", seen=self.dtype)
+        if max(memory_shape(self.shape)) > MAX_EXTENT:
+            raise self.node.refuse(f"extents of a tensor on the BPU are at most {MAX_EXTENT}", seen=self.shape)
         return self.graph.emit("quantize", [self.held], self.shape, quant, (), name=name)
 
 

@@ -119,7 +119,10 @@ def calibrate(
         for name, array in runner.run(feed):
             s = statistics[groups[name]]
             if s.high > s.low:
-                s.counts += np.histogram(np.clip(array, s.low, s.high), bins, (s.low, s.high))[0]
+                inside = np.clip(array, s.low, s.high)
+                if (s.high - s.low) / bins <= np.spacing(np.float32(max(-s.low, s.high))):
+                    inside = inside.astype(np.float64)  # almost constant: float32 has no edges for that many bins
+                s.counts += np.histogram(inside, bins, (s.low, s.high))[0]
 
     state = {str(k): statistics[group].counts for group, k in index.items()}
     told = partial(progress, "calibrate: histograms")
