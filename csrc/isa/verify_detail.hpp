@@ -25,7 +25,7 @@ inline Status illegal(std::string where, const char* rule, i64 seen) {
   return illegal(std::move(where), std::string(rule) + "; it is " + std::to_string(seen));
 }
 
-constexpr u64 magnitude(i64 value) { return static_cast<u64>(value < 0 ? -value : value); }
+constexpr u64 magnitude(i64 value) { return value < 0 ? u64{0} - static_cast<u64>(value) : static_cast<u64>(value); }
 
 // ---- surfaces (verify_surface.cpp)
 
