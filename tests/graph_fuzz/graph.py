@@ -56,6 +56,7 @@ class Graph:
         self.nodes: list[onnx.NodeProto] = []
         self.padded: list[Tensor] = []  # results whose extent depends on the data: outputs only
         self.rounded: list[Tensor] = []  # 8-bit results that may be off by one: outputs only
+        self.whole: onnx.ModelProto | None = None  # once its outputs are drawn
 
     # ---- choices
 
@@ -211,6 +212,12 @@ class Graph:
         return [t for t in (*self.made, *self.padded, *self.rounded) if t.name not in read or self.number(0, 4) == 0]
 
     def model(self) -> onnx.ModelProto:
+        """The same one at every call: its outputs are drawn."""
+        if self.whole is None:
+            self.whole = self._finished()
+        return self.whole
+
+    def _finished(self) -> onnx.ModelProto:
         infos = [_info(t) for t in self.inputs]
         outputs = [_info(t) if t not in self.padded else _open(t) for t in self.outputs()]
         constants = [numpy_helper.from_array(t.value, t.name) for t in self.constants]

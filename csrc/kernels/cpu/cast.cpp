@@ -58,21 +58,11 @@ void cast_integers(const Tensor& x, const Tensor& y, std::int64_t at, std::int64
   store_wide(y, at, n, block);
 }
 
-// The commonest of all, without a detour.
-void floats_to_integers(const float* x, std::int32_t* y, std::int64_t n) {
-  constexpr float low = -2147483648.0f, beyond = 2147483648.0f, high = 2147483520.0f;
-  for (std::int64_t i = 0; i < n; ++i) {
-    const float v = x[i], above = v >= low ? v : low, held = above <= high ? above : high;
-    const std::int32_t rounded = v >= beyond ? 2147483647 : static_cast<std::int32_t>(held);
-    y[i] = v == v ? rounded : 0;
-  }
-}
-
 const char* cast_run(const Task& task, std::int32_t begin, std::int32_t end) {
   const Tensor &x = task.call.in(0), &y = task.call.out();
   const std::int64_t first = begin * kUnitElements, last = std::min(end * kUnitElements, y.elements());
   if (x.type == Type::F32 && y.type == Type::I32)
-    return floats_to_integers(x.as<const float>() + first, y.as<std::int32_t>() + first, last - first), nullptr;
+    return task.vector.integers(x.as<const float>() + first, y.as<std::int32_t>() + first, last - first), nullptr;
   double block[kWideBlock];
   for (std::int64_t at = first; at < last; at += kWideBlock) {
     const std::int64_t n = std::min(kWideBlock, last - at);

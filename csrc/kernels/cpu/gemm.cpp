@@ -9,10 +9,8 @@ void pack_rows(const Vector& vector, const Matrix& a, std::int64_t m0, std::int6
   for (std::int64_t m = m0; m < m1; m += vector.rows) {
     const float* from = a.data + m * a.row + k0 * a.column;
     const std::int64_t used = std::min(vector.rows, m1 - m);
-    for (std::int64_t k = 0; k < depth; ++k, from += a.column) {
-      for (std::int64_t r = 0; r < used; ++r) *to++ = from[r * a.row];
-      for (std::int64_t r = used; r < vector.rows; ++r) *to++ = 0;
-    }
+    for (std::int64_t k = 0; k < depth; ++k, from += a.column, to += vector.rows)
+      for (std::int64_t r = 0; r < used; ++r) to[r] = from[r * a.row];
   }
 }
 

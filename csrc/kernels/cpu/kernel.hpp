@@ -48,6 +48,6 @@ inline Plan plan_of_elements(std::int64_t elements, std::size_t packed = 0) {
 // Groups of kernels, one per file.
 extern const Span<const Kernel> kMoveKernels, kGatherKernels, kSelectKernels, kUnaryKernels, kCastKernels,
     kBinaryKernels, kReduceKernels, kRowKernels, kMatMulKernels, kConvKernels, kTransposedKernels, kPoolKernels,
-    kResizeKernels, kSamplingKernels, kRecurrentKernels, kQuantiseKernels, kAlgebraKernels;
+    kResizeKernels, kGridKernels, kSamplingKernels, kRecurrentKernels, kQuantiseKernels, kAlgebraKernels;
 
 }  // namespace openbpu::kernels::cpu

@@ -98,6 +98,18 @@ inline void store_flags(std::uint8_t* p, Mask m, std::int64_t n) {
   else
     std::memcpy(p, &flags, static_cast<std::size_t>(n));
 }
+// Towards zero, n of them; what the conversion gives outside of the type, the lowest, is mended above and for
+// not-a-number.
+inline void store_integers(std::int32_t* p, Lanes x, std::int64_t n) {
+  const auto half = [&](std::int32_t* to, __m256 v, __m256i written) {
+    const __m256 above = _mm256_cmp_ps(v, _mm256_set1_ps(2147483648.0f), _CMP_GE_OQ);
+    const __m256i held = _mm256_xor_si256(_mm256_cvttps_epi32(v), _mm256_castps_si256(above));
+    const __m256 ordered = _mm256_cmp_ps(v, v, _CMP_ORD_Q);
+    _mm256_maskstore_epi32(to, written, _mm256_and_si256(held, _mm256_castps_si256(ordered)));
+  };
+  half(p, x.lo, first(n));
+  half(p + 8, x.hi, first(n - 8));
+}
 inline Lanes gathered(const float* p, const std::int32_t* places) {
   const auto half = [p](const std::int32_t* from) {
     return _mm256_i32gather_ps(p, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)), 4);

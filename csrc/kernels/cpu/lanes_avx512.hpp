@@ -52,6 +52,13 @@ inline void to_array(Lanes x, float (&to)[16]) { store(to, x); }
 inline void store_flags(std::uint8_t* p, Mask m, std::int64_t n) {
   _mm_mask_storeu_epi8(p, first(n), _mm_maskz_set1_epi8(m, 1));
 }
+// Towards zero, n of them; what the conversion gives outside of the type, the lowest, is mended above and for
+// not-a-number.
+inline void store_integers(std::int32_t* p, Lanes x, std::int64_t n) {
+  const __mmask16 above = _mm512_cmp_ps_mask(x.v, _mm512_set1_ps(2147483648.0f), _CMP_GE_OQ);
+  const __m512i held = _mm512_mask_set1_epi32(_mm512_cvttps_epi32(x.v), above, 2147483647);
+  _mm512_mask_storeu_epi32(p, first(n), _mm512_maskz_mov_epi32(static_cast<__mmask16>(~is_nan(x)), held));
+}
 inline Lanes gathered(const float* p, const std::int32_t* places) {
   return {_mm512_i32gather_ps(_mm512_loadu_si512(places), p, 4)};
 }

@@ -125,6 +125,16 @@ inline Lanes split(Lanes x, Lanes& exponent) {
 inline void to_array(Lanes x, float (&to)[16]) { std::memcpy(to, x.v, sizeof x.v); }
 // 1 or 0 for each lane, n bytes.
 inline void store_flags(std::uint8_t* p, Mask m, std::int64_t n) { std::memcpy(p, m.v, static_cast<std::size_t>(n)); }
+// Towards zero and within the type, n of them; 0 for not-a-number.
+inline void store_integers(std::int32_t* p, Lanes x, std::int64_t n) {
+  for (int i = 0; i < n; ++i) {
+    const float v = x.v[i];
+    p[i] = v != v               ? 0
+           : v >= 2147483648.0f ? 2147483647
+           : v < -2147483648.0f ? -2147483647 - 1
+                                : static_cast<std::int32_t>(v);
+  }
+}
 inline Lanes gathered(const float* p, const std::int32_t* places) {
   return each([&](int i) { return p[places[i]]; });
 }

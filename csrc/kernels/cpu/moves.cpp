@@ -104,16 +104,26 @@ bool is_turned(const Walk<1>& walk) {
   const int r = walk.rank;
   return r >= 2 && walk.stride[0][r - 2] == 1 && walk.stride[0][r - 1] > 1;
 }
-// Rows of the input that the output repeats.
-bool is_repeated(const Walk<1>& walk) {
-  const int r = walk.rank;
-  return r >= 2 && walk.stride[0][r - 2] == 0 && walk.stride[0][r - 1] == 1;
+// The outermost dimension that repeats what lies under it, if that and its copies are few enough to be written in one
+// go; else the rank.
+int repeated_from(const Walk<1>& walk) {
+  constexpr std::int64_t most = 4 * kUnitElements;
+  int found = walk.rank;
+  std::int64_t elements = 1;
+  for (int k = walk.rank - 1; k >= 0; --k) {
+    elements *= walk.extent[k];
+    if (elements > most) break;
+    if (walk.stride[0][k] == 0 && k < walk.rank - 1) found = k;
+  }
+  return found;
 }
 
 // Elements of the output that a unit begins and ends with: whole groups of rows where these are treated together.
 std::int64_t group_of(const Walk<1>& walk) {
-  const int r = walk.rank;
-  return is_turned(walk) ? walk.extent[r - 1] : is_repeated(walk) ? walk.extent[r - 1] * walk.extent[r - 2] : 1;
+  if (is_turned(walk)) return walk.extent[walk.rank - 1];
+  std::int64_t group = 1;
+  for (int k = repeated_from(walk); k < walk.rank; ++k) group *= walk.extent[k];
+  return group;
 }
 std::int64_t unit_of(const Walk<1>& walk) {
   const std::int64_t group = group_of(walk);
@@ -183,10 +193,10 @@ void turn_rows(const T* x, std::int64_t step, T* y, std::int64_t columns, std::i
   }
 }
 
-// Where matrix (or repeated row) `k` of the walk without its last two dimensions begins in the input.
-std::int64_t outer_offset(const Walk<1>& walk, std::int64_t k) {
+// Where part `k` of the dimensions before `inner` begins in the input.
+std::int64_t outer_offset(const Walk<1>& walk, int inner, std::int64_t k) {
   std::int64_t offset = 0;
-  for (int d = walk.rank - 3; d >= 0; --d) {
+  for (int d = inner - 1; d >= 0; --d) {
     offset += k % walk.extent[d] * walk.stride[0][d];
     k /= walk.extent[d];
   }
@@ -198,19 +208,28 @@ void move_turned(const Walk<1>& walk, const T* x, T* y, std::int64_t first, std:
   const std::int64_t rows = walk.extent[walk.rank - 2], columns = walk.extent[walk.rank - 1];
   for (std::int64_t row = first / columns; row < last / columns;) {
     const std::int64_t matrix = row / rows, begin = row % rows, end = std::min(rows, begin + last / columns - row);
-    turn_rows(x + outer_offset(walk, matrix), walk.stride[0][walk.rank - 1], y + matrix * rows * columns, columns,
-              begin, end);
+    turn_rows(x + outer_offset(walk, walk.rank - 2, matrix), walk.stride[0][walk.rank - 1], y + matrix * rows * columns,
+              columns, begin, end);
     row += end - begin;
   }
 }
 
+// Dimensions from `d` on, dense; the end of what was written. Repetitions are copies of the first.
 template <class T>
-void move_repeated(const Walk<1>& walk, const T* x, T* y, std::int64_t first, std::int64_t last) {
-  const std::int64_t row = walk.extent[walk.rank - 1], group = row * walk.extent[walk.rank - 2];
-  for (std::int64_t at = first; at < last; at += group) {
-    std::memcpy(y + at, x + outer_offset(walk, at / group), static_cast<std::size_t>(row) * sizeof(T));
-    repeat(y + at, row, group);
+T* fill_repeated(const Walk<1>& walk, int d, const T* x, T* y) {
+  const std::int64_t n = walk.extent[d], step = walk.stride[0][d];
+  if (d == walk.rank - 1) {
+    read_strided(x, step, y, n);
+    return y + n;
   }
+  T* end = fill_repeated(walk, d + 1, x, y);
+  if (step == 0) {
+    const std::int64_t have = end - y;
+    repeat(y, have, n * have);
+    return y + n * have;
+  }
+  for (std::int64_t i = 1; i < n; ++i) end = fill_repeated(walk, d + 1, x + i * step, end);
+  return end;
 }
 
 const char* source_run(const Task& task, std::int32_t begin, std::int32_t end) {
@@ -223,7 +242,12 @@ const char* source_run(const Task& task, std::int32_t begin, std::int32_t end) {
     const T* from = x.as<const T>() + source.base;
     T* to = y.as<T>();
     if (is_turned(walk)) return move_turned(walk, from, to, first, last);
-    if (is_repeated(walk)) return move_repeated(walk, from, to, first, last);
+    if (const int d = repeated_from(walk); d < walk.rank) {
+      const std::int64_t group = group_of(walk);
+      for (std::int64_t at = first; at < last; at += group)
+        fill_repeated(walk, d, from + outer_offset(walk, d, at / group), to + at);
+      return;
+    }
     const std::int64_t step = walk.rank == 0 ? 1 : walk.stride[0][walk.rank - 1];
     to += first;
     walk_rows(walk, first, last, [&](const std::int64_t(&offset)[1], std::int64_t n) {
@@ -299,9 +323,17 @@ std::int64_t padded_index(std::int64_t at, std::int64_t size, int mode) {
   }
 }
 
+// Rows, many of them to a unit.
+std::int64_t pad_rows(const Tensor& y) { return y.product(0, y.rank - 1); }
+std::int64_t pad_rows_of_unit(const Tensor& y) {
+  return std::max<std::int64_t>(1, kUnitElements / std::max<std::int64_t>(1, y.rank ? y.extent[y.rank - 1] : 1));
+}
+
 Plan pad_plan(const Call& call, const Vector&) {
   const Tensor& y = call.out();
-  return plan_of_elements(y.elements(), pad_table_size(y));
+  if (y.rank == 0) return plan_of_units(1);
+  const std::int64_t per_unit = pad_rows_of_unit(y);
+  return plan_of_units((pad_rows(y) + per_unit - 1) / per_unit, pad_table_size(y));
 }
 
 void pad_prepare(const Call& call, const Vector&, std::uint8_t* prepared) {
@@ -314,53 +346,50 @@ void pad_prepare(const Call& call, const Vector&, std::uint8_t* prepared) {
       *table++ = padded_index(i - padding.before[k], call.in(0).extent[k], mode);
 }
 
+// Where a row of the output begins in the input; -1 if it lies in the padding.
+std::int64_t padded_row(const Tensor& x, const Tensor& y, const std::int64_t* table, std::int64_t row) {
+  std::int64_t offset = 0, stride = x.extent[x.rank - 1];
+  for (int k = 0; k < y.rank - 1; ++k) table += y.extent[k];
+  for (int k = y.rank - 2; k >= 0; --k) {
+    table -= y.extent[k];
+    const std::int64_t source = table[row % y.extent[k]];
+    if (source < 0) return -1;
+    offset += source * stride;
+    row /= y.extent[k];
+    stride *= x.extent[k];
+  }
+  return offset;
+}
+
 const char* pad_run(const Task& task, std::int32_t begin, std::int32_t end) {
   const Tensor &x = task.call.in(0), &y = task.call.out(), &value = task.call.in(2);
+  if (y.rank == 0) return copy_run(task, begin, end);
   const auto* table = reinterpret_cast<const std::int64_t*>(task.prepared);
-  std::int64_t strides[kMaxRank];
-  dense_strides(x, strides);
+  const std::int64_t n = y.extent[y.rank - 1], have = x.extent[x.rank - 1], per_unit = pad_rows_of_unit(y);
+  const std::int64_t* columns = table;
+  for (int k = 0; k < y.rank - 1; ++k) columns += y.extent[k];
+  // What lies end to end in the input is copied.
   operators::Padding padding;
   if (operators::padding_of(task.call, padding)) return nullptr;
+  const std::int64_t low = std::clamp<std::int64_t>(padding.before[y.rank - 1], 0, n);
+  const std::int64_t high = std::clamp<std::int64_t>(padding.before[y.rank - 1] + have, low, n);
   visit_size(y.type, [&](auto tag) {
     using T = typename decltype(tag)::type;
     const T fill = value ? *value.as<const T>() : T{};
-    const T* from = x.as<const T>();
-    T* to = y.as<T>();
-    const std::int64_t last = y.rank ? y.extent[y.rank - 1] : 1;
-    const std::int64_t before = y.rank ? padding.before[y.rank - 1] : 0;
-    const std::int64_t dense_begin = y.rank ? before : 1, dense_end = y.rank ? before + x.extent[y.rank - 1] : 1;
-    const std::int64_t stop = std::min(end * kUnitElements, y.elements());
-    for (std::int64_t at = begin * kUnitElements; at < stop;) {
-      std::int64_t rest = at / last, offset = 0;
-      const std::int64_t* column = table;
-      bool inside = true;
-      for (int k = 0; k < y.rank - 1; ++k) column += y.extent[k];
-      const std::int64_t* row = column;
-      for (int k = y.rank - 2; k >= 0; --k) {
-        row -= y.extent[k];
-        const std::int64_t source = row[rest % y.extent[k]];
-        rest /= y.extent[k];
-        inside = inside && source >= 0;
-        offset += source * strides[k];
+    for (std::int64_t row = begin * per_unit; row < std::min(pad_rows(y), end * per_unit); ++row) {
+      const std::int64_t offset = padded_row(x, y, table, row);
+      const T* from = x.as<const T>() + offset;
+      T* to = y.as<T>() + row * n;
+      if (offset < 0) {
+        std::fill(to, to + n, fill);
+        continue;
       }
-      const std::int64_t x0 = at % last, n = std::min(last - x0, stop - at);
-      const auto each = [&](std::int64_t i, std::int64_t stop_at) {
-        for (; i < stop_at; ++i) {
-          const std::int64_t source = y.rank ? column[x0 + i] : 0;
-          to[at + i] = inside && source >= 0 ? from[offset + source] : fill;
-        }
+      const auto each = [&](std::int64_t i, std::int64_t stop) {
+        for (; i < stop; ++i) to[i] = columns[i] < 0 ? fill : from[columns[i]];
       };
-      // What lies end to end in the input is copied.
-      const std::int64_t low = std::clamp<std::int64_t>(dense_begin - x0, 0, n);
-      const std::int64_t high = std::clamp<std::int64_t>(dense_end - x0, low, n);
-      each(0, inside ? low : n);
-      if (inside) {
-        if (low < high)
-          std::memcpy(to + at + low, from + offset + column[x0 + low],
-                      static_cast<std::size_t>(high - low) * sizeof(T));
-        each(high, n);
-      }
-      at += n;
+      each(0, low);
+      if (low < high) std::memcpy(to + low, from + columns[low], static_cast<std::size_t>(high - low) * sizeof(T));
+      each(high, n);
     }
   });
   return nullptr;

@@ -40,8 +40,9 @@ std::int64_t columns_size(const Window& w) {
   const std::int64_t reach = (w.out[2] - 1) * w.stride[2] + (w.kernel[2] - 1) * w.dilation[2] + 1;
   return std::max(w.before[2] + w.in[2], reach) + 16 * std::max<std::int64_t>(2, w.stride[2]);
 }
+constexpr std::int64_t kOutputs = 8;  // rows that are pooled together
 std::size_t row_scratch(const Shape& s) {
-  return static_cast<std::size_t>(columns_size(s.w) + 3 * s.w.out[2]) * sizeof(float);
+  return static_cast<std::size_t>(kOutputs * columns_size(s.w) + 3 * s.w.out[2]) * sizeof(float);
 }
 
 Plan plan(const Call& call, const Vector&) {
@@ -116,40 +117,56 @@ void fill_counts(const float* across, float high, std::int64_t n, float* counts)
   }
 }
 
+// How many outputs from `out` on have a window of as many taps, inside and counted, as it has.
+std::int64_t alike(const Window& w, std::int64_t out, bool count_padding) {
+  const Taps own = taps_of(w, 1, out);
+  std::int64_t n = 1;
+  for (; n < kOutputs && out + n < w.out[1]; ++n) {
+    const Taps other = taps_of(w, 1, out + n);
+    if (other.first != own.first || other.last != own.last) break;
+    if (count_padding && padded_taps(w, 1, out + n) != padded_taps(w, 1, out)) break;
+  }
+  return n;
+}
+
 // Planes [first, last): rows under the window combined first, then columns.
 void pool_rows(const Task& task, const Shape& s, std::int64_t first, std::int64_t last, bool largest,
                bool count_padding) {
   const Window& w = s.w;
   const std::int64_t n = w.out[2], size = columns_size(w);
-  auto *columns = reinterpret_cast<float*>(task.scratch), *across = columns + size, *counts = across + n;
-  std::fill(columns, columns + size, largest ? -std::numeric_limits<float>::infinity() : 0.0f);
+  auto *columns = reinterpret_cast<float*>(task.scratch), *across = columns + kOutputs * size, *counts = across + n;
+  std::fill(columns, across, largest ? -std::numeric_limits<float>::infinity() : 0.0f);
   for (std::int64_t x = 0; x < n; ++x) across[x] = static_cast<float>(taps_counted(w, 2, x, count_padding));
   float* y = task.call.out().as<float>() + first * w.out_pixels();
   float known = -1;
   for (std::int64_t plane = first; plane < last; ++plane)
-    for (std::int64_t oy = 0; oy < w.out[1]; ++oy, y += n) {
+    for (std::int64_t oy = 0, outputs; oy < w.out[1]; oy += outputs, y += outputs * n) {
+      outputs = alike(w, oy, count_padding);
       const Taps rows = taps_of(w, 1, oy);
       const float* x = task.call.in(0).as<const float>() + plane * w.in_pixels() + rows.at * w.in[2];
       const auto high = static_cast<float>(taps_counted(w, 1, oy, count_padding));
       if (!largest && high != known) fill_counts(across, known = high, n, counts);
-      PoolRow row{x,
-                  w.dilation[1] * w.in[2],
-                  rows.last - rows.first,
-                  w.in[2],
-                  columns + w.before[2],
-                  w.before[2],
-                  w.stride[2],
-                  w.dilation[2],
-                  w.kernel[2],
-                  largest ? nullptr : counts,
-                  y,
-                  n,
-                  largest};
-      if (row.rows == 0) {  // the window lies in the padding
-        std::fill(row.columns, row.columns + row.width, columns[size - 1]);
-        row.width = 0;
+      PoolRows pool{x,
+                    w.dilation[1] * w.in[2],
+                    rows.last - rows.first,
+                    w.in[2],
+                    outputs,
+                    w.stride[1] * w.in[2],
+                    columns + w.before[2],
+                    size,
+                    w.before[2],
+                    w.stride[2],
+                    w.dilation[2],
+                    w.kernel[2],
+                    largest ? nullptr : counts,
+                    y,
+                    n,
+                    largest};
+      if (pool.rows == 0) {  // the windows lie in the padding
+        for (std::int64_t o = 0; o < outputs; ++o) std::fill_n(pool.columns + o * size, pool.width, columns[size - 1]);
+        pool.width = 0;
       }
-      task.vector.pool_row(row);
+      task.vector.pool_rows(pool);
     }
 }
 

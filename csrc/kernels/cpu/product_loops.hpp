@@ -63,24 +63,25 @@ void tile_row(const Product& p, std::int64_t m, std::int64_t from = 0) {
   }
 }
 
-// The last row alone: several panels side by side, whose chains hide each other's latency. First panel not computed.
+// The last row alone: as many panels side by side as there are registers for, whose chains hide each other's latency
+// and whose streams that of the second cache. First panel not computed.
 std::int64_t lone_row(const Product& p, std::int64_t m) {
-  constexpr int kSide = 4;
+  constexpr int kSide = 4 * kTileLanes;
   const float* tiles = p.a + m / kTileRows * kTileRows * p.k + m % kTileRows;
   std::int64_t n = 0;
   for (; n + kSide * kPanel <= p.n; n += kSide * kPanel) {
     Lanes sum[kSide * kTileLanes];
     float* c = p.c + m * p.c_row + n;
-#pragma GCC unroll 8
+#pragma GCC unroll 16
     for (int l = 0; l < kSide * kTileLanes; ++l) sum[l] = p.add ? load(c + 16 * l) : spread(p.start ? p.start[m] : 0);
     const float *a = tiles, *b = p.b + n * p.k;
     for (std::int64_t k = 0; k < p.k; ++k, a += kTileRows, b += kPanel) {
       const Lanes x = spread(*a);
-#pragma GCC unroll 8
+#pragma GCC unroll 16
       for (int l = 0; l < kSide * kTileLanes; ++l)
         sum[l] = fma(x, load(b + l / kTileLanes * kPanel * p.k + l % kTileLanes * 16), sum[l]);
     }
-#pragma GCC unroll 8
+#pragma GCC unroll 16
     for (int l = 0; l < kSide * kTileLanes; ++l) store(c + 16 * l, sum[l]);
   }
   return n;

@@ -75,6 +75,26 @@ void top_floats(const float* x, const TopShape& s, bool largest, std::uint8_t* s
   for (std::int64_t i = 0; i < s.k; ++i) order[i] = static_cast<std::int32_t>(candidates[i] & 0xFFFFFFFFu);
 }
 
+constexpr std::int64_t kFew = 32;
+
+// The same for few results: those so far stay in order, and most values are no better than the last of them.
+void top_few(const float* x, const TopShape& s, bool largest, std::int32_t* order) {
+  std::uint32_t ranks[kFew];
+  std::int64_t have = 0;
+  for (std::int64_t i = 0; i < s.size; ++i) {
+    const float v = x[i * s.inner];
+    if (have == s.k) {
+      const float last = x[order[have - 1] * s.inner];
+      if (largest ? v <= last : v >= last) continue;
+    }
+    const std::uint32_t rank = rank_of(v, largest);
+    if (have == s.k && rank >= ranks[have - 1]) continue;
+    std::int64_t at = have < s.k ? have++ : have - 1;
+    for (; at > 0 && rank < ranks[at - 1]; --at) ranks[at] = ranks[at - 1], order[at] = order[at - 1];
+    ranks[at] = rank, order[at] = static_cast<std::int32_t>(i);
+  }
+}
+
 // The same for any other type, by keys in the place of the candidates.
 void top_keys(const Tensor& x, std::int64_t first, const TopShape& s, bool largest, std::uint8_t* scratch,
               std::int32_t* order) {
@@ -97,7 +117,9 @@ const char* top_run(const Task& task, std::int32_t begin, std::int32_t end) {
   auto* order = reinterpret_cast<std::int32_t*>(task.scratch + top_room(s));
   for (std::int64_t r = rows * begin / units; r < rows * end / units; ++r) {
     const std::int64_t first = r / s.inner * s.size * s.inner + r % s.inner;
-    if (x.type == Type::F32)
+    if (x.type == Type::F32 && s.k <= kFew)
+      top_few(x.as<const float>() + first, s, largest, order);
+    else if (x.type == Type::F32)
       top_floats(x.as<const float>() + first, s, largest, task.scratch, order);
     else
       top_keys(x, first, s, largest, task.scratch, order);

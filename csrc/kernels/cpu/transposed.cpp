@@ -115,8 +115,9 @@ struct Unit {
   float *scratch, *columns, *phases;
 };
 
-// Rows [r, r + count) of the product with all pixels.
-void multiply_rows(const Task& task, const Shape& s, const Unit& u, std::int64_t r, std::int64_t count) {
+// Rows [r, r + count) of the product with all pixels, added to what stands in `start`, if anything.
+void multiply_rows(const Task& task, const Shape& s, const Unit& u, std::int64_t r, std::int64_t count,
+                   const float* start) {
   const Vector& vector = task.vector;
   const std::int64_t n = s.w.in_pixels();
   const float* x = task.call.in(0).as<const float>() + (u.image * s.groups + u.group) * s.ci * n;
@@ -127,7 +128,7 @@ void multiply_rows(const Task& task, const Shape& s, const Unit& u, std::int64_t
   for (std::int64_t n0 = 0; n0 < n; n0 += block_columns(vector)) {
     const std::int64_t n1 = std::min(n, n0 + block_columns(vector));
     multiply(
-        vector, 0, count, n0, n1, s.ci, u.columns, n, nullptr,
+        vector, 0, count, n0, n1, s.ci, u.columns, n, start,
         [&](std::int64_t, std::int64_t, std::int64_t k0, std::int64_t depth) -> const float* {
           if (is_packed(task.call) && r == 0) return tiles_at(vector, packed, count, 0, k0, depth);
           pack_rows(vector, weights, r, r + count, k0, depth, tiles);
@@ -148,6 +149,25 @@ void add_kernel_row(const Vector& vector, const Window& w, const Phases& p, cons
     float* to = phases + (x - shift * p.count) * p.size + p.lead + shift;
     add(to, 1, from, 1, to, w.in[2]);
   }
+}
+
+// Whether every output comes from one tap: those of a row of the kernel then lie side by side.
+bool is_tiled(const Window& w) {
+  bool tiled = true;
+  for (int d = 0; d < 3; ++d)
+    tiled = tiled && w.kernel[d] == w.stride[d] && w.dilation[d] == 1 && w.before[d] == 0 &&
+            w.out[d] <= w.in[d] * w.stride[d];
+  return tiled;
+}
+
+// A plane of such outputs from the products of its taps, which hold the bias.
+void interleave_plane(const Vector& vector, const Window& w, const float* products, float* y) {
+  for (std::int64_t oz = 0; oz < w.out[0]; ++oz)
+    for (std::int64_t oy = 0; oy < w.out[1]; ++oy, y += w.out[2]) {
+      const std::int64_t row = oz / w.stride[0] * w.in[1] + oy / w.stride[1];
+      const std::int64_t tap = (oz % w.stride[0] * w.kernel[1] + oy % w.stride[1]) * w.kernel[2];
+      vector.interleave(products + tap * w.in_pixels() + row * w.in[2], w.in_pixels(), w.stride[2], y, w.out[2]);
+    }
 }
 
 // Where an output stands in the input for a tap, or -1.
@@ -180,7 +200,7 @@ void scatter_planes(const Task& task, const Shape& s, const Unit& u, const float
     std::fill(y + o * s.w.out_pixels(), y + (o + 1) * s.w.out_pixels(), bias ? bias[o] : 0.0f);
   for (std::int64_t r = 0; r < rows; r += kRows) {
     const std::int64_t count = std::min(kRows, rows - r);
-    multiply_rows(task, s, u, r, count);
+    multiply_rows(task, s, u, r, count, nullptr);
     for (std::int64_t k = r; k < r + count; ++k)
       add_tap(s.w, s.w.in, k % taps, u.columns + (k - r) * s.w.in_pixels(), y + k / taps * s.w.out_pixels());
   }
@@ -191,7 +211,15 @@ void compute(const Task& task, const Shape& s, const Unit& u) {
   const float* bias = task.call.in(2) ? task.call.in(2).as<const float>() + channel : nullptr;
   float* y = task.call.out().as<float>() + (u.image * s.groups * s.co + channel) * s.w.out_pixels();
   if (!goes_by_rows(s)) return scatter_planes(task, s, u, bias, y);
-  multiply_rows(task, s, u, 0, u.channels * taps);
+  if (is_tiled(s.w)) {
+    float start[kRows];
+    for (std::int64_t r = 0; r < u.channels * taps; ++r) start[r] = bias ? bias[r / taps] : 0;
+    multiply_rows(task, s, u, 0, u.channels * taps, start);
+    for (std::int64_t o = 0; o < u.channels; ++o)
+      interleave_plane(task.vector, s.w, u.columns + o * taps * s.w.in_pixels(), y + o * s.w.out_pixels());
+    return;
+  }
+  multiply_rows(task, s, u, 0, u.channels * taps, nullptr);
   for (std::int64_t o = 0; o < u.channels; ++o)
     gather_plane(task.vector, s.w, u.columns + o * taps * s.w.in_pixels(), bias ? bias[o] : 0.0f, u.phases,
                  y + o * s.w.out_pixels());

@@ -69,7 +69,8 @@ struct Flags {
 constexpr float kLargestAngle = 131072.0f;
 
 // A product of a block: c[m][n] = start[m] + sum over k of a[m][k] * b[k][n], k in ascending order, each step fused.
-// a lies in tiles of Vector::rows rows, [m / rows][k][rows]; b in panels, [n / columns][k][columns]; both zero padded.
+// a lies in tiles of Vector::rows rows, [m / rows][k][rows], of which those beyond m are not read; b in panels,
+// [n / columns][k][columns], zero padded.
 struct Product {
   const float *a, *b;
   float* c;
@@ -103,14 +104,16 @@ struct Gathered {
   std::int64_t n;
 };
 
-// A row of pooled outputs. columns[i] becomes the maximum or sum of x[r * x_row + i] over the rows, in order, for i of
-// [0, width); then y[i] that of columns[i * step + t * dilation - before] over the taps, divided by counts[i] unless
-// that is null. The caller keeps padding in front of columns (`before`) and behind; 32 floats beyond the last are read.
-struct PoolRow {
+// Rows of pooled outputs, x_step apart in x and n in y. For each, columns[i] becomes the maximum or sum of
+// x[r * x_row + i] over the rows, in order, for i of [0, width); then y[i] that of
+// columns[i * step + t * dilation - before] over the taps, divided by counts[i] unless that is null. The caller keeps
+// padding in front of columns (`before`) and behind, which lie columns_row apart; 32 floats beyond the last are read.
+// The columns of several outputs are made first: what was stored a moment ago is slow to load from other places.
+struct PoolRows {
   const float* x;
-  std::int64_t x_row, rows, width;
+  std::int64_t x_row, rows, width, outputs, x_step;
   float* columns;
-  std::int64_t before, step, dilation, taps;
+  std::int64_t columns_row, before, step, dilation, taps;
   const float* counts;  // and, behind them at n, their reciprocals
   float* y;
   std::int64_t n;
@@ -150,10 +153,12 @@ struct Vector {
                     const float* bias);
   void (*taps)(const Taps& p);
   void (*gather)(const Gathered& p);
-  void (*pool_row)(const PoolRow& p);
+  void (*pool_rows)(const PoolRows& p);
   void (*extremes)(const Extremes& p);
   // The same for a row of n < kMostExtremes.
   std::int64_t (*extreme)(const float* x, std::int64_t n, bool smallest);
+  // y[i] = x[i] towards zero, held within the type; 0 for not-a-number.
+  void (*integers)(const float* x, std::int32_t* y, std::int64_t n);
   // y[i * step + p] = parts[p * part + i] for i * step + p < n.
   void (*interleave)(const float* parts, std::int64_t part, std::int64_t step, float* y, std::int64_t n);
   void (*product)(const Product& p);

@@ -273,26 +273,29 @@ inline Lanes quotient(Lanes x, Lanes count, Lanes reciprocal) {
 }
 
 template <Arithmetic f>
-void pool_row_of(const PoolRow& p) {
-  blocks_of(p.width, [&](std::int64_t i, std::int64_t count) {
-    Lanes v = block(p.x + i, count);
-    for (std::int64_t r = 1; r < p.rows; ++r) v = combine<f>(v, block(p.x + r * p.x_row + i, count));
-    store_block(p.columns + i, v, count);
-  });
-  blocks_of(p.n, [&](std::int64_t i, std::int64_t count) {
-    const float* from = p.columns - p.before + i * p.step;
-    Lanes v = strided(from, p.step);
-    for (std::int64_t t = 1; t < p.taps; ++t) v = combine<f>(v, strided(from + t * p.dilation, p.step));
-    if (p.counts) v = quotient(v, block(p.counts + i, count), block(p.counts + p.n + i, count));
-    store_block(p.y + i, v, count);
-  });
+void pool_rows_of(const PoolRows& p) {
+  for (std::int64_t o = 0; o < p.outputs; ++o)
+    blocks_of(p.width, [&](std::int64_t i, std::int64_t count) {
+      const float* from = p.x + o * p.x_step + i;
+      Lanes v = block(from, count);
+      for (std::int64_t r = 1; r < p.rows; ++r) v = combine<f>(v, block(from + r * p.x_row, count));
+      store_block(p.columns + o * p.columns_row + i, v, count);
+    });
+  for (std::int64_t o = 0; o < p.outputs; ++o)
+    blocks_of(p.n, [&](std::int64_t i, std::int64_t count) {
+      const float* from = p.columns + o * p.columns_row - p.before + i * p.step;
+      Lanes v = strided(from, p.step);
+      for (std::int64_t t = 1; t < p.taps; ++t) v = combine<f>(v, strided(from + t * p.dilation, p.step));
+      if (p.counts) v = quotient(v, block(p.counts + i, count), block(p.counts + p.n + i, count));
+      store_block(p.y + o * p.n + i, v, count);
+    });
 }
 
-void pool_row_loop(const PoolRow& p) {
+void pool_rows_loop(const PoolRows& p) {
   if (p.largest)
-    pool_row_of<Arithmetic::Max>(p);
+    pool_rows_of<Arithmetic::Max>(p);
   else
-    pool_row_of<Arithmetic::Add>(p);
+    pool_rows_of<Arithmetic::Add>(p);
 }
 
 template <bool smallest>
@@ -366,6 +369,10 @@ std::int64_t extreme_loop(const float* x, std::int64_t n, bool smallest) {
   return smallest ? extreme_of<true>(x, n) : extreme_of<false>(x, n);
 }
 
+void integers_loop(const float* x, std::int32_t* y, std::int64_t n) {
+  blocks_of(n, [&](std::int64_t i, std::int64_t count) { store_integers(y + i, block(x + i, count), count); });
+}
+
 void interleave_loop(const float* parts, std::int64_t part, std::int64_t step, float* y, std::int64_t n) {
   std::int64_t i = 0;  // of the output
   if (step == 2)
@@ -409,9 +416,10 @@ constexpr Vector vector_of_this_isa(const char* name) {
           normalise_loop,
           taps_loop,
           gather_loop,
-          pool_row_loop,
+          pool_rows_loop,
           extremes_loop,
           extreme_loop,
+          integers_loop,
           interleave_loop,
           product_loop};
 }
