@@ -434,8 +434,9 @@ def _recipes(model: onnx.ModelProto) -> dict[str, Recipe]:
 
 
 def _ready(model: onnx.ModelProto, input_shapes: Mapping[str, tuple[int, ...]] | None) -> onnx.ModelProto:
-    prepare = frontend.prepare_qdq if frontend.is_quantised(model) else frontend.prepare
-    return prepare(model, input_shapes)
+    if frontend.is_quantised(model):
+        return frontend.prepare_qdq(model, input_shapes)
+    return frontend.prepare(model, input_shapes, steps=False)
 
 
 def _lowered(model: onnx.ModelProto, run_on_cpu: Collection[str], run_on_bpu: Collection[str]) -> Graph:

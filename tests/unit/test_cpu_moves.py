@@ -1,4 +1,4 @@
-"""Moves, choices of the largest and casts of random geometry: numpy's or ONNX Runtime's values, the same on every ISA."""
+"""Moves, choices of the largest and casts of random geometry: the values of numpy or ONNX Runtime on every ISA."""
 
 from __future__ import annotations
 
@@ -97,9 +97,7 @@ def test_the_largest(k: int, largest: int) -> None:
         x.ravel()[random.integers(0, x.size, 12)] = -0.0
         key = np.where(np.isnan(x), np.inf, x)
         order = np.argsort(-key if largest else key, axis=axis, kind="stable").take(range(k), axis=axis)
-        _check(
-            "TopK", [x, np.array([k])], [np.take_along_axis(x, order, axis), order], axis=axis, largest=largest
-        )
+        _check("TopK", [x, np.array([k])], [np.take_along_axis(x, order, axis), order], axis=axis, largest=largest)
 
 
 def test_casts_to_int32_saturate() -> None:

@@ -117,6 +117,7 @@ void copy_evens(const float* from, std::int64_t n, float* to) {
 // The inputs of one tap under a run; `to` gets `count` values.
 void gather_run(const Window& w, const float* row, std::int64_t x, std::int64_t count, float* to) {
   const std::int64_t stride = w.stride[2];
+  if (stride == 1 && x >= 0 && x + count <= w.in[2]) return copy_floats(row + x, count, to);
   std::int64_t begin = 0, end = count;
   if (x < 0) begin = std::min(count, stride == 1 ? -x : (stride - 1 - x) / stride);
   if (x + (count - 1) * stride >= w.in[2]) {

@@ -73,6 +73,19 @@ std::int64_t tap_index(const Grid& g, std::int64_t k, std::int64_t size) {
   return g.padding == 0 ? -1 : static_cast<std::int64_t>(padded(g, static_cast<double>(k), size));
 }
 
+// Whether the two taps of a row are read together: places side by side, whatever lies outside.
+bool goes_in_pairs(const Grid& g) { return g.mode == 0 && g.in[2] > 1; }
+
+// Moves two taps of a row to columns side by side; those that fall together have one weight.
+void pair_taps(std::int64_t width, std::int64_t (&index)[4], double (&weight)[4]) {
+  const std::int64_t least = index[0] < 0 || (index[1] >= 0 && index[1] < index[0]) ? index[1] : index[0];
+  const std::int64_t first = std::clamp<std::int64_t>(least, 0, width - 2);
+  double of[2] = {};
+  for (int t = 0; t < 2; ++t)
+    if (index[t] >= 0) of[index[t] - first] += weight[t];
+  for (int t = 0; t < 2; ++t) index[t] = first + t, weight[t] = of[t];
+}
+
 // Places and weights of the taps of one point; entries of its taps lie kPoints apart.
 void place_taps(const Grid& g, const float* point, std::int32_t* places, float* weights) {
   std::int64_t index[3][4] = {};
@@ -89,6 +102,7 @@ void place_taps(const Grid& g, const float* point, std::int32_t* places, float* 
       index[axis][t] = tap_index(g, first + t, g.in[axis]);
     }
   }
+  if (goes_in_pairs(g)) pair_taps(g.in[2], index[2], weight[2]);
   const std::int64_t depth = g.dimensions == 3 ? taps : 1;
   for (std::int64_t z = 0; z < depth; ++z)
     for (std::int64_t y = 0; y < taps; ++y)
@@ -120,8 +134,8 @@ const char* grid_run(const Task& task, std::int32_t begin, std::int32_t end) {
     std::memset(places, 0, static_cast<std::size_t>(taps * kPoints) * sizeof(std::int32_t));
     for (std::int64_t p = 0; p < n; ++p) place_taps(g, points + p * g.dimensions, places + p, weights + p);
     for (std::int64_t c = image * channels; c < (image + 1) * channels; ++c)
-      task.vector.gather(
-          {x.as<const float>() + c * in, places, weights, taps, kPoints, y.as<float>() + c * pixels + first, n});
+      task.vector.gather({x.as<const float>() + c * in, places, weights, taps, kPoints,
+                          y.as<float>() + c * pixels + first, n, goes_in_pairs(g)});
   }
   return nullptr;
 }

@@ -116,6 +116,25 @@ inline Lanes gathered(const float* p, const std::int32_t* places) {
   };
   return {half(places), half(places + 8)};
 }
+// p[place] and p[place + 1].
+inline void gather_both(const float* p, const std::int32_t* places, Lanes& a, Lanes& b) {
+  const auto* pairs = reinterpret_cast<const double*>(p);
+  const auto quarter = [pairs](const std::int32_t* from) {
+    const __m128i at = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
+    const __m256d all = _mm256_castsi256_pd(_mm256_set1_epi64x(-1));  // without it gcc sees an unset operand
+    return _mm256_castpd_ps(_mm256_mask_i32gather_pd(_mm256_setzero_pd(), pairs, at, all, 4));
+  };
+  const auto half = [&](const std::int32_t* from, __m256& u, __m256& v) {
+    const __m256 low = quarter(from), high = quarter(from + 4);
+    const auto ordered = [](__m256 mixed) {
+      return _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(mixed), 0xD8));
+    };
+    u = ordered(_mm256_shuffle_ps(low, high, 0x88));
+    v = ordered(_mm256_shuffle_ps(low, high, 0xDD));
+  };
+  half(places, a.lo, b.lo);
+  half(places + 8, a.hi, b.hi);
+}
 // Every second one of 32 floats.
 inline Lanes evens(const float* p) {
   const auto half = [](const float* from) {

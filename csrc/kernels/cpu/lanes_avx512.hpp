@@ -62,6 +62,17 @@ inline void store_integers(std::int32_t* p, Lanes x, std::int64_t n) {
 inline Lanes gathered(const float* p, const std::int32_t* places) {
   return {_mm512_i32gather_ps(_mm512_loadu_si512(places), p, 4)};
 }
+// p[place] and p[place + 1].
+inline void gather_both(const float* p, const std::int32_t* places, Lanes& a, Lanes& b) {
+  const auto half = [p](const std::int32_t* from) {
+    const __m256i at = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
+    return _mm512_castpd_ps(_mm512_i32gather_pd(at, p, 4));
+  };
+  const __m512 low = half(places), high = half(places + 8);
+  const __m512i evens = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+  a.v = _mm512_permutex2var_ps(low, evens, high);
+  b.v = _mm512_permutex2var_ps(low, _mm512_add_epi32(evens, _mm512_set1_epi32(1)), high);
+}
 // Every second one of 32 floats.
 inline Lanes evens(const float* p) {
   const __m512i places = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);

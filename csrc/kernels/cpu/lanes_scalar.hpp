@@ -138,6 +138,10 @@ inline void store_integers(std::int32_t* p, Lanes x, std::int64_t n) {
 inline Lanes gathered(const float* p, const std::int32_t* places) {
   return each([&](int i) { return p[places[i]]; });
 }
+// p[place] and p[place + 1].
+inline void gather_both(const float* p, const std::int32_t* places, Lanes& a, Lanes& b) {
+  for (int i = 0; i < 16; ++i) a.v[i] = p[places[i]], b.v[i] = p[places[i] + 1];
+}
 // Every second one of 32 floats.
 inline Lanes evens(const float* p) {
   return each([&](int i) { return p[2 * i]; });

@@ -165,11 +165,13 @@ void read_strided(const T* x, std::int64_t step, T* y, std::int64_t n) {
 void turn_block(const std::uint32_t* x, std::int64_t x_row, std::uint32_t* y, std::int64_t y_row) {
   using Four = std::uint32_t __attribute__((vector_size(16)));
   Four row[4];
+#pragma GCC unroll 4  // else the rows go through memory
   for (int i = 0; i < 4; ++i) std::memcpy(&row[i], x + i * x_row, sizeof(Four));
   const auto low = [](Four u, Four v) { return __builtin_shufflevector(u, v, 0, 4, 1, 5); };
   const auto high = [](Four u, Four v) { return __builtin_shufflevector(u, v, 2, 6, 3, 7); };
   const Four a = low(row[0], row[2]), b = low(row[1], row[3]), c = high(row[0], row[2]), d = high(row[1], row[3]);
   const Four turned[4] = {low(a, b), high(a, b), low(c, d), high(c, d)};
+#pragma GCC unroll 4
   for (int i = 0; i < 4; ++i) std::memcpy(y + i * y_row, &turned[i], sizeof(Four));
 }
 
@@ -182,9 +184,11 @@ void turn_rows(const T* x, std::int64_t step, T* y, std::int64_t columns, std::i
     std::int64_t c = 0;
     if constexpr (sizeof(T) == 4)
       if (count == kBlock)
-        for (; c + 4 <= columns; c += 4)
+        for (; c + 4 <= columns; c += 4) {
+          for (std::int64_t i = 0; i < 4; ++i) __builtin_prefetch(x + r + kBlock + (c + i) * step);
           for (std::int64_t i = 0; i < kBlock; i += 4)
             turn_block(x + r + i + c * step, step, y + (r + i) * columns + c, columns);
+        }
     for (; c < columns; ++c) {
       const T* from = x + r + c * step;
       T* to = y + r * columns + c;
@@ -346,50 +350,63 @@ void pad_prepare(const Call& call, const Vector&, std::uint8_t* prepared) {
       *table++ = padded_index(i - padding.before[k], call.in(0).extent[k], mode);
 }
 
-// Where a row of the output begins in the input; -1 if it lies in the padding.
-std::int64_t padded_row(const Tensor& x, const Tensor& y, const std::int64_t* table, std::int64_t row) {
-  std::int64_t offset = 0, stride = x.extent[x.rank - 1];
-  for (int k = 0; k < y.rank - 1; ++k) table += y.extent[k];
-  for (int k = y.rank - 2; k >= 0; --k) {
-    table -= y.extent[k];
-    const std::int64_t source = table[row % y.extent[k]];
+// Where plane `k` of the output (two dimensions of it) begins in the input; -1 if it lies in the padding.
+std::int64_t padded_plane(const Tensor& x, const Tensor& y, const std::int64_t* table, std::int64_t k) {
+  std::int64_t offset = 0, stride = x.product(std::max(0, x.rank - 2), x.rank);
+  for (int d = 0; d < y.rank - 2; ++d) table += y.extent[d];
+  for (int d = y.rank - 3; d >= 0; --d) {
+    table -= y.extent[d];
+    const std::int64_t source = table[k % y.extent[d]];
     if (source < 0) return -1;
     offset += source * stride;
-    row /= y.extent[k];
-    stride *= x.extent[k];
+    k /= y.extent[d];
+    stride *= x.extent[d];
   }
   return offset;
 }
 
+// How a row of the output follows from one of the input.
+struct PaddedRow {
+  const std::int64_t* columns;  // source of each, -1 for the value
+  std::int64_t low, high, n;    // columns [low, high) lie end to end in the input
+
+  template <class T>
+  void copy(const T* from, T fill, T* to) const {
+    const auto each = [&](std::int64_t i, std::int64_t stop) {
+      for (; i < stop; ++i) to[i] = columns[i] < 0 ? fill : from[columns[i]];
+    };
+    each(0, low);
+    if (low < high) std::memcpy(to + low, from + columns[low], static_cast<std::size_t>(high - low) * sizeof(T));
+    each(high, n);
+  }
+};
+
 const char* pad_run(const Task& task, std::int32_t begin, std::int32_t end) {
   const Tensor &x = task.call.in(0), &y = task.call.out(), &value = task.call.in(2);
   if (y.rank == 0) return copy_run(task, begin, end);
-  const auto* table = reinterpret_cast<const std::int64_t*>(task.prepared);
-  const std::int64_t n = y.extent[y.rank - 1], have = x.extent[x.rank - 1], per_unit = pad_rows_of_unit(y);
-  const std::int64_t* columns = table;
-  for (int k = 0; k < y.rank - 1; ++k) columns += y.extent[k];
-  // What lies end to end in the input is copied.
   operators::Padding padding;
   if (operators::padding_of(task.call, padding)) return nullptr;
-  const std::int64_t low = std::clamp<std::int64_t>(padding.before[y.rank - 1], 0, n);
-  const std::int64_t high = std::clamp<std::int64_t>(padding.before[y.rank - 1] + have, low, n);
+  const auto* table = reinterpret_cast<const std::int64_t*>(task.prepared);
+  const int last_axis = y.rank - 1;
+  const std::int64_t n = y.extent[last_axis], have = x.extent[last_axis],
+                     height = y.rank > 1 ? y.extent[y.rank - 2] : 1;
+  const std::int64_t low = std::clamp<std::int64_t>(padding.before[last_axis], 0, n);
+  const PaddedRow how{table + pad_table_size(y) / sizeof *table - n, low,
+                      std::clamp<std::int64_t>(padding.before[last_axis] + have, low, n), n};
+  const std::int64_t stop = std::min(pad_rows(y), end * pad_rows_of_unit(y));
   visit_size(y.type, [&](auto tag) {
     using T = typename decltype(tag)::type;
     const T fill = value ? *value.as<const T>() : T{};
-    for (std::int64_t row = begin * per_unit; row < std::min(pad_rows(y), end * per_unit); ++row) {
-      const std::int64_t offset = padded_row(x, y, table, row);
-      const T* from = x.as<const T>() + offset;
-      T* to = y.as<T>() + row * n;
-      if (offset < 0) {
-        std::fill(to, to + n, fill);
-        continue;
+    for (std::int64_t row = begin * pad_rows_of_unit(y); row < stop;) {
+      const std::int64_t plane = padded_plane(x, y, table, row / height);
+      for (std::int64_t i = row % height; i < height && row < stop; ++i, ++row) {
+        const std::int64_t source = plane < 0 ? -1 : y.rank > 1 ? how.columns[i - height] : 0;
+        T* to = y.as<T>() + row * n;
+        if (source < 0)
+          std::fill(to, to + n, fill);
+        else
+          how.copy(x.as<const T>() + plane + source * have, fill, to);
       }
-      const auto each = [&](std::int64_t i, std::int64_t stop) {
-        for (; i < stop; ++i) to[i] = columns[i] < 0 ? fill : from[columns[i]];
-      };
-      each(0, low);
-      if (low < high) std::memcpy(to + low, from + columns[low], static_cast<std::size_t>(high - low) * sizeof(T));
-      each(high, n);
     }
   });
   return nullptr;

@@ -25,14 +25,17 @@ Shape shape_of(const Call& call) {
   return s;
 }
 
-std::int64_t planes_per_unit(const Shape& s) {
-  return std::max<std::int64_t>(1, kUnitElements / std::max<std::int64_t>(1, s.w.out_pixels() * s.w.taps()));
-}
-
 // Maxima and means of float32 without positions go row by row.
 bool goes_by_rows(const Call& call, const Shape& s) {
   const bool norm = std::string_view(call.kernel->name) == "LpPool";
   return !norm && call.in(0).type == Type::F32 && !call.out(1) && has_planes(s.w);
+}
+
+// By rows, what is the same for all planes of a unit takes as long as some of them.
+std::int64_t planes_per_unit(const Call& call, const Shape& s) {
+  const bool rows = goes_by_rows(call, s);
+  return std::max<std::int64_t>(1, (rows ? 4 * kUnitElements : kUnitElements) /
+                                       std::max<std::int64_t>(1, s.w.out_pixels() * (rows ? 1 : s.w.taps())));
 }
 
 // Scratch of a row: columns with padding around them, the taps that count along the row, counts and their reciprocals.
@@ -47,7 +50,7 @@ std::size_t row_scratch(const Shape& s) {
 
 Plan plan(const Call& call, const Vector&) {
   const Shape s = shape_of(call);
-  const std::int64_t per_unit = planes_per_unit(s);
+  const std::int64_t per_unit = planes_per_unit(call, s);
   return plan_of_units((s.planes + per_unit - 1) / per_unit, 0, goes_by_rows(call, s) ? row_scratch(s) : 0);
 }
 
@@ -78,7 +81,7 @@ std::int64_t each_tap(const Window& w, const Taps& z, const Taps& y, const Taps&
 template <class F>
 void each_output(const Task& task, std::int32_t begin, std::int32_t end, F f) {
   const Shape s = shape_of(task.call);
-  const std::int64_t per_unit = planes_per_unit(s);
+  const std::int64_t per_unit = planes_per_unit(task.call, s);
   for (std::int64_t plane = begin * per_unit; plane < std::min(s.planes, end * per_unit); ++plane) {
     std::int64_t at = plane * s.w.out_pixels();
     for (std::int64_t oz = 0; oz < s.w.out[0]; ++oz) {
@@ -137,44 +140,43 @@ void pool_rows(const Task& task, const Shape& s, std::int64_t first, std::int64_
   auto *columns = reinterpret_cast<float*>(task.scratch), *across = columns + kOutputs * size, *counts = across + n;
   std::fill(columns, across, largest ? -std::numeric_limits<float>::infinity() : 0.0f);
   for (std::int64_t x = 0; x < n; ++x) across[x] = static_cast<float>(taps_counted(w, 2, x, count_padding));
-  float* y = task.call.out().as<float>() + first * w.out_pixels();
-  float known = -1;
-  for (std::int64_t plane = first; plane < last; ++plane)
-    for (std::int64_t oy = 0, outputs; oy < w.out[1]; oy += outputs, y += outputs * n) {
-      outputs = alike(w, oy, count_padding);
-      const Taps rows = taps_of(w, 1, oy);
-      const float* x = task.call.in(0).as<const float>() + plane * w.in_pixels() + rows.at * w.in[2];
-      const auto high = static_cast<float>(taps_counted(w, 1, oy, count_padding));
-      if (!largest && high != known) fill_counts(across, known = high, n, counts);
-      PoolRows pool{x,
-                    w.dilation[1] * w.in[2],
-                    rows.last - rows.first,
-                    w.in[2],
-                    outputs,
-                    w.stride[1] * w.in[2],
-                    columns + w.before[2],
-                    size,
-                    w.before[2],
-                    w.stride[2],
-                    w.dilation[2],
-                    w.kernel[2],
-                    largest ? nullptr : counts,
-                    y,
-                    n,
-                    largest};
-      if (pool.rows == 0) {  // the windows lie in the padding
-        for (std::int64_t o = 0; o < outputs; ++o) std::fill_n(pool.columns + o * size, pool.width, columns[size - 1]);
-        pool.width = 0;
-      }
+  for (std::int64_t oy = 0, outputs; oy < w.out[1]; oy += outputs) {
+    outputs = alike(w, oy, count_padding);
+    const Taps rows = taps_of(w, 1, oy);
+    if (!largest) fill_counts(across, static_cast<float>(taps_counted(w, 1, oy, count_padding)), n, counts);
+    PoolRows pool{nullptr,
+                  w.dilation[1] * w.in[2],
+                  rows.last - rows.first,
+                  w.in[2],
+                  outputs,
+                  w.stride[1] * w.in[2],
+                  columns + w.before[2],
+                  size,
+                  w.before[2],
+                  w.stride[2],
+                  w.dilation[2],
+                  w.kernel[2],
+                  largest ? nullptr : counts,
+                  nullptr,
+                  n,
+                  largest};
+    if (pool.rows == 0) {  // the windows lie in the padding
+      for (std::int64_t o = 0; o < outputs; ++o) std::fill_n(pool.columns + o * size, pool.width, columns[size - 1]);
+      pool.width = 0;
+    }
+    for (std::int64_t plane = first; plane < last; ++plane) {
+      pool.x = task.call.in(0).as<const float>() + plane * w.in_pixels() + rows.at * w.in[2];
+      pool.y = task.call.out().as<float>() + plane * w.out_pixels() + oy * n;
       task.vector.pool_rows(pool);
     }
+  }
 }
 
 // Units [begin, end) by rows, if the call is such.
 bool by_rows(const Task& task, std::int32_t begin, std::int32_t end, bool largest, bool count_padding) {
   const Shape s = shape_of(task.call);
   if (!goes_by_rows(task.call, s)) return false;
-  const std::int64_t per_unit = planes_per_unit(s);
+  const std::int64_t per_unit = planes_per_unit(task.call, s);
   pool_rows(task, s, begin * per_unit, std::min(s.planes, end * per_unit), largest, count_padding);
   return true;
 }

@@ -204,7 +204,7 @@ void resize_row(const Vector& vector, const Axis& axis, const std::int32_t* plac
   else if (axis.taps == 1)
     for (std::int64_t o = axis.begin; o < axis.end; ++o) y[o] = x[places[axis.offset + o]];
   else
-    vector.gather({x, places + axis.offset, weights + axis.offset, axis.taps, axis.padded, y, axis.out});
+    vector.gather({x, places + axis.offset, weights + axis.offset, axis.taps, axis.padded, y, axis.out, false});
 }
 
 // n elements of an output across the axis, side by side.

@@ -77,17 +77,32 @@ void top_floats(const float* x, const TopShape& s, bool largest, std::uint8_t* s
 
 constexpr std::int64_t kFew = 32;
 
+// How many of the values from `i` on, which lie end to end, are surely no better than `last`: blocks of four.
+std::int64_t skipped(const float* x, std::int64_t i, std::int64_t n, float last, bool largest) {
+  using Four = float __attribute__((vector_size(16)));
+  const Four limit = {last, last, last, last};
+  const std::int64_t first = i;
+  for (; i + 4 <= n; i += 4) {
+    Four v;
+    std::memcpy(&v, x + i, sizeof v);
+    const auto worse = largest ? v <= limit : v >= limit;  // false for not-a-number
+    std::int64_t halves[2];
+    std::memcpy(halves, &worse, sizeof halves);
+    if ((halves[0] & halves[1]) != -1) break;
+  }
+  return i - first;
+}
+
 // The same for few results: those so far stay in order, and most values are no better than the last of them.
 void top_few(const float* x, const TopShape& s, bool largest, std::int32_t* order) {
   std::uint32_t ranks[kFew];
   std::int64_t have = 0;
   for (std::int64_t i = 0; i < s.size; ++i) {
-    const float v = x[i * s.inner];
-    if (have == s.k) {
-      const float last = x[order[have - 1] * s.inner];
-      if (largest ? v <= last : v >= last) continue;
+    if (have == s.k && s.inner == 1) {
+      i += skipped(x, i, s.size, x[order[have - 1]], largest);
+      if (i == s.size) return;
     }
-    const std::uint32_t rank = rank_of(v, largest);
+    const std::uint32_t rank = rank_of(x[i * s.inner], largest);
     if (have == s.k && rank >= ranks[have - 1]) continue;
     std::int64_t at = have < s.k ? have++ : have - 1;
     for (; at > 0 && rank < ranks[at - 1]; --at) ranks[at] = ranks[at - 1], order[at] = order[at - 1];

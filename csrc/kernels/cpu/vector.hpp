@@ -94,7 +94,7 @@ struct Taps {
 };
 
 // y[i] = sum over taps of weights[t * row + i] * x[places[t * row + i]], each step fused. Rows of the tables end at a
-// multiple of 16.
+// multiple of 16. With `pairs`, every second tap lies behind the one before it, whatever its places say.
 struct Gathered {
   const float* x;
   const std::int32_t* places;
@@ -102,6 +102,7 @@ struct Gathered {
   std::int64_t taps, row;
   float* y;
   std::int64_t n;
+  bool pairs;
 };
 
 // Rows of pooled outputs, x_step apart in x and n in y. For each, columns[i] becomes the maximum or sum of

@@ -246,7 +246,21 @@ void taps_loop(const Taps& p) {
     for (std::int64_t i = 0; i < p.n; i += 16) tap_rows<1>(p, r, i);
 }
 
+// Columns of two taps that lie side by side.
+void gather_pairs(const Gathered& p) {
+  blocks_of(p.n, [&](std::int64_t i, std::int64_t count) {
+    Lanes v = spread(0);
+    for (std::int64_t t = i; t < p.taps * p.row; t += 2 * p.row) {
+      Lanes first, second;
+      gather_both(p.x, p.places + t, first, second);
+      v = fma(second, load(p.weights + t + p.row), fma(first, load(p.weights + t), v));
+    }
+    store_block(p.y + i, v, count);
+  });
+}
+
 void gather_loop(const Gathered& p) {
+  if (p.pairs) return gather_pairs(p);
   blocks_of(p.n, [&](std::int64_t i, std::int64_t count) {
     Lanes v = gathered(p.x, p.places + i) * load(p.weights + i);
     for (std::int64_t t = p.row + i; t < p.taps * p.row; t += p.row)

@@ -1,7 +1,8 @@
 """Operators of a float model as nodes that the BPU has instructions for.
 
 Sums of many tensors become chains of Add, so that every step has a range of its own; normalisations over images become
-LayerNormalization of their rows; einsum becomes a matrix product; a quotient by a norm becomes LpNormalization.
+LayerNormalization of their rows; einsum becomes a matrix product; a quotient by a norm becomes LpNormalization;
+windows over volumes become windows over images (volumes.py).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import onnx
 from onnx import TensorProto
 
 from openbpu.frontend.einsum import write_einsum
+from openbpu.frontend.volumes import mean_of_volume, product_and_sum, transposed_volume
 from openbpu.frontend.writing import NodeWriter, attributes_of
 from openbpu.ir.onnx_graph import STANDARD, array_of, opset_of
 
@@ -192,4 +194,7 @@ _RULES: dict[str, _Rule] = {
     "GroupNormalization": _normalisation,
     "Div": _quotient,
     "Einsum": _einsum,
+    "AveragePool": mean_of_volume,
+    "ConvTranspose": transposed_volume,
+    "Gemm": product_and_sum,
 }

@@ -41,7 +41,8 @@ class _Writer:
         for node in graph.node:
             if node.op_type == "Constant" and node.attribute[0].name == "value":
                 self.constants[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
-        self.shapes = shapes_of(graph) | {name: list(array.shape) for name, array in self.constants.items()}
+        self.shapes: dict[str, list[int]] = shapes_of(graph)
+        self.shapes |= {name: list(array.shape) for name, array in self.constants.items()}
         self.names = Names(graph)
         self.nodes: list[onnx.NodeProto] = []
 

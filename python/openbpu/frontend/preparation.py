@@ -50,11 +50,14 @@ _QUANTISED = re.compile(
 )
 
 
-def prepare(model: onnx.ModelProto, input_shapes: Mapping[str, tuple[int, ...]] | None = None) -> onnx.ModelProto:
+def prepare(
+    model: onnx.ModelProto, input_shapes: Mapping[str, tuple[int, ...]] | None = None, steps: bool = True
+) -> onnx.ModelProto:
     """A clean float model: opset 17 or newer, static shapes, BatchNormalization and constants folded, nodes named.
 
     A dynamic batch becomes 1; other dynamic dimensions are fixed by `input_shapes` or refused. float16 weights become
-    float32; functions, and operators that only a function defines, become their nodes. The outputs are those of the
+    float32; functions, and operators that only a function defines, become their nodes, and with `steps` so do short
+    recurrent layers, which as a whole are quicker, but never in integers. The outputs are those of the
     given model up to float rounding. Changes `model`. Raises ModelError.
     """
     _fix_constants(model)
@@ -65,7 +68,8 @@ def prepare(model: onnx.ModelProto, input_shapes: Mapping[str, tuple[int, ...]] 
     model = _upgraded(model)
     model = _inferred(model)
     model = _without_transforms(_simplified(model))
-    unroll(model)
+    if steps:
+        unroll(model)
     decompose(model)
     fuse_normalisations(model)
     fold_arithmetic(model)
