@@ -93,6 +93,9 @@ Status check_surface(const Surface& s, const std::string& where) {
   if (s.roll_h > kMaxExtent) return illegal(where + ", field roll_h", "must be at most 65535", s.roll_h);
   if (s.roll_h != 0 && s.region != static_cast<u8>(Region::Sram))
     return illegal(where + ", field roll_h", "must be 0 outside SRAM", s.roll_h);
+  const u64 row = u64{s.w - 1} * s.stride_w + u64{s.c - 1} * s.stride_c + element;
+  if (s.roll_h != 0 && s.stride_h < row)
+    return illegal(where + ", field stride_h", "rows of a rolling surface must not overlap", s.stride_h);
   const bool port_region = s.region == static_cast<u8>(Region::In) || s.region == static_cast<u8>(Region::Out);
   if (!port_region && s.port != 0) return illegal(where + ", field port", "must be 0 outside IN and OUT", s.port);
   if (!std::isfinite(s.scale) || s.scale < 0)

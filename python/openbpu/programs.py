@@ -53,7 +53,8 @@ def chosen(graph: Graph, target: TargetProfile, options: schedule.Options, aim: 
     """The program that suits the aim best, of those that the optimisation level allows.
 
     Programs are planned for all sizes of a ladder that the SRAM reaches, so that a larger SRAM has all the choices of a
-    smaller one (decision 0034). Raises UnsupportedError for a layer that does not fit.
+    smaller one (decision 0034). Where every division has stripes of padding alone, all tensors stay in DDR. Raises
+    UnsupportedError for a layer that does not fit.
     """
     if options.optimize_level == "O0":
         return Executable.from_bytes(schedule.schedule(graph, target, options))
@@ -66,10 +67,12 @@ def chosen(graph: Graph, target: TargetProfile, options: schedule.Options, aim: 
         failures = [choice.consider_all(s, sizes, _levels(options, aim), options) for s in schedulers]
         if choice.made:
             break
-    if not choice.made:
-        assert failures[0] is not None
-        raise failures[0]
-    return choice.best()
+    if choice.made:
+        return choice.best()
+    assert failures[0] is not None
+    if any(isinstance(failure, schedule.PaddingError) for failure in failures):
+        return Executable.from_bytes(schedule.schedule(graph, target, replace(options, optimize_level="O0")))
+    raise failures[0]
 
 
 def _levels(options: schedule.Options, aim: Aim) -> tuple[str, ...]:

@@ -108,6 +108,12 @@ const Breach kSurfaces[] = {
     {"base_unaligned", [](Editor& e) { e.in0(Op::QUANTIZE).base = 2; }, "field base", "multiple"},
     {"base_huge", [](Editor& e) { spare(e).base = 1ULL << 48; }, "field base", "2^48"},
     {"roll_h", [](Editor& e) { spare(e).roll_h = 4; }, "field roll_h", "must be 0 outside SRAM"},
+    {"rolling_rows_overlap",
+     [](Editor& e) {
+       isa::Surface& s = spare(e);
+       s.region = static_cast<std::uint8_t>(isa::Region::Sram), s.roll_h = 4, s.stride_h = s.stride_w;
+     },
+     "field stride_h", "must not overlap"},
     {"port", [](Editor& e) { spare(e).port = 1; }, "field port", "outside IN and OUT"},
     {"scale_nan", [](Editor& e) { spare(e).scale = kNan; }, "field scale", "finite"},
     {"scale_negative", [](Editor& e) { spare(e).scale = -1; }, "field scale", "finite"},

@@ -23,7 +23,7 @@ from openbpu.perf.program import read
 from openbpu.perf.replay import replay
 from openbpu.pipeline import quantize
 from openbpu.programs import Aim, chosen
-from openbpu.runtime import Executable
+from openbpu.runtime import Executable, Session
 from openbpu.schedule import Options, Scheduler
 from schedules.drawn import drawn
 
@@ -163,3 +163,29 @@ def test_a_model_below_the_ladder_still_compiles() -> None:
     assert report.sram_bytes <= 200 * KIB
     plain = schedule.schedule(graph, _machine(200), Options())
     assert report.latency_us <= perf.estimate(plain, _machine(200)).latency_us
+
+
+@pytest.mark.parametrize(("kernel", "stride", "extra"), [(1, 2, 0), (1, 2, 1), (2, 4, 2)])
+@pytest.mark.parametrize("size", [64, 2048], ids="{} KiB".format)
+def test_rows_that_see_padding_alone(kernel: int, stride: int, extra: int, size: int) -> None:
+    net = float_networks.Net(1)
+    x = net.conv(net.conv("x", 8, 16), 16, 16)
+    weight, more = net.normal(16, 16, kernel, kernel), [extra, extra]
+    x = net.op("ConvTranspose", x, weight, strides=[stride, stride], output_padding=more)
+    model = net.model(net.conv(x, 16, 8, out="y"), shape=(1, 8, 64, 64))
+    samples = float_networks.samples(2, (1, 8, 64, 64))
+    graph = lower(prepare_qdq(quantize(model, samples, calibration="max", refinement=())))
+    made = chosen(graph, _machine(size), Options(), Aim())
+    wanted = Session(schedule.schedule(graph, _machine(size), Options(optimize_level="O0"))).run(samples[0])["y"]
+    for exact in (False, True):
+        np.testing.assert_array_equal(Session(made, exact_machine=exact).run(samples[0])["y"], wanted)
+
+
+def test_where_every_division_has_stripes_of_padding_the_tensors_stay_in_ddr() -> None:
+    net = float_networks.Net(1)
+    x = net.conv(net.conv("x", 16, 32), 32, 32)
+    wide = net.op("Conv", x, net.normal(32, 32, 1, 1), pads=[9, 0, 9, 0])
+    model = net.model(net.conv(wide, 32, 16, out="y"), shape=(1, 16, 64, 64))
+    samples = float_networks.samples(2, (1, 16, 64, 64))
+    graph = lower(prepare_qdq(quantize(model, samples, calibration="max", refinement=())))
+    assert Session(chosen(graph, _machine(64), Options(), Aim()), exact_machine=True).run(samples[0])["y"].any()

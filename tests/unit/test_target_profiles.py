@@ -48,6 +48,10 @@ def test_a_file_changes_a_preset(tmp_path: Path) -> None:
         ('base = "nash-e"\nname = [1]', "1 to 64"),
         ('base = "nash-e"\nname = "a\\nb"', "1 to 64"),
         ("clock_hz = 1e9", "must be given"),
+        ('base = "nash-e"\nclock_hz = inf', "a number beyond 1e300"),
+        ('base = "nash-e"\nsram_bytes = 1' + "0" * 400, "a number beyond 1e300"),
+        ("clock_hz = 1" + "0" * 5000, "must be TOML"),
+        ("x = " + "[" * 5000, "must be TOML"),
     ],
 )
 def test_a_wrong_file_is_named(tmp_path: Path, text: str, message: str) -> None:

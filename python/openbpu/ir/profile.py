@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import math
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -135,12 +134,14 @@ def _checked(key: str, value: Any, where: str) -> Any:
         return value
     parameter = next(p for p in fields(TargetProfile) if p.name == key)
     whole = parameter.type == "int"
-    if isinstance(value, bool) or not isinstance(value, int if whole else int | float) or not math.isfinite(value):
+    number = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
+    if not number or value != value:
         raise ConfigError("must be a whole number" if whole else "must be a number", where=where, seen=repr(value))
     least, most = parameter.metadata["least"], parameter.metadata["most"]
     if not least <= value <= most:
         unit = f" {parameter.metadata['unit']}" if parameter.metadata["unit"] else ""
-        raise ConfigError(f"must be {least:g} to {most:g}{unit}", where=where, seen=value)
+        seen = value if abs(value) < 1e300 else "a number beyond 1e300"
+        raise ConfigError(f"must be {least:g} to {most:g}{unit}", where=where, seen=seen)
     return int(value) if whole else float(value)
 
 
@@ -190,7 +191,7 @@ def profile(march: str) -> TargetProfile:
         keys = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError("the profile must be readable", where=str(path), seen=error.strerror) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # of encoding and grammar, numbers of thousands of digits, nesting
         raise ConfigError("the profile must be TOML", where=str(path), seen=error) from error
     if str(keys.get("name", path.stem)) in PROFILES:
         raise ConfigError(

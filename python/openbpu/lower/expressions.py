@@ -214,7 +214,7 @@ class Plain(Expr):
     def _quantise(self, quant: QuantParams, name: str) -> Value:
         if self.dtype != "float32":
             raise self.node.refuse("only float tensors can be quantised", seen=self.dtype)
-        if max(memory_shape(self.shape)) > MAX_EXTENT:
+        if self.node.run is not None and max(memory_shape(self.shape)) > MAX_EXTENT:
             raise self.node.refuse(f"extents of a tensor on the BPU are at most {MAX_EXTENT}", seen=self.shape)
         return self.graph.emit("quantize", [self.held], self.shape, quant, (), name=name)
 

@@ -3,5 +3,6 @@
 from openbpu.schedule.options import Options
 from openbpu.schedule.order import frugal
 from openbpu.schedule.scheduler import Draft, Scheduler, schedule
+from openbpu.schedule.stripes import PaddingError
 
-__all__ = ["Draft", "Options", "Scheduler", "frugal", "schedule"]
+__all__ = ["Draft", "Options", "PaddingError", "Scheduler", "frugal", "schedule"]

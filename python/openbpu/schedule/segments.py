@@ -142,5 +142,6 @@ def _too_large(node: Node, room: int) -> UnsupportedError:
         f"the weights{' of 16 output channels' if sliced else ''} must fit into the SRAM",
         where=f"layer '{i.name}'",
         seen=f"{line} bytes, with {room} bytes of SRAM",
-        remedy="compile for a profile with more SRAM, split the layer, or name its node in run_on_cpu",
+        remedy="compile for a profile with more SRAM, or with optimize_level O0; split the layer, or name its node in "
+        "run_on_cpu",
     )

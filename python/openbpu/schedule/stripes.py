@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from math import prod
 
+from openbpu.errors import UnsupportedError
 from openbpu.ir.graph import Value
 from openbpu.schedule.chain import Stage
-from openbpu.schedule.flow import CPU, Access, Flow, Node, Root
+from openbpu.schedule.flow import CPU, Access, Flow, Node, Root, window
 from openbpu.schedule.memory import Memory, Place
 from openbpu.schedule.partition import Partition
 from openbpu.schedule.program import MAX_EXTENT, Call, Instruction, Operand
@@ -106,6 +107,10 @@ class Striper:
         return out
 
 
+class PaddingError(UnsupportedError):
+    """This division has a stripe of padding alone; another may have none."""
+
+
 class _Cascaded:
     """A segment stripe by stripe."""
 
@@ -176,6 +181,7 @@ class _Cascaded:
         _, _, w, c = i.out.extents
         channel, count = part if part is not None else (0, c)
         for y, rows in _pieces(first, end, out.roll):
+            _check_rows(i, operands, y, rows)
             box = (y, rows, 0, w, channel, count)
             yield instruction(i, out, operands, box, self.weights.get(node))
             if self._is_stored(node):
@@ -194,6 +200,19 @@ class _Cascaded:
             return False
         later = (n.write for n in self.segment.nodes if n.index > node.index and n.write is not None)
         return not any(_same(other, write) for other in later)
+
+
+def _check_rows(i: Instruction, operands: Mapping[str, Operand], first: int, count: int) -> None:
+    """Rows of a result that see padding alone are no stripe of their own: nothing would order them by their operand."""
+    for name, operand in operands.items():
+        low, end = window(i, name, first, first + count) if operand.roll else (0, 1)
+        if low == end:
+            raise PaddingError(
+                "a stripe that reads a rolling buffer must need a row of it",
+                where=f"node '{i.name}'",
+                seen=f"rows {first} to {first + count - 1}, which see padding alone",
+                remedy="compile with optimize_level O0",
+            )
 
 
 def _same(a: Access, b: Access) -> bool:

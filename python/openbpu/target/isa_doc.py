@@ -142,7 +142,7 @@ lie in the range of the type. Where an instruction uses it, every byte of a surf
 IN or OUT names a port of the entry, has its type and lies inside its bytes. Elements of an output share no byte.
 
 **Rolling.** The rows under the box of an operand that rolls are at least one and at most `roll_h`; the box of a result
-that rolls does not wrap. Where an instruction uses it, all `roll_h` rows lie in SRAM.
+that rolls does not wrap. Its rows do not overlap. Where an instruction uses it, all `roll_h` rows lie in SRAM.
 
 **Weights in SRAM.** `in1` beside `weight` is dense uint8 in SRAM and has exactly the bytes of the weights of the box:
 the blocks of 16 output channels, or all of a grouped operator.
