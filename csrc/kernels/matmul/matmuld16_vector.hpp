@@ -84,6 +84,15 @@ struct Products16 {
     }
 }
 
+// A function of its own, whose constants have the registers to themselves.
+[[gnu::noinline]] void scale_rows16(const Products16& sums, const WideScale& scale, const WideClamp& clamp,
+                                    std::uint8_t* const* out, std::int32_t present, std::int32_t count) {
+  for (std::int32_t r = 0; r < present; ++r) {
+    const Wide::R v = scaled_sum<8>(Wide::load(sums.of[r][0]), scale, Wide::load(sums.of[r][1]), scale);
+    store_first16(out[r], Wide::clamp(v, clamp.lo, clamp.hi), count);
+  }
+}
+
 void run_matmuld16(const MatMulD16Params& p, const std::uint8_t*, std::uint8_t* scratch, std::int32_t begin,
                    std::int32_t end) {
   const std::int32_t row_units = ceil_div(p.out.w, kUnitRows16), steps = ceil_div(p.a.c, 2);
@@ -111,10 +120,7 @@ void run_matmuld16(const MatMulD16Params& p, const std::uint8_t*, std::uint8_t* 
         }
         Products16 sums;
         multiply16(scratch, rows, 0, steps, sums);
-        for (std::int32_t r = 0; r < present; ++r) {
-          const Wide::R v = scaled_sum<8>(Wide::load(sums.of[r][0]), scale, Wide::load(sums.of[r][1]), scale);
-          store_first16(out[r], Wide::clamp(v, clamp.lo, clamp.hi), count);
-        }
+        scale_rows16(sums, scale, clamp, out, present, count);
       }
     }
   }
