@@ -169,6 +169,17 @@ def norms() -> onnx.ModelProto:
     return net.model(net.op("MatMul", x, net.normal(16, 8), out="y"))
 
 
+NETWORKS: dict[str, Callable[[], onnx.ModelProto]] = {
+    "residual": residual,
+    "squeeze_excite": squeeze_excite,
+    "unet": unet,
+    "mirrored": mirrored,
+    "detector": detector,
+    "attention": attention,
+    "hardswish": lambda: activation("hardswish"),
+}
+
+
 def samples(count: int, shape: Sequence[int] = (1, 3, 32, 32), seed: int = 5) -> list[np.ndarray]:
     random = np.random.default_rng(seed)
     return [random.standard_normal(shape).astype(np.float32) for _ in range(count)]

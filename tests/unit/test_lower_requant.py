@@ -26,11 +26,12 @@ def test_rq8(seed: int) -> None:
     sw = np.array([_scale(random, -14, -4) for _ in range(channels)])
     zx, zp = (int(random.choice(ZERO_POINTS)) for _ in range(2))
     bias = random.integers(-(1 << 16), 1 << 16, channels)
+    got = requant.rq8(sx, zx, weight, sw, bias * (sx * sw), sy, zp)
     try:
         want = derive.rq8(sx, sw.tolist(), sy, zx, zp, weight, bias.tolist())
-    except derive.Infeasible:
-        pytest.skip("the law has no form; the compiler makes weights coarser")
-    got = requant.rq8(sx, zx, weight, sw, bias * (sx * sw), sy, zp)
+    except derive.Infeasible:  # the compiler has made weights coarser: test_coarser_channels_obey_the_law
+        assert got.changed
+        return
     assert not got.changed and got.constant == want.constant and got.L == want.L
     np.testing.assert_array_equal(got.m, want.m)
     np.testing.assert_array_equal(got.s, want.s)

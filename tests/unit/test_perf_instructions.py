@@ -16,10 +16,10 @@ from lowering.nets import Net
 from openbpu.ir.profile import PROFILES
 from openbpu.lower import lower
 from openbpu.perf import estimate, listing
-from openbpu.perf.cost import _VECTOR_PASSES
 from openbpu.perf.program import Program, read
 from openbpu.runtime import Executable
 from openbpu.schedule import schedule
+from openbpu.target.cycles import _VECTOR_PASSES
 from openbpu.target.records import INSTRUCTIONS
 
 GOLDEN = Path(__file__).parents[1] / "golden"

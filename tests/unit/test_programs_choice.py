@@ -28,31 +28,22 @@ from openbpu.schedule import Options, Scheduler
 from schedules.drawn import drawn
 
 KIB = 1024
-NETWORKS = {
-    "residual": float_networks.residual,
-    "squeeze_excite": float_networks.squeeze_excite,
-    "unet": float_networks.unet,
-    "mirrored": float_networks.mirrored,
-    "detector": float_networks.detector,
-    "attention": float_networks.attention,
-    "hardswish": lambda: float_networks.activation("hardswish"),
-    **wide_networks.NETWORKS,
-}
+NETWORKS = {**float_networks.NETWORKS, **wide_networks.NETWORKS}
 # Rungs of the ladder, sizes between them, and one below all.
 SIZES = [200, 256, 300, 511, 512, 1000, 1024, 1400, 1536, 2048, 2900, 4096, 6144, 8192, 12288, 24576]
 
 
 @cache
-def _qdq(name: str) -> onnx.ModelProto:
+def _qdq(name: str, dtype: str = "int8") -> onnx.ModelProto:
     model = NETWORKS[name]()
     random = np.random.default_rng(3)
     shapes = {i.name: tuple(d.dim_value or 1 for d in i.type.tensor_type.shape.dim) for i in model.graph.input}
     feed = {k: random.standard_normal(s).astype(np.float32) for k, s in shapes.items()}
-    return quantize(model, [feed], calibration="max", refinement=())
+    return quantize(model, [feed], calibration="max", refinement=(), all_nodes_type=dtype)
 
 
-def _graph(name: str) -> Graph:
-    return lower(prepare_qdq(_qdq(name)))
+def _graph(name: str, dtype: str = "int8") -> Graph:
+    return lower(prepare_qdq(_qdq(name, dtype)))
 
 
 def _machine(kib: int = 1024, ddr: float = 1.0, march: str = "nash-e") -> TargetProfile:
@@ -189,3 +180,13 @@ def test_where_every_division_has_stripes_of_padding_the_tensors_stay_in_ddr() -
     samples = float_networks.samples(2, (1, 16, 64, 64))
     graph = lower(prepare_qdq(quantize(model, samples, calibration="max", refinement=())))
     assert Session(chosen(graph, _machine(64), Options(), Aim()), exact_machine=True).run(samples[0])["y"].any()
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int16"])
+@pytest.mark.parametrize("name", ["attention", "unet", "hardswish", "encoder"])
+@pytest.mark.parametrize("clock", [1e7, 1e8])
+def test_nothing_that_can_be_cut_takes_longer_than_asked_for(name: str, clock: float, dtype: str) -> None:
+    machine = replace(_machine(512), clock_hz=clock)
+    made = chosen(_graph(name, dtype), machine, Options(max_time_per_fc=1000), Aim())
+    events = [event for event in perf.estimate(made, machine).events if event.lane != "CPU"]
+    assert {event.op for event in events if event.cycles * 1e6 / clock > 1000} <= {"LDW", "MATMULD"}

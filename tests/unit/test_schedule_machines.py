@@ -29,13 +29,8 @@ from schedules.drawn import drawn
 KIB = 1024
 SIZES = (256, 512, 1024, 2048, 6144, 24576)
 NETWORKS: dict[str, Callable[[], onnx.ModelProto]] = {
-    "residual": float_networks.residual,
-    "squeeze_excite": float_networks.squeeze_excite,
-    "unet": float_networks.unet,
-    "mirrored": float_networks.mirrored,
-    "detector": float_networks.detector,
-    "attention": float_networks.attention,
-    **{kind: lambda kind=kind: float_networks.activation(kind) for kind in ("hardswish", "silu", "gelu", "relu6")},
+    **float_networks.NETWORKS,
+    **{kind: lambda kind=kind: float_networks.activation(kind) for kind in ("silu", "gelu", "relu6")},
     **wide_networks.NETWORKS,
 }
 WIDE = ("residual", "detector", "attention")  # with activations of int16 too

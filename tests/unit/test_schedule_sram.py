@@ -25,15 +25,7 @@ from schedules.drawn import drawn
 from schedules.sections import resealed, section
 
 KIB = 1024
-NETWORKS = {
-    "residual": float_networks.residual,
-    "squeeze_excite": float_networks.squeeze_excite,
-    "unet": float_networks.unet,
-    "mirrored": float_networks.mirrored,
-    "detector": float_networks.detector,
-    "attention": float_networks.attention,
-    "hardswish": lambda: float_networks.activation("hardswish"),
-}
+NETWORKS = float_networks.NETWORKS
 _SCHEDULES = int(os.environ.get("OPENBPU_FUZZ_SCHEDULES", "4"))  # of each network
 _MUTANTS = int(os.environ.get("OPENBPU_FUZZ_MUTANTS", "60"))
 

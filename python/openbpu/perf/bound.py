@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from openbpu.ir.profile import TargetProfile
-from openbpu.perf.cost import unit_cycles
-from openbpu.perf.program import Box, Instruction
+from openbpu.target.cycles import Task, unit_cycles
 
-# Operator, queue, box, input channels, 16-bit form, AUX; waits for LD, ST, MAC, VEC; bytes that LD and ST move.
-Task = tuple[str, str, Box, int, bool, Mapping[str, int], tuple[int, int, int, int], int]
 _QUEUES = ("LD", "ST", "MAC", "VEC")
 
 
@@ -26,25 +23,26 @@ def least_cycles(tasks: Iterable[Task], traffic: int, host: Sequence[int], machi
     issue, latency, rate = machine.instruction_cycles, machine.ddr_latency_cycles, machine.ddr_bytes_per_cycle
     barrier = calls = 0
     known: dict[tuple[object, ...], int] = {}  # stripes of a layer cost the same
-    for op, queue, box, depth, wide, aux, waits, size in tasks:
+    for task in tasks:
+        queue = task.queue
         if queue == "CPU":
             barrier = max(barrier, *(max(times, default=0) for times in ends.values()))
             barrier += host[calls] if calls < len(host) else 0
             calls += 1
             continue
         start = max(free[queue], barrier)
-        for other, count in zip(_QUEUES, waits, strict=True):
+        for other, count in zip(_QUEUES, task.waits, strict=True):
             if count:
                 start = max(start, ends[other][count - 1])
         begin = start + issue
         if queue in ("LD", "ST"):
-            port[queue] = max(begin + latency, port[queue]) + math.floor(size / rate)
+            port[queue] = max(begin + latency, port[queue]) + math.floor(task.bytes / rate)
             ends[queue].append(port[queue])
             free[queue] = begin
             continue
-        key = (op, box, depth, wide, id(aux))
+        key = (task.op, task.box, task.depth, task.wide, id(task.aux))
         if key not in known:
-            known[key] = unit_cycles(Instruction(0, op, queue, 0, (0, 0, 0, 0), 0, box, depth, wide, aux, ()), machine)
+            known[key] = unit_cycles(task, machine)
         free[queue] = begin + known[key]
         ends[queue].append(free[queue])
     last = max(barrier, *(max(times, default=0) for times in ends.values()))

@@ -7,15 +7,7 @@ from dataclasses import dataclass
 
 from openbpu.ir.profile import TargetProfile
 from openbpu.perf.program import Instruction
-
-# Passes of the vector unit over its elements; windows take one per tap.
-_VECTOR_PASSES = {
-    "COPY": 1, "FILL": 1, "ADD": 2, "SUB": 2, "MUL": 2, "MAX": 2, "MIN": 2, "CMP": 2, "SELECT": 3, "DIV": 4,
-    "RESCALE": 2, "LUT8": 1, "LUT16": 2, "REDUCE": 1, "ARGMAX": 2, "SOFTMAX": 6, "LAYERNORM": 8, "RMSNORM": 6,
-    "RESIZE_NN": 1, "RESIZE_BILIN": 4, "GATHER": 2, "GRIDSAMPLE": 8, "CSC": 4, "ROIRESIZE": 6,
-}  # fmt: skip
-# Over what lies in front of the reduction instead of what comes out.
-_PER_INPUT = frozenset({"REDUCE", "ARGMAX"})
+from openbpu.target.cycles import array_cycles, unit_cycles
 
 # Float operations of the host per element of the largest operand; moves compute nothing.
 _CPU_MOVES = frozenset(
@@ -55,44 +47,12 @@ def cost(instruction: Instruction, profile: TargetProfile) -> Cost:
         return Cost(profile.instruction_cycles, 0, port, latency, 0)
     if instruction.queue == "CPU":
         return Cost(0, math.ceil(cpu_seconds(instruction, profile) * profile.clock_hz), 0, 0, 0)
-    array = _array_cycles(instruction, profile) if instruction.queue == "MAC" else 0
+    array = array_cycles(instruction, profile) if instruction.queue == "MAC" else 0
     cycles = unit_cycles(instruction, profile)
     moved = sum(t.bytes for t in instruction.transfers)
     cycles = max(cycles, math.ceil(moved / profile.sram_bytes_per_cycle))
     slots = int(array / (profile.int16_factor if instruction.wide else 1)) * profile.macs_per_cycle
     return Cost(profile.instruction_cycles, cycles, port, latency, slots)
-
-
-def unit_cycles(instruction: Instruction, profile: TargetProfile) -> int:
-    """Cycles of the array or the vector unit when the SRAM holds them up in nothing."""
-    if instruction.queue == "MAC":
-        return math.ceil(_array_cycles(instruction, profile) / profile.mac_efficiency)
-    return _vector_cycles(instruction, profile)
-
-
-def _array_cycles(i: Instruction, p: TargetProfile) -> int:
-    """Cycles of the MAC array with its operands ready: whole granules of channels and pixels, taps one by one."""
-    n, h, w, channels = i.box
-    taps = i.aux.get("kernel_h", 1) * i.aux.get("kernel_w", 1)
-    groups = i.aux.get("groups", 1)
-    factor = p.int16_factor if i.wide else 1
-    pixels = -(-(h * w) // p.mac_pixels) * n
-    if i.op == "DWCONV2D":
-        return math.ceil(-(-channels // p.mac_columns) * pixels * taps * p.depthwise_penalty * factor)
-    if i.op == "TCONV2D":  # each output sees the taps of its phase
-        taps = math.prod(-(-i.aux[f"kernel_{a}"] // i.aux[f"stride_{a}"]) for a in "hw")
-    if i.op == "MATMUL":
-        pixels = -(-(n * h * w) // p.mac_pixels)
-    blocks = groups * -(-channels // groups // p.mac_columns)
-    fill = blocks * (p.mac_rows + p.mac_columns)
-    return math.ceil((pixels * blocks * -(-i.depth // groups // p.mac_rows) * taps + fill) * factor)
-
-
-def _vector_cycles(i: Instruction, p: TargetProfile) -> int:
-    pooling = i.op in ("MAXPOOL", "AVGPOOL")
-    passes = i.aux["kernel_h"] * i.aux["kernel_w"] if pooling else _VECTOR_PASSES[i.op]
-    elements = math.prod(i.box) * (i.depth if i.op in _PER_INPUT else 1)
-    return math.ceil(-(-elements // p.vector_lanes) * passes * (p.int16_factor if i.wide else 1))
 
 
 def cpu_seconds(i: Instruction, p: TargetProfile) -> float:

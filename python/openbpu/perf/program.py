@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from openbpu.runtime import Executable
+from openbpu.target.cycles import Box
 from openbpu.target.records import CPU_KERNELS, DTYPES, INSTRUCTIONS, NO_AUX, NO_ID, RECORDS, REGIONS
 
-Box = tuple[int, int, int, int]  # n, h, w, c
 TABLE_BYTES = 1 << 16  # of tables that the units hold: each is fetched once until others push it out
 Part = tuple[float, float]  # of a constant: where it begins, how much of it
 _WHOLE = (0.0, 1.0)

@@ -2,32 +2,37 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from math import prod
 
 from openbpu.ir.profile import TargetProfile
 from openbpu.schedule.flow import CPU
-from openbpu.schedule.program import Instruction
+from openbpu.schedule.program import Instruction, task_of
+from openbpu.target.cycles import unit_cycles
 
 _WHOLE = frozenset({"LDW", "MATMULD"}) | CPU  # no part of them is an instruction
-_PRODUCTS = frozenset({"CONV2D", "GCONV2D", "TCONV2D", "MATMUL"})
 
 
 def limited(code: Sequence[Instruction], profile: TargetProfile, microseconds: int) -> list[Instruction]:
     """The same program with long boxes cut by rows, then by columns; what cannot be cut stays as it is."""
-    return [piece for i in code for piece in _pieces(i, profile, microseconds)]
+    most = microseconds * 1e-6 * profile.clock_hz
+    return [piece for i in code for piece in _pieces(i, profile, most)]
 
 
-def _pieces(i: Instruction, profile: TargetProfile, microseconds: int) -> Iterator[Instruction]:
-    count = -(-_seconds(i, profile) * 1e6 // microseconds)
-    if i.op in _WHOLE or count <= 1:
+def _pieces(i: Instruction, profile: TargetProfile, most: float) -> Iterator[Instruction]:
+    if i.op in _WHOLE or _cycles(i, profile) <= most:
         yield i
         return
     _, h, w, c = i.out.extents
     y, rows, x, columns, first, channels = i.box or (0, h, 0, w, 0, c)
-    down = min(rows, int(count))
-    across = min(columns, -(-int(count) // down))
+    count, cycles = 1, math.inf
+    while cycles > most and count < rows * columns:
+        count = max(count + 1, math.ceil(count * min(cycles / most, 2)))
+        down = min(rows, count)
+        across = min(columns, -(-count // down))
+        largest = (y, -(-rows // down), x, -(-columns // across), first, channels)
+        cycles = _cycles(replace(i, box=largest), profile)
     for top, height in _parts(y, rows, down):
         for left, width in _parts(x, columns, across):
             yield replace(i, box=(top, height, left, width, first, channels))
@@ -39,19 +44,16 @@ def _parts(first: int, extent: int, count: int) -> Iterator[tuple[int, int]]:
         yield start, min(size, first + extent - start)
 
 
-def _seconds(i: Instruction, profile: TargetProfile) -> float:
-    """About what the unit takes: products at the rate of the array, bytes at that of the port, elements by lanes."""
-    n, h, w, c = i.out.extents
-    _, rows, _, columns, _, channels = i.box or (0, h, 0, w, 0, c)
-    elements = n * rows * columns * channels
-    item = i.out.value.item_size
-    if i.op in ("LOAD", "STORE", "LDW"):
-        return elements * item / (profile.ddr_bytes_per_second * profile.ddr_efficiency)
-    if i.in0 is None:
-        return elements / (profile.vector_lanes * profile.clock_hz)
-    taps = 1 if i.aux is None else i.aux.get("kernel_h", 1) * i.aux.get("kernel_w", 1)
-    if i.op in _PRODUCTS:
-        groups = 1 if i.aux is None else i.aux.get("groups", 1)
-        rate = profile.macs_per_second * profile.mac_efficiency
-        return elements * taps * i.in0.extents[3] / groups / rate
-    return max(elements * taps, prod(i.in0.extents) * rows / h) / (profile.vector_lanes * profile.clock_hz)
+def _cycles(i: Instruction, profile: TargetProfile) -> float:
+    """What the estimate gives it, with the share of its operands that the box has of the result."""
+    task = task_of(i)
+    share = math.prod(task.box) / math.prod(i.out.extents)
+    moved = {True: 0.0, False: 0.0}  # through the DDR port, or in the SRAM
+    for operand in (i.out, *i.reads):
+        external = operand.place.memory.root.region != "sram"
+        moved[external] += math.prod(operand.extents) * operand.value.item_size * share
+    port = moved[True] / profile.ddr_bytes_per_cycle
+    if task.queue in ("LD", "ST"):
+        return profile.instruction_cycles + profile.ddr_latency_cycles + port
+    unit = max(unit_cycles(task, profile), moved[False] / profile.sram_bytes_per_cycle, port)
+    return profile.instruction_cycles + unit + profile.ddr_latency_cycles * (port > 0)

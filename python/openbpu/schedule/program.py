@@ -11,8 +11,12 @@ import numpy as np
 from openbpu.ir.graph import Value
 from openbpu.schedule.memory import Extents, Memory, Place
 from openbpu.target import ProgramBuilder, Ref
+from openbpu.target.cycles import Task
+from openbpu.target.records import INSTRUCTIONS
 
 MAX_EXTENT = 65535
+QUEUES: dict[str, str] = {name: info["queue"] for name, info in INSTRUCTIONS.items()}
+_NO_AUX: Mapping[str, int] = {}
 
 
 @dataclass(frozen=True)
@@ -106,3 +110,13 @@ class Instruction:
         """Buffers of an arena, "ddr" or "sram", that it touches."""
         touched = (operand.place.memory.root for operand in (*self.reads, *self.writes))
         return [memory for memory in touched if memory.region == region]
+
+
+def task_of(i: Instruction) -> Task:
+    """The instruction as the estimate of its time needs it."""
+    n, h, w, c = i.out.extents
+    _, rows, _, columns, _, channels = i.box or (0, h, 0, w, 0, c)
+    wide = any(o is not None and o.value.dtype == "int16" for o in (i.in0, i.out))
+    depth = 0 if i.in0 is None else i.in0.extents[3]
+    size = n * rows * columns * channels * i.out.value.item_size
+    return Task(i.op, QUEUES[i.op], (n, rows, columns, channels), depth, wide, i.aux or _NO_AUX, i.wait, size)

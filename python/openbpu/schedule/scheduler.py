@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -15,19 +15,16 @@ from openbpu.schedule import arena, striped, waits
 from openbpu.schedule.emit import Emitter
 from openbpu.schedule.flow import Flow
 from openbpu.schedule.limits import limited
-from openbpu.schedule.memory import Extents
 from openbpu.schedule.options import Options
 from openbpu.schedule.partition import Partitioner
 from openbpu.schedule.placement import Placement
-from openbpu.schedule.program import Call, Instruction, Operand
+from openbpu.schedule.program import QUEUES, Call, Instruction, Operand, task_of
 from openbpu.schedule.stripes import covering
 from openbpu.target import CpuTensor, ProgramBuilder
-from openbpu.target.records import INSTRUCTIONS, NO_ID, VERSIONS
+from openbpu.target.cycles import Task
+from openbpu.target.records import NO_ID, VERSIONS
 
-Task = tuple[str, str, Extents, int, bool, Mapping[str, int], tuple[int, int, int, int], int]
 _DEFAULT = Options()
-_QUEUE_OF: dict[str, str] = {name: info["queue"] for name, info in INSTRUCTIONS.items()}
-_NO_AUX: Mapping[str, int] = {}
 
 
 def schedule(graph: Graph, profile: TargetProfile, options: Options = _DEFAULT) -> bytes:
@@ -97,19 +94,13 @@ class Scheduler:
     def tasks(self, draft: Draft) -> Iterator[Task]:
         """The instructions as the estimate of their time needs them (openbpu.perf.bound)."""
         self._ordered(draft)
-        for i in draft.code:
-            n, h, w, c = i.out.extents
-            _, rows, _, columns, _, channels = i.box or (0, h, 0, w, 0, c)
-            wide = any(o is not None and o.value.dtype == "int16" for o in (i.in0, i.out))
-            depth = 0 if i.in0 is None else i.in0.extents[3]
-            size = n * rows * columns * channels * i.out.value.item_size
-            yield i.op, _QUEUE_OF[i.op], (n, rows, columns, channels), depth, wide, i.aux or _NO_AUX, i.wait, size
+        yield from map(task_of, draft.code)
 
     def _ordered(self, draft: Draft) -> arena.Plan:
         """Gives buffers in DDR their addresses, and instructions their waits."""
         memory = arena.plan(arena.lifetimes(draft.code))
         if not draft.waits:
-            waits.insert(draft.code, _QUEUE_OF)
+            waits.insert(draft.code, QUEUES)
             draft.waits = True
         return memory
 
