@@ -1,4 +1,4 @@
-"""Constants as exporters write them: one value everywhere (masks that mask nothing, layer scales), masks of -3.4e38."""
+"""Constants as exporters write them: one value everywhere (masks that mask nothing, layer scales), masks of -inf."""
 
 from __future__ import annotations
 
@@ -10,16 +10,13 @@ from openbpu.ir.onnx_graph import Names, array_of, shapes_of
 
 _ELEMENTWISE = ("Add", "Sub", "Mul", "Div", "Min", "Max")
 _NEUTRAL = {"Add": 0.0, "Sub": 0.0, "Mul": 1.0, "Div": 1.0}  # as the second operand; of Add and Mul as either
-
-
 _RESHAPES = ("Reshape", "Expand")
-_MASKED = -1e4  # far below every score: the exponential of the difference is 0 in float32
 
 
 def bound_masks(model: onnx.ModelProto) -> None:
-    """Constants added in front of a Softmax mask with -1e4 at least, as long as no row is masked throughout. In place.
+    """Masks of -inf in front of a Softmax become the lowest float32, unless a row is masked throughout. In place.
 
-    The probabilities stay the same, and the scores get a range.
+    The probabilities stay the same, and the sums are finite: they can be calibrated.
     """
     graph = model.graph
     constants = {tensor.name: tensor for tensor in graph.initializer}
@@ -35,10 +32,10 @@ def bound_masks(model: onnx.ModelProto) -> None:
             if name not in constants or constants[name].data_type != onnx.TensorProto.FLOAT:
                 continue
             mask = array_of(constants[name])
-            if mask.ndim and (mask < _MASKED).any() and (mask >= _MASKED).any(axis=-1).all():
-                bound = numpy_helper.from_array(np.maximum(mask, np.float32(_MASKED)), names.fresh(f"{name}/bound"))
-                graph.initializer.append(bound)
-                node.input[index] = bound.name
+            if mask.ndim and np.isneginf(mask).any() and np.isfinite(mask).any(axis=-1).all():
+                finite = np.where(np.isneginf(mask), np.finfo(np.float32).min, mask)
+                graph.initializer.append(numpy_helper.from_array(finite, names.fresh(f"{name}/finite")))
+                node.input[index] = graph.initializer[-1].name
 
 
 def fold_uniform(model: onnx.ModelProto) -> None:

@@ -175,11 +175,28 @@ class _Inserter:
                 continue
             if bias is not None:
                 node.input[index] = bias
-            elif node.op_type == "MatMul" or not _per_channel(constant, self._rank(node)):
+                continue
+            within = self._within_reach(node, name, constant)
+            if within is not constant:
+                constant = within
+                node.input[index] = self._constant(f"{node.name}/{name}/within", constant)
+            if node.op_type == "MatMul" or not _per_channel(constant, self._rank(node)):
                 scale = np.float32(max(float(np.abs(constant).max(initial=0)) / 127, 2.0**-64))
                 q = np.clip(np.rint(constant / scale), -127, 127).astype(np.int8)
                 node.input[index] = self._dequantised(f"{node.name}/{name}", q, scale)
         self._emit(node)
+
+    def _within_reach(self, node: onnx.NodeProto, name: str, constant: np.ndarray) -> np.ndarray:
+        """A term of a sum, no farther out than takes the sum beyond its range whatever the other term is.
+
+        The quantised sum is the same, and masks of -3.4e38 get a scale.
+        """
+        other = next((n for n in node.input if n != name), "")
+        if node.op_type != "Add" or other not in self.params or node.output[0] not in self.params:
+            return constant
+        (low, high), (least, most) = (_range(self.params[n]) for n in (node.output[0], other))
+        within = np.clip(constant, low - most, high - least).astype(np.float32)
+        return constant if np.array_equal(within, constant) else within
 
     def _rank(self, node: onnx.NodeProto) -> int:
         """Rank of the result of an arithmetic node."""
@@ -225,6 +242,11 @@ class _Inserter:
         del graph.value_info[:]
         if self.extended and all(o.domain != _MICROSOFT for o in self.model.opset_import):
             self.model.opset_import.append(helper.make_opsetid(_MICROSOFT, 1))
+
+
+def _range(quant: QuantParams) -> tuple[float, float]:
+    """The least and the greatest number that a tensor holds."""
+    return (quant.qmin - quant.z) * quant.s, (quant.qmax - quant.z) * quant.s
 
 
 def _per_channel(constant: np.ndarray, rank: int) -> bool:
