@@ -67,8 +67,8 @@ def main() -> None:
     for height, width in SIZES:
         shape = (1, 3, height, width)
         cells = []
-        for kind in ("nv12", "rgb"):
-            spec = InputSpec(kind, "rgb", mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375))
+        for kind, layout in (("nv12", ""), ("rgb", "NHWC"), ("rgb", "NCHW")):
+            spec = InputSpec(kind, "rgb", layout_rt=layout, mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375))
             executable = openbpu.compile(network(height, width), inputs={"image": spec})
             frame = {
                 p.name: rng.integers(-128, 128, p.shape).astype(np.int8).view(p.dtype)
@@ -76,7 +76,8 @@ def main() -> None:
             }
             for isa in _native.available_isas():
                 if isa in ("avx512vnni", "avx2", "neon", "scalar"):
-                    cells.append(f"{kind} {isa} {conversion(Session(executable, isa=isa), frame) / height / width:.3f}")
+                    each = conversion(Session(executable, isa=isa), frame) / height / width
+                    cells.append(f"{kind} {layout} {isa} {each:.3f}")
             if kind == "nv12":
                 cells.append(f"OpenCV {opencv(frame) / height / width:.3f}")
         print(f"{height}x{width}: {', '.join(cells)} ns/pixel")

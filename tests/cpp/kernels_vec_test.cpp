@@ -312,6 +312,22 @@ TEST_P(VecRows, CscOfPixels) {
           out.bytes, random);
 }
 
+TEST_P(VecRows, CscOfPlanes) {
+  w = random.within(1, 120);
+  const Picture planes(random, 3 * n, h, w, 1);
+  const Tensor out(random, n, h, w, 3);
+  const Colours colours(random);
+  View first = planes.view, rest = planes.view;
+  const auto plane = h * first.sh;
+  first.n = rest.n = n, first.sn = rest.sn = 3 * plane;
+  rest.c = 2, rest.sc = plane, rest.data += plane;
+  const auto flip = [&] { return random.one_in(2) ? std::uint8_t{0x80} : std::uint8_t{0}; };
+  CscParams p{first, rest, out.view, colours.entries.data(), random.within(0, 22), 0, 0, 0,
+              false, 0,    0,        {false, kFlip}};
+  p.luma_flip = flip(), p.chroma_flip = flip();
+  compare(csc_rows(), p, out.bytes, random);
+}
+
 TEST_P(VecRows, RoiResize) {
   const int channels_of = random.within(1, 2);
   const Picture picture(random, n, h, random.within(1, 40), channels_of);

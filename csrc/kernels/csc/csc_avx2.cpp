@@ -16,15 +16,20 @@ class Block : Colours {
         chroma_flip_(_mm_set1_epi8(static_cast<char>(p.chroma_flip))) {}
 
   void nv12(const std::uint8_t* luma, const std::uint8_t* chroma, std::uint8_t* out) const {
-    store(of_nv12(_mm256_cvtepi8_epi16(_mm_xor_si128(load(luma), luma_flip_)),
-                  _mm256_cvtepi8_epi16(_mm_xor_si128(load(chroma), chroma_flip_))),
-          out);
+    store(of_nv12(words(luma, luma_flip_), words(chroma, chroma_flip_)), out);
   }
   void packed(const std::uint8_t* pixels, std::uint8_t* out) const {
     store(of_packed(four_and_four(pixels), four_and_four(pixels + 12)), out);
   }
+  void planar(const std::uint8_t* first, const std::uint8_t* second, const std::uint8_t* third,
+              std::uint8_t* out) const {
+    store(of_planar(words(first, luma_flip_), words(second, chroma_flip_), words(third, chroma_flip_)), out);
+  }
 
  private:
+  static __m256i words(const std::uint8_t* at, __m128i flip) {
+    return _mm256_cvtepi8_epi16(_mm_xor_si128(load(at), flip));
+  }
   static __m128i load(const std::uint8_t* at) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(at)); }
   // Pixels 0..3 and 8..11.
   __m256i four_and_four(const std::uint8_t* pixels) const {

@@ -19,15 +19,20 @@ class Block : Colours {
         rest_(_mm512_setr_epi32(24, 25, 12, 13, 14, 15, 28, 29, 0, 0, 0, 0, 0, 0, 0, 0)) {}
 
   void nv12(const std::uint8_t* luma, const std::uint8_t* chroma, std::uint8_t* out) const {
-    store(of_nv12(_mm512_cvtepi8_epi16(_mm256_xor_si256(load(luma), luma_flip_)),
-                  _mm512_cvtepi8_epi16(_mm256_xor_si256(load(chroma), chroma_flip_))),
-          out);
+    store(of_nv12(words(luma, luma_flip_), words(chroma, chroma_flip_)), out);
   }
   void packed(const std::uint8_t* pixels, std::uint8_t* out) const {
     store(of_packed(fours(pixels), fours(pixels + 12)), out);
   }
+  void planar(const std::uint8_t* first, const std::uint8_t* second, const std::uint8_t* third,
+              std::uint8_t* out) const {
+    store(of_planar(words(first, luma_flip_), words(second, chroma_flip_), words(third, chroma_flip_)), out);
+  }
 
  private:
+  static __m512i words(const std::uint8_t* at, __m256i flip) {
+    return _mm512_cvtepi8_epi16(_mm256_xor_si256(load(at), flip));
+  }
   static __m256i load(const std::uint8_t* at) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(at)); }
   // Pixels 0..3, 8..11, 16..19 and 24..27.
   __m512i fours(const std::uint8_t* pixels) const {

@@ -36,6 +36,20 @@ class Block {
 
   void packed(const std::uint8_t* in, std::uint8_t* out) const {
     const uint8x16x3_t from = vld3q_u8(in);
+    woven({{veorq_u8(from.val[0], luma_flip_), veorq_u8(from.val[1], luma_flip_), veorq_u8(from.val[2], luma_flip_)}},
+          out);
+  }
+  void planar(const std::uint8_t* first, const std::uint8_t* second, const std::uint8_t* third,
+              std::uint8_t* out) const {
+    const uint8x16_t chroma_flip = vcombine_u8(chroma_flip_, chroma_flip_);
+    woven({{veorq_u8(vld1q_u8(first), luma_flip_), veorq_u8(vld1q_u8(second), chroma_flip),
+            veorq_u8(vld1q_u8(third), chroma_flip)}},
+          out);
+  }
+
+ private:
+  // Of sixteen pixels, channel by channel, in their own bytes.
+  void woven(const uint8x16x3_t& from, std::uint8_t* out) const {
     uint8x16x3_t pixels;
     for (int c = 0; c < 3; ++c) {
       const int8x8_t first = eight(from, false, entries_[c]), second = eight(from, true, entries_[c]);
@@ -43,8 +57,6 @@ class Block {
     }
     vst3q_u8(out, pixels);
   }
-
- private:
   static int16x8_t words(uint8x8_t bytes, uint8x8_t flip) { return vmovl_s8(vreinterpret_s8_u8(veor_u8(bytes, flip))); }
   // clamp((sum + x * m0) >> sh, lo, hi); narrowing saturates, which the clamp goes beyond.
   int8x8_t ended(int32x4_t low, int32x4_t high, int16x8_t x, const CscEntry& e) const {
@@ -54,8 +66,9 @@ class Block {
     return vmovn_s16(vminq_s16(vmaxq_s16(v, vdupq_n_s16(e.lo)), vdupq_n_s16(e.hi)));
   }
   int8x8_t eight(const uint8x16x3_t& from, bool upper, const CscEntry& e) const {
-    const uint8x8_t flip = vget_low_u8(luma_flip_);
-    const auto part = [&](int i) { return words(upper ? vget_high_u8(from.val[i]) : vget_low_u8(from.val[i]), flip); };
+    const auto part = [&](int i) {
+      return vmovl_s8(vreinterpret_s8_u8(upper ? vget_high_u8(from.val[i]) : vget_low_u8(from.val[i])));
+    };
     const int16x8_t x1 = part(1), x2 = part(2);
     int32x4_t low = vmlal_n_s16(vdupq_n_s32(e.b), vget_low_s16(x1), e.m[1]);
     int32x4_t high = vmlal_n_s16(vdupq_n_s32(e.b), vget_high_s16(x1), e.m[1]);

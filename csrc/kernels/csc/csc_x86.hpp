@@ -77,13 +77,23 @@ class Colours {
 
   // Bytes of four packed pixels in every 128-bit lane of a, and of the four behind them in b.
   Woven of_packed(R a, R b) const {
-    const R a01 = words(a, pairs_), a2 = words(a, thirds_), b01 = words(b, pairs_), b2 = words(b, thirds_);
+    return of_pairs(words(a, pairs_), words(a, thirds_), words(b, pairs_), words(b, thirds_));
+  }
+
+  // Words of eight pixels in every 128-bit lane, a register for each channel.
+  Woven of_planar(R first, R second, R third) const {
+    const R none = Vec::set16(0);
+    return of_pairs(Vec::low16(first, second), Vec::low16(third, none), Vec::high16(first, second),
+                    Vec::high16(third, none));
+  }
+
+ private:
+  // Channels 0 and 1 as pairs of words, and channel 2 with a word that does not count, of four pixels and four more.
+  Woven of_pairs(R a01, R a2, R b01, R b2) const {
     R v[3];
     for (int c = 0; c < 3; ++c) v[c] = clamped(Vec::narrow32(affine(a01, a2, c), affine(b01, b2, c)), c);
     return woven(v, in_order_);
   }
-
- private:
   static R words(R bytes, R mask) { return Vec::upper_bytes(Vec::shuffle(bytes, mask)); }
   R affine(R first, R third, int c) const {
     const R sum = Vec::add32(Vec::madd16(first, first_[c]), Vec::madd16(third, third_[c]));
