@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import warnings
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 from openbpu import frontend, lower, ptq
-from openbpu.errors import ConfigError, ModelWarning
+from openbpu.errors import ConfigError, ModelWarning, did_you_mean
 
 if TYPE_CHECKING:
     import onnx
@@ -25,8 +24,7 @@ def named(run_on_cpu: Collection[str], run_on_bpu: Collection[str], model: onnx.
     for key, names in (("run_on_cpu", run_on_cpu), ("run_on_bpu", run_on_bpu)):
         for name in listed(key, names):
             if name not in known:
-                near = difflib.get_close_matches(str(name), known, 1)
-                hint = f"did you mean {near[0]}?" if near else "openbpu check lists the nodes"
+                hint = did_you_mean(name, known, "openbpu check lists the nodes")
                 raise ConfigError("the simplified model has no such node", where=key, seen=name, remedy=hint)
     if both := set(run_on_cpu) & set(run_on_bpu):
         raise ConfigError("a node runs in one place", where="run_on_cpu, run_on_bpu", seen=", ".join(sorted(both)))
@@ -51,8 +49,7 @@ def node_kinds(clean: onnx.ModelProto, node_types: Mapping[str, str], all_nodes_
     known = {name for node in clean.graph.node for name in (node.name, node.op_type)}
     for key in node_types:
         if key not in known:
-            near = difflib.get_close_matches(str(key), known, 1)
-            hint = f"did you mean {near[0]}?" if near else "openbpu check lists the nodes"
+            hint = did_you_mean(key, known, "openbpu check lists the nodes")
             raise ConfigError(
                 "the simplified model has no such node or operator", where="node_types", seen=key, remedy=hint
             )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 class OpenBpuError(Exception):
     """Base of every error that openbpu raises on purpose.
@@ -57,3 +59,21 @@ class ModelWarning(UserWarning):
 
 class SampleWarning(UserWarning):
     """Samples are used, but do not look like what was declared: which input, the numbers seen and those expected."""
+
+
+def nearest(word: object, known: Iterable[str]) -> str:
+    """The known word that is most like this one, whatever its case; "" if none is."""
+    import difflib  # by those alone who mistyped
+
+    by_lower = {k.lower(): k for k in known if k}
+    lower = str(word).lower()
+    found = difflib.get_close_matches(lower, by_lower, 1, 0.6)
+    found = found or [k for k in by_lower if len(lower) > 3 and k.startswith(lower)]
+    found = found or [k for k in by_lower if len(k) > 3 and lower.startswith(k)]
+    return by_lower[found[0]] if found else ""
+
+
+def did_you_mean(word: object, known: Iterable[str], otherwise: str) -> str:
+    """The remedy for a word that is none of the known ones: the nearest, or `otherwise`."""
+    near = nearest(word, known)
+    return f"did you mean {near}?" if near else otherwise

@@ -12,6 +12,7 @@ import runtime_programs as programs
 
 from openbpu.errors import ConfigError, ExecutableError, OpenBpuError
 from openbpu.runtime import Executable, Session
+from schedules.sections import resealed
 
 DATA = programs.convolution()
 
@@ -106,6 +107,20 @@ def test_a_later_version_is_refused_with_a_remedy() -> None:
     with pytest.raises(ExecutableError, match="99") as caught:
         Executable(bytes(later))
     assert "version" in caught.value.remedy
+
+
+@pytest.mark.parametrize("seed", [-1, 2**64])
+def test_seeds_have_64_bits(seed: int) -> None:
+    with pytest.raises(ConfigError, match=rf"seed: .*2\^64.*{seed}"):
+        Session(DATA, exact_machine=True, seed=seed)
+
+
+def test_names_in_meta_can_always_be_printed() -> None:
+    data = programs.convolution()
+    changed = data.replace(b'"quantize"', rb'"q\ud8009"').replace(b'"features"', rb'"\ud83dab"')
+    assert len(changed) == len(data) and changed != data
+    layers = Executable(bytes(resealed(bytearray(changed)))).meta["layers"]
+    assert layers["1"]["name"] == "q?9" and layers["2"]["name"] == "?ab"
 
 
 def test_a_file_without_meta() -> None:

@@ -6,7 +6,6 @@ and weights of its QDQ form; a unit is what becomes one operator and goes by the
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -19,7 +18,7 @@ from openbpu.analyze.anatomy import COMPUTES, Unit, node_macs
 from openbpu.analyze.difference import ChannelBoxes, Difference
 from openbpu.analyze.sensitivity import Feed, Laboratory
 from openbpu.analyze.stepping import Values
-from openbpu.errors import ConfigError
+from openbpu.errors import ConfigError, did_you_mean
 from openbpu.ptq.samples import SampleStream
 
 KINDS = ("node", "activation", "weight")  # what of a unit is quantised: both, its inputs, its weights
@@ -284,8 +283,7 @@ def _units(lab: Laboratory, nodes: Collection[str]) -> list[Unit]:
 def _known(what: str, names: Collection[str], known: Collection[str]) -> list[str]:
     for name in names:
         if name not in known:
-            near = difflib.get_close_matches(str(name), known, 1)
-            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(list(known)[:5])}, ..."
+            hint = did_you_mean(name, known, f"there are {', '.join(list(known)[:5])}, ...")
             raise ConfigError(f"the quantised model computes no such {what}", where=what, seen=name, remedy=hint)
     return list(names)
 

@@ -30,7 +30,13 @@ from openbpu.files import write_file
     help="Run each instruction as it is written: copies are made, waits checked, memory starts as noise. Slow; the "
     "bytes are the same.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the noise and of the order of queues on it.")
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Of the noise and of the order of queues on it.",
+)
 @options.entry
 @options.isa
 @options.threads

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     multiple=True,
     help=".npy, .npz, .bin, image or folder; repeatable.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Of random inputs, if no --input is given.")
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of random inputs, if no --input is given."
+)
 @click.option("--samples", "count", type=click.IntRange(min=1), default=1, show_default=True, help="Random inputs.")
 @click.option(
     "--mode",

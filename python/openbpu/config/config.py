@@ -20,9 +20,9 @@ from openbpu.config.groups import (
     InputParameters,
     ModelParameters,
 )
-from openbpu.config.mistakes import ConfigMistakes, Mistake, explained, nearest
+from openbpu.config.mistakes import ConfigMistakes, Mistake, explained
 from openbpu.config.reading import parse_yaml, read_text
-from openbpu.errors import ConfigError
+from openbpu.errors import ConfigError, did_you_mean
 
 
 class ConfigWarning(UserWarning):
@@ -127,8 +127,7 @@ def _unknown_group(name: str) -> Mistake:
         model = field.annotation
         if isinstance(model, type) and issubclass(model, BaseModel) and name in model.model_fields:
             return Mistake(name, "a key stands inside its group", "", f"move it below {group}:, indented")
-    near = nearest(name, known)
-    return Mistake(name, "unknown group", "", f"did you mean {near}?" if near else f"the groups are {', '.join(known)}")
+    return Mistake(name, "unknown group", "", did_you_mean(name, known, f"the groups are {', '.join(known)}"))
 
 
 def _set(group: BaseModel, mark: str, path: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:

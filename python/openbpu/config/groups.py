@@ -20,8 +20,9 @@ from openbpu.config.fields import (
     split_with_gaps,
     text_or_list,
 )
-from openbpu.config.mistakes import choose, nearest, wrong
+from openbpu.config.mistakes import choose, wrong
 from openbpu.config.quant_config import QTYPES, QuantConfig
+from openbpu.errors import nearest
 from openbpu.ir.profile import PROFILES
 
 # Marches of older generations, and the profile of their class that stands in for them.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import types
 import typing
@@ -13,7 +12,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from openbpu.errors import ConfigError
+from openbpu.errors import ConfigError, nearest
 
 _MEANT, _REQUIRED = "did you mean ", "this key is required"
 _LONGEST = 80  # characters of a value that a message shows
@@ -55,16 +54,6 @@ class ConfigMistakes(ConfigError):
 def wrong(rule: str, remedy: str = "", seen: bool = True) -> PydanticCustomError:
     """The error that a validator raises: the rule, what to do, and whether the message shall show the value."""
     return PydanticCustomError("openbpu", "{rule}", {"rule": rule, "remedy": remedy, "seen": seen})
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """The known word that is most like this one, whatever its case; "" if none is."""
-    by_lower = {k.lower(): k for k in known}
-    lower = str(word).lower()
-    found = difflib.get_close_matches(lower, by_lower, 1, 0.6)
-    found = found or [k for k in by_lower if len(lower) > 3 and k.startswith(lower)]
-    found = found or [k for k in by_lower if len(k) > 3 and lower.startswith(k)]
-    return by_lower[found[0]] if found else ""
 
 
 def choose(word: str, known: Iterable[str]) -> str:

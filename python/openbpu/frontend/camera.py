@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Mapping, Sequence
 
 import onnx
 from onnx import TensorProto, helper
 
-from openbpu.errors import ConfigError
+from openbpu.errors import ConfigError, did_you_mean
 from openbpu.ir.onnx_graph import Names
 from openbpu.preprocess import InputSpec, PortSpec
 
@@ -25,8 +24,7 @@ def insert_inputs(model: onnx.ModelProto, inputs: Mapping[str, InputSpec]) -> No
     known = {info.name: info for info in model.graph.input}
     for name, spec in inputs.items():
         if name not in known:
-            near = difflib.get_close_matches(name, known, 1)
-            hint = f"did you mean {near[0]}?" if near else f"the inputs are {', '.join(known)}"
+            hint = did_you_mean(name, known, f"the inputs are {', '.join(known)}")
             raise ConfigError("the model has no such input", where="inputs", seen=name, remedy=hint)
         tensor = known[name].type.tensor_type
         shape = [dim.dim_value for dim in tensor.shape.dim]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections import Counter
 from collections.abc import Collection, Iterable
 
 import onnx
 
-from openbpu.errors import ConfigError, ModelError
+from openbpu.errors import ConfigError, ModelError, did_you_mean
 from openbpu.ir.onnx_graph import infer_shapes, reads
 
 _TYPES = {
@@ -92,8 +91,7 @@ def _known_types() -> str:
 
 
 def _unknown(name: str, key: str, known: Iterable[str]) -> ConfigError:
-    near = difflib.get_close_matches(name, list(known), 1)
-    remedy = f"did you mean {near[0]}?" if near else "the command `openbpu check` lists the names of the nodes"
+    remedy = did_you_mean(name, known, "the command `openbpu check` lists the names of the nodes")
     return ConfigError("the model has no such node", where=key, seen=name, remedy=remedy)
 
 

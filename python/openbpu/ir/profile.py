@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from openbpu.errors import ConfigError
+from openbpu.errors import ConfigError, did_you_mean, nearest
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -115,8 +114,7 @@ class TargetProfile:
             if key == "base":
                 continue
             if key not in known:
-                near = difflib.get_close_matches(key, known, 1)
-                hint = f"did you mean {near[0]}?" if near else "docs/profiles.md lists the keys"
+                hint = did_you_mean(key, known, "docs/profiles.md lists the keys")
                 raise ConfigError("a profile has no such key", where=where, seen=key, remedy=hint)
             values[key] = _checked(key, value, where)
         for key in known:
@@ -181,10 +179,9 @@ def profile(march: str) -> TargetProfile:
     if march in PROFILES:
         return PROFILES[march]
     if not str(march).endswith(".toml"):
-        near = difflib.get_close_matches(str(march), PROFILES, 1)
-        remedy = (
-            f"did you mean {near[0]}? Otherwise {_presets()}" if near else _presets()
-        ) + ", or the path of a .toml file"
+        near = nearest(march, PROFILES)
+        remedy = f"did you mean {near}? Otherwise {_presets()}" if near else _presets()
+        remedy += ", or the path of a .toml file"
         raise ConfigError("unknown march", where="march", seen=march, remedy=remedy)
     path = Path(march)
     try:

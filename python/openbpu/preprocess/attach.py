@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
-from openbpu.errors import ConfigError, SampleError
+from openbpu.errors import ConfigError, SampleError, did_you_mean
 from openbpu.preprocess.camera import InputSpec
 from openbpu.preprocess.families import recipe as family_recipe
 from openbpu.preprocess.images import ImageFolder, Prepared, holds_images
@@ -35,8 +34,7 @@ def recipes_of(preprocess: Recipe | str | Mapping[str, Recipe | str] | None, sha
     found = {}
     for name, given in preprocess.items():
         if name not in shapes:
-            near = difflib.get_close_matches(name, shapes, 1)
-            hint = f"did you mean {near[0]}?" if near else f"the inputs are {', '.join(shapes)}"
+            hint = did_you_mean(name, shapes, f"the inputs are {', '.join(shapes)}")
             raise ConfigError("the model has no such input", where="preprocess", seen=name, remedy=hint)
         found[name] = _fitting(name, given, shapes[name])
     return found

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from openbpu.errors import ConfigError
+from openbpu.errors import ConfigError, did_you_mean
 from openbpu.preprocess.colour import (
     from_yuv,
     grey,
@@ -313,12 +313,10 @@ class InputSpec:
 
 def _choice(key: str, value: object, allowed: Sequence[str]) -> None:
     if value not in allowed:
-        import difflib
-
-        near = difflib.get_close_matches(str(value), [name for name in allowed if name], 1)
         names = ", ".join(name for name in allowed if name)
-        hint = f"did you mean {near[0]}?" if near else ""
-        raise ConfigError(f"must be one of {names}", where=key, seen=repr(value), remedy=hint)
+        raise ConfigError(
+            f"must be one of {names}", where=key, seen=repr(value), remedy=did_you_mean(value, allowed, "")
+        )
 
 
 def numbers_of(key: str, value: Any, channels: int) -> Numbers | None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 
-from openbpu.errors import ConfigError
+from openbpu.errors import ConfigError, did_you_mean
 from openbpu.preprocess.geometry import CenterCrop, CenterResize, Letterbox, Resize, ShortSide
 from openbpu.preprocess.recipe import Recipe
 
@@ -78,8 +77,7 @@ def recipe(family: str, size: tuple[int, int] | None = None) -> Recipe:
     Raises ConfigError for an unknown family, naming the nearest.
     """
     if family not in _FAMILIES:
-        near = difflib.get_close_matches(str(family), FAMILIES, 1)
-        hint = f"did you mean {near[0]}?" if near else f"the families are {', '.join(FAMILIES)}"
+        hint = did_you_mean(family, FAMILIES, f"the families are {', '.join(FAMILIES)}")
         raise ConfigError("no such model family", where="recipe", seen=repr(family), remedy=hint)
     make, height, width = _FAMILIES[family]
     made = make(*(size or (height, width)))

@@ -121,8 +121,11 @@ class Executable:
         """
         import json
 
+        text = self._program.meta or "{}"
         try:
-            meta = json.loads(self._program.meta or "{}")
+            meta = json.loads(text)
+            if "\\ud" in text.lower():  # halves of a character pass JSON, and no stream that prints them
+                meta = json.loads(json.dumps(meta, ensure_ascii=False).encode(errors="replace"))
         except ValueError as error:
             raise ExecutableError("section META must hold JSON", where="section META", seen=error) from error
         if isinstance(meta, dict) and isinstance(meta.get("entries"), dict):  # of linked files

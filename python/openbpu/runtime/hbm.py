@@ -5,7 +5,6 @@ Names and signatures are those of the board's module; behaviour is that of Sessi
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 import threading
@@ -18,7 +17,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from openbpu import __version__
-from openbpu.errors import ConfigError, SampleError
+from openbpu.errors import ConfigError, SampleError, did_you_mean
 from openbpu.runtime.executable import Executable, Port
 from openbpu.runtime.hbm_values import (
     SCHEDULING,
@@ -192,8 +191,7 @@ class HB_HBMRuntime:
 
     def _session(self, name: str) -> Session:
         if name not in self._sessions:
-            near = difflib.get_close_matches(str(name), self._sessions, 1)
-            hint = f"did you mean {near[0]}?" if near else f"the models are {', '.join(self._sessions)}"
+            hint = did_you_mean(name, self._sessions, f"the models are {', '.join(self._sessions)}")
             raise ConfigError("there is no such model", where="model name", seen=name, remedy=hint)
         return self._sessions[name]
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from openbpu import _native
-from openbpu.errors import ConfigError, ExecutableError, OpenBpuError, SampleError
+from openbpu.errors import ConfigError, ExecutableError, OpenBpuError, SampleError, did_you_mean
 from openbpu.runtime.executable import REGION, Executable, Port
 
 if TYPE_CHECKING:
@@ -88,7 +88,9 @@ class Session:
         except _native.NativeError as error:
             raise _session_error(error) from None
         except TypeError as error:
-            raise ConfigError("isa and entry are strings, threads an int", seen=error) from error
+            if isinstance(seed, int) and not 0 <= seed < 2**64:
+                raise ConfigError("a seed is at least 0 and below 2^64", where="seed", seen=seed) from None
+            raise ConfigError("isa and entry are strings, threads and seed ints", seen=error) from error
         ports = self.executable.ports(entry)
         self.inputs: tuple[Port, ...] = tuple(p for p in ports if p.direction == "input")
         self.outputs: tuple[Port, ...] = tuple(p for p in ports if p.direction == "output")
@@ -193,10 +195,7 @@ class Session:
         known = {port.name for port in self.inputs}
         for name in inputs:
             if name not in known:
-                import difflib
-
-                near = difflib.get_close_matches(str(name), known, 1)
-                hint = f"did you mean {near[0]}?" if near else f"the inputs are {self._names()}"
+                hint = did_you_mean(name, known, f"the inputs are {self._names()}")
                 raise SampleError("the model has no such input", where="inputs", seen=name, remedy=hint)
         missing = [port.name for port in self.inputs if port.name not in inputs]
         if missing:

@@ -11,6 +11,7 @@ from openbpu.config import Config, ConfigMistakes, Mistake
 from openbpu.config.groups import SET_NODE
 from openbpu.config.mistakes import choose
 from openbpu.config.quant_config import QuantConfig, SubgraphConfig
+from openbpu.errors import did_you_mean
 
 # How wide a type is here; a node whose operands and result shall differ gets the widest.
 _OURS = {
@@ -23,6 +24,7 @@ _OURS = {
     "float": "float",
 }
 _WIDTH = ("int8", "int16", "float")
+_LISTED = "see the nodes with `hb_compile -m MODEL --march MARCH`"
 
 
 @dataclass
@@ -143,7 +145,7 @@ def _unknown(
     for path, names in named.items():
         for name in names:
             if name not in nodes:
-                yield Mistake(path, "the simplified model has no such node", name, _near(name, nodes))
+                yield Mistake(path, "the simplified model has no such node", name, did_you_mean(name, nodes, _LISTED))
     for name in quant.op_config:
         if name not in operators:
             yield Mistake(f"{key}.op_config", "the model has no such operator", name, choose(name, operators))
@@ -151,12 +153,5 @@ def _unknown(
         for end in ("inputs", "outputs"):
             for name in getattr(subgraph, end):
                 if name not in anything:
-                    path = f"{key}.subgraph_config.{title}.{end}"
-                    yield Mistake(path, "the model has no such node or tensor", name, _near(name, anything))
-
-
-def _near(name: str, known: Iterable[str]) -> str:
-    from openbpu.config.mistakes import nearest
-
-    near = nearest(name, known)
-    return f"did you mean {near}?" if near else "see the nodes with `hb_compile -m MODEL --march MARCH`"
+                    path, near = f"{key}.subgraph_config.{title}.{end}", did_you_mean(name, anything, _LISTED)
+                    yield Mistake(path, "the model has no such node or tensor", name, near)
