@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -67,6 +68,21 @@ def roi_align(g: Graph, op: str) -> None:
     g.one(op, x, g.constant(regions), batch, output_height=g.number(1, 3), output_width=g.number(1, 3), **given)
 
 
+def _size(g: Graph, extent: int, given: dict[str, Any]) -> int:
+    """A new extent; of nearest pixels one that no place on or halfway between pixels comes of, or an exact scale.
+
+    Else ONNX Runtime, which rounds the scale to float32, takes either side; ours is exact.
+    """
+    size = g.number(1, 2 * extent)
+    if given["mode"] != "nearest" or float(np.float32(size / extent)) == size / extent:
+        return size
+    half = "half_pixel" in given.get("coordinate_transformation_mode", "half_pixel")
+    ends = given.get("coordinate_transformation_mode") == "align_corners"
+    scale = Fraction(extent - ends, max(1, size - ends))
+    places = [(i + Fraction(half, 2)) * scale - Fraction(half, 2) for i in range(1 - half, size)]
+    return extent if any((2 * place).denominator == 1 for place in places) else size
+
+
 @draws("Resize")
 def resize(g: Graph, op: str) -> None:
     x = image(g, g.number(1, 2), g.choice((1, 2, 2, 3)))
@@ -78,7 +94,7 @@ def resize(g: Graph, op: str) -> None:
     if mode == "cubic":
         given |= g.optional("cubic_coeff_a", -0.5)
     if g.flag():
-        sizes = [*x.shape[:2], *(g.number(1, 2 * extent) for extent in x.shape[2:])]
+        sizes = [*x.shape[:2], *(_size(g, extent, given) for extent in x.shape[2:])]
         g.one(op, x, None, None, g.numbers(*sizes), **given)
     else:
         # align_corners on a fraction of a pixel: ONNX keeps the fraction (so do we), ONNX Runtime drops it.
@@ -106,8 +122,11 @@ def grid_sample(g: Graph, op: str) -> None:
 def affine_grid(g: Graph, op: str) -> None:
     dimensions, images = g.number(2, 3), g.number(1, 2)
     theta = g.like((images, dimensions, dimensions + 1))
-    size = (images, 1, *(g.number(1, 4) for _ in range(dimensions)))
-    g.one(op, theta, g.numbers(*size), **g.optional("align_corners", 1))
+    given = g.optional("align_corners", 1)
+    # The corners of a single pixel: ONNX's step is 2 / 0, its reference stays at -1 (so do we), ONNX Runtime takes 1.
+    least = 2 if given.get("align_corners") else 1
+    size = (images, 1, *(g.number(least, 4) for _ in range(dimensions)))
+    g.one(op, theta, g.numbers(*size), **given)
 
 
 # ---- normalisation

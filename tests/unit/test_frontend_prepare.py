@@ -51,6 +51,13 @@ def test_batch_norm_is_folded() -> None:
     assert kinds(check_same(net.model("y"))) == ["Conv", "ConvTranspose", "GlobalAveragePool", "Reshape", "Gemm"]
 
 
+def test_two_flatten_of_one_scalar() -> None:
+    net = nets.Net(1)
+    least = net.op("ReduceMin", "x", keepdims=0)
+    net.op("Concat", net.op("Flatten", least, axis=0), net.op("Flatten", least, axis=0), axis=1, out="y")
+    assert kinds(check_same(net.model("y"))) == ["ReduceMin", "Reshape", "Concat"]
+
+
 def test_folded_nodes_keep_the_names_of_the_user() -> None:
     net = nets.Net(1)
     x = net.norm(net.conv("x", 3, 8), 8)

@@ -1,6 +1,7 @@
 // Gather, scatter and one-hot: places given by data, which is checked.
 #include <cstring>
 
+#include "kernels/cpu/bytes.hpp"
 #include "kernels/cpu/kernel.hpp"
 #include "kernels/cpu/types.hpp"
 
@@ -36,7 +37,7 @@ Range slices_of(std::int64_t count, std::int64_t length, std::int32_t begin, std
 
 void copy(const Tensor& y, std::int64_t to, const Tensor& x, std::int64_t from, std::int64_t n) {
   const std::int64_t size = operators::size_of(x.type);
-  std::memcpy(y.data + to * size, x.data + from * size, static_cast<std::size_t>(n * size));
+  copy_bytes(y.data + to * size, x.data + from * size, n * size);
 }
 
 // ---- Gather
@@ -76,7 +77,7 @@ const char* gather_run(const Task& task, std::int32_t begin, std::int32_t end) {
         if (s.inner == 1)
           *to = from[places[k]];
         else
-          std::memcpy(to, from + places[k], static_cast<std::size_t>(s.inner) * sizeof(T));
+          copy_bytes(to, from + places[k], s.inner * static_cast<std::int64_t>(sizeof(T)));
       at += n;
     }
   });

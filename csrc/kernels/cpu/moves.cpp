@@ -2,6 +2,7 @@
 #include <cstring>
 #include <new>
 
+#include "kernels/cpu/bytes.hpp"
 #include "kernels/cpu/kernel.hpp"
 #include "kernels/cpu/types.hpp"
 #include "kernels/cpu/walk.hpp"
@@ -20,7 +21,7 @@ const char* copy_run(const Task& task, std::int32_t begin, std::int32_t end) {
   const Tensor &x = task.call.in(0), &y = task.call.out();
   const std::int64_t size = operators::size_of(y.type), first = begin * kUnitElements;
   const std::int64_t last = std::min(end * kUnitElements, y.elements());
-  std::memcpy(y.data + first * size, x.data + first * size, static_cast<std::size_t>((last - first) * size));
+  copy_bytes(y.data + first * size, x.data + first * size, (last - first) * size);
   return nullptr;
 }
 
@@ -146,13 +147,13 @@ Plan source_plan(const Call& call, const Vector&) {
 // n copies of a value, by doubling.
 template <class T>
 void repeat(T* y, std::int64_t have, std::int64_t n) {
-  for (; have < n; have *= 2) std::memcpy(y + have, y, static_cast<std::size_t>(std::min(have, n - have)) * sizeof(T));
+  for (; have < n; have *= 2) copy_bytes(y + have, y, std::min(have, n - have) * static_cast<std::int64_t>(sizeof(T)));
 }
 
 template <class T>
 void read_strided(const T* x, std::int64_t step, T* y, std::int64_t n) {
   if (step == 1) {
-    std::memcpy(y, x, static_cast<std::size_t>(n) * sizeof(T));
+    copy_bytes(y, x, n * static_cast<std::int64_t>(sizeof(T)));
   } else if (step == 0) {
     *y = *x;
     repeat(y, 1, n);
@@ -271,7 +272,7 @@ void copy_part(const Tensor& whole, const Tensor& part, int axis, std::int64_t a
   const std::int64_t run = part.extent[axis] * inner, stride = whole.extent[axis] * inner;
   for (std::int64_t o = 0; o < outer; ++o) {
     std::uint8_t *place = whole.data + o * stride + at * inner, *own = part.data + o * run;
-    std::memcpy(join ? place : own, join ? own : place, static_cast<std::size_t>(run));
+    copy_bytes(join ? place : own, join ? own : place, run);
   }
 }
 
@@ -376,7 +377,7 @@ struct PaddedRow {
       for (; i < stop; ++i) to[i] = columns[i] < 0 ? fill : from[columns[i]];
     };
     each(0, low);
-    if (low < high) std::memcpy(to + low, from + columns[low], static_cast<std::size_t>(high - low) * sizeof(T));
+    if (low < high) copy_bytes(to + low, from + columns[low], (high - low) * static_cast<std::int64_t>(sizeof(T)));
     each(high, n);
   }
 };
@@ -403,7 +404,7 @@ const char* pad_run(const Task& task, std::int32_t begin, std::int32_t end) {
         const std::int64_t source = plane < 0 ? -1 : y.rank > 1 ? how.columns[i - height] : 0;
         T* to = y.as<T>() + row * n;
         if (source < 0)
-          std::fill(to, to + n, fill);
+          read_strided(&fill, 0, to, n);
         else
           how.copy(x.as<const T>() + plane + source * have, fill, to);
       }
@@ -422,10 +423,9 @@ const char* trilu_run(const Task& task, std::int32_t, std::int32_t) {
   for (std::int64_t r = 0; r < x.product(0, x.rank - 1); ++r) {
     const std::int64_t diagonal = std::clamp<std::int64_t>(r % rows + shift + (upper ? 0 : 1), 0, columns);
     const std::int64_t first = upper ? diagonal : 0, last = upper ? columns : diagonal, at = r * columns;
-    const auto bytes = [size](std::int64_t n) { return static_cast<std::size_t>(n * size); };
-    std::memset(y.data + at * size, 0, bytes(first));
-    std::memcpy(y.data + (at + first) * size, x.data + (at + first) * size, bytes(last - first));
-    std::memset(y.data + (at + last) * size, 0, bytes(columns - last));
+    clear_bytes(y.data + at * size, first * size);
+    copy_bytes(y.data + (at + first) * size, x.data + (at + first) * size, (last - first) * size);
+    clear_bytes(y.data + (at + last) * size, (columns - last) * size);
   }
   return nullptr;
 }
@@ -441,7 +441,7 @@ const char* reverse_sequence_run(const Task& task, std::int32_t, std::int32_t) {
     for (std::int64_t t = 0; t < time; ++t) {
       const std::int64_t source = t < length ? length - 1 - t : t;
       const auto place = [&](std::int64_t at) { return (time_first ? at * batch + b : b * time + at) * inner; };
-      std::memcpy(y.data + place(t), x.data + place(source), static_cast<std::size_t>(inner));
+      copy_bytes(y.data + place(t), x.data + place(source), inner);
     }
   }
   return nullptr;

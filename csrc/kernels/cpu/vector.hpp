@@ -107,7 +107,7 @@ struct Gathered {
 
 // Rows of pooled outputs, x_step apart in x and n in y. For each, columns[i] becomes the maximum or sum of
 // x[r * x_row + i] over the rows, in order, for i of [0, width); then y[i] that of
-// columns[i * step + t * dilation - before] over the taps, divided by counts[i] unless that is null. The caller keeps
+// columns[i * step + t * dilation - before] over the taps, a sum divided by counts[i]. The caller keeps
 // padding in front of columns (`before`) and behind, which lie columns_row apart; 32 floats beyond the last are read.
 // The columns of several outputs are made first: what was stored a moment ago is slow to load from other places.
 struct PoolRows {
@@ -115,7 +115,7 @@ struct PoolRows {
   std::int64_t x_row, rows, width, outputs, x_step;
   float* columns;
   std::int64_t columns_row, before, step, dilation, taps;
-  const float* counts;  // and, behind them at n, their reciprocals
+  const float* counts;  // of sums; and, behind them at n, their reciprocals
   float* y;
   std::int64_t n;
   bool largest;

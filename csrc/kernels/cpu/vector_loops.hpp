@@ -271,12 +271,17 @@ void gather_loop(const Gathered& p) {
 
 // ---- windows, extremes
 
-inline Lanes strided(const float* p, std::int64_t step) {
-  if (step == 1) return load(p);
-  if (step == 2) return evens(p);
+// Not inlined: for the few windows of such steps.
+[[gnu::noinline]] Lanes far_apart(const float* p, std::int64_t step) {
   float v[16];
   for (int i = 0; i < 16; ++i) v[i] = p[i * step];
   return load(v);
+}
+
+template <bool dense>
+inline Lanes strided(const float* p, std::int64_t step) {
+  if (dense) return load(p);
+  return step == 2 ? evens(p) : far_apart(p, step);
 }
 
 // x / count, given the reciprocal of the count: the remainder mends the rounding of the reciprocal.
@@ -286,23 +291,65 @@ inline Lanes quotient(Lanes x, Lanes count, Lanes reciprocal) {
   return choose(is_nan(mended), q, mended);
 }
 
+// f over the taps of windows in `rows` rows side by side, whose chains hide each other's latency.
+template <Arithmetic f, int rows, class Read>
+inline void combine_taps(std::int64_t taps, Lanes (&v)[rows], Read read) {
+#pragma GCC unroll 4
+  for (int k = 0; k < rows; ++k) v[k] = read(k, 0);
+  for (std::int64_t t = 1; t < taps; ++t)
+#pragma GCC unroll 4
+    for (int k = 0; k < rows; ++k) v[k] = combine<f>(v[k], read(k, t));
+}
+
+// Columns [i, i + count) under outputs [o, o + rows).
+template <Arithmetic f, int rows>
+inline void pool_down(const PoolRows& p, std::int64_t o, std::int64_t i, std::int64_t count) {
+  Lanes v[rows];
+  const float* from = p.x + o * p.x_step + i;
+  combine_taps<f>(p.rows, v, [&](int k, std::int64_t t) { return block(from + k * p.x_step + t * p.x_row, count); });
+  float* to = p.columns + o * p.columns_row + i;
+#pragma GCC unroll 4
+  for (int k = 0; k < rows; ++k) store_block(to + k * p.columns_row, v[k], count);
+}
+
+// Results [i, i + count) of outputs [o, o + rows).
+template <Arithmetic f, bool dense, int rows>
+inline void pool_across(const PoolRows& p, std::int64_t o, std::int64_t i, std::int64_t count) {
+  Lanes v[rows];
+  const float* from = p.columns + o * p.columns_row - p.before + i * p.step;
+  combine_taps<f>(p.taps, v, [&](int k, std::int64_t t) {
+    return strided<dense>(from + k * p.columns_row + t * p.dilation, p.step);
+  });
+  float* to = p.y + o * p.n + i;
+  if (f == Arithmetic::Add) {
+    const Lanes counts = block(p.counts + i, count), reciprocals = block(p.counts + p.n + i, count);
+#pragma GCC unroll 4
+    for (int k = 0; k < rows; ++k) v[k] = quotient(v[k], counts, reciprocals);
+  }
+#pragma GCC unroll 4
+  for (int k = 0; k < rows; ++k) store_block(to + k * p.n, v[k], count);
+}
+
+constexpr int kPooled = 4;  // rows at a time
+
+template <Arithmetic f, bool dense>
+void pool_results(const PoolRows& p) {
+  std::int64_t o = 0;
+  for (; o + kPooled <= p.outputs; o += kPooled)
+    blocks_of(p.n, [&](std::int64_t i, std::int64_t n) { pool_across<f, dense, kPooled>(p, o, i, n); });
+  for (; o < p.outputs; ++o)
+    blocks_of(p.n, [&](std::int64_t i, std::int64_t n) { pool_across<f, dense, 1>(p, o, i, n); });
+}
+
 template <Arithmetic f>
 void pool_rows_of(const PoolRows& p) {
+  const std::int64_t whole = p.width / 16 * 16, grouped = p.outputs / kPooled * kPooled;
+  for (std::int64_t o = 0; o < grouped; o += kPooled)
+    for (std::int64_t i = 0; i < whole; i += 16) pool_down<f, kPooled>(p, o, i, 16);
   for (std::int64_t o = 0; o < p.outputs; ++o)
-    blocks_of(p.width, [&](std::int64_t i, std::int64_t count) {
-      const float* from = p.x + o * p.x_step + i;
-      Lanes v = block(from, count);
-      for (std::int64_t r = 1; r < p.rows; ++r) v = combine<f>(v, block(from + r * p.x_row, count));
-      store_block(p.columns + o * p.columns_row + i, v, count);
-    });
-  for (std::int64_t o = 0; o < p.outputs; ++o)
-    blocks_of(p.n, [&](std::int64_t i, std::int64_t count) {
-      const float* from = p.columns + o * p.columns_row - p.before + i * p.step;
-      Lanes v = strided(from, p.step);
-      for (std::int64_t t = 1; t < p.taps; ++t) v = combine<f>(v, strided(from + t * p.dilation, p.step));
-      if (p.counts) v = quotient(v, block(p.counts + i, count), block(p.counts + p.n + i, count));
-      store_block(p.y + o * p.n + i, v, count);
-    });
+    for (std::int64_t i = o < grouped ? whole : 0; i < p.width; i += 16)
+      pool_down<f, 1>(p, o, i, p.width - i < 16 ? p.width - i : 16);
+  return p.step == 1 ? pool_results<f, true>(p) : pool_results<f, false>(p);
 }
 
 void pool_rows_loop(const PoolRows& p) {

@@ -276,10 +276,11 @@ def _pass_single_operands(graph: onnx.GraphProto) -> None:
 def _reshape_flattened(graph: onnx.GraphProto) -> None:
     """Flatten as Reshape: onnxscript's rule for it loses the shape of one if two of them read the same tensor."""
     infos = (*graph.input, *graph.value_info, *graph.output)
-    shapes = {i.name: [d.dim_value for d in i.type.tensor_type.shape.dim] for i in infos}
+    known = [(i.name, i.type.tensor_type) for i in infos if i.type.tensor_type.HasField("shape")]
+    shapes = {name: [d.dim_value for d in tensor.shape.dim] for name, tensor in known}
     for node in graph.node:
-        shape = shapes.get(node.input[0], []) if node.op_type == "Flatten" and node.domain in STANDARD else []
-        if not shape or min(shape) < 1:
+        shape = shapes.get(node.input[0]) if node.op_type == "Flatten" and node.domain in STANDARD else None
+        if shape is None or min(shape, default=1) < 1:
             continue
         axis = next((a.i for a in node.attribute if a.name == "axis"), 1)
         axis = axis + len(shape) if axis < 0 else axis
