@@ -55,6 +55,16 @@ def test_max_pool(ceil: int) -> None:
     check(net)
 
 
+def test_volumes_longer_than_an_extent() -> None:
+    net = Net(12)
+    x = net.input(1, 4, 4, 130, 130)  # 67,600 elements behind the channels
+    y = net.quantise(net.node("Add", x, net.input(1, 4, 4, 130, 130)))
+    z = net.quantise(net.node("Mul", y, net.input(4, 1, 1, 1)))
+    axes = [net.constant(np.array(v, np.int64)) for v in ([1], [3], [1])]
+    net.output(net.quantise(net.node("Concat", net.node("Slice", z, *axes), y, axis=1)))
+    check(net, tolerance=4)  # of the sum, the product and the common scale, one behind the other
+
+
 # ---- look-ups
 
 

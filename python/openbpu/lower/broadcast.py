@@ -9,7 +9,7 @@ from math import prod
 import numpy as np
 
 from openbpu.ir.graph import Value
-from openbpu.lower.builder import Extents, GraphBuilder, Shape, memory_shape, row_major
+from openbpu.lower.builder import MAX_EXTENT, Extents, GraphBuilder, Shape, memory_shape, row_major
 from openbpu.lower.node import Node
 
 
@@ -79,5 +79,19 @@ def frame(node: Node, shapes: Sequence[Shape]) -> Frame:
             last = pattern
     if len(groups) > 4:
         raise node.refuse("beyond four dimensions, at most four groups of them may repeat", seen=f"shapes {shapes}")
+    groups = _within_surface(shape, groups)
     joined = Frame(shape, (1, 1, 1, 1), tuple(groups))
     return Frame(shape, joined._joined(shape), tuple(groups))
+
+
+def _within_surface(shape: Shape, groups: list[int]) -> list[int]:
+    """The groups, those that are longer than an extent of a surface split between dimensions while there is room."""
+    while len(groups) < 4:
+        spans = zip(groups, [*groups[1:], len(shape)], strict=True)
+        long = next(((a, b) for a, b in spans if b - a > 1 and prod(shape[a:b]) > MAX_EXTENT), None)
+        if long is None:
+            break
+        first, stop = long
+        inner = next(a for a in range(first + 1, stop) if a == stop - 1 or prod(shape[a:stop]) <= MAX_EXTENT)
+        groups = sorted([*groups, inner])
+    return groups

@@ -18,6 +18,7 @@ from openbpu.ir.quant import QuantParams
 
 Shape = tuple[int, ...]
 Extents = tuple[int, int, int, int]
+MAX_EXTENT = 65535  # of a surface
 _NHWC_OF_NCHW = (0, 3, 1, 2)  # memory axis of an ONNX axis
 
 
@@ -184,7 +185,13 @@ class GraphBuilder:
         if rank <= 4:
             return value, memory_shape(result), memory_axis(rank, axis)
 
-        def around(shape: Shape) -> Extents:
-            return 1, prod(shape[:axis]), shape[axis], prod(shape[axis + 1 :])
+        inner = prod(result[axis + 1 :])
+        row = next((prod(result[a:]) for a in range(axis + 1, rank) if prod(result[a:]) <= MAX_EXTENT), result[-1])
 
-        return self.view(value, around(value.onnx_shape), value.onnx_shape, origin), around(result), 2
+        def around(shape: Shape) -> Extents:
+            if inner <= MAX_EXTENT:
+                return 1, prod(shape[:axis]), shape[axis], inner
+            return prod(shape[:axis]), shape[axis], inner // row, row
+
+        at = 2 if inner <= MAX_EXTENT else 1
+        return self.view(value, around(value.onnx_shape), value.onnx_shape, origin), around(result), at

@@ -19,8 +19,7 @@ from openbpu.errors import UnsupportedError
 from openbpu.ir.graph import Value
 from openbpu.ir.quant import QuantParams
 from openbpu.lower import requant, requant16
-from openbpu.lower.builder import GraphBuilder, Shape, memory_shape
-from openbpu.lower.moves import MAX_EXTENT
+from openbpu.lower.builder import MAX_EXTENT, GraphBuilder, Shape, memory_shape
 from openbpu.lower.node import QUANTISE_BEHIND, QUANTISE_BETWEEN, Node
 
 Function = Callable[[np.ndarray], np.ndarray]  # element-wise on float64

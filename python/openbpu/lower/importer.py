@@ -18,11 +18,10 @@ from openbpu.ir.graph import Value
 from openbpu.ir.onnx_graph import STANDARD, UNFOLDED, array_of, opset_of
 from openbpu.ir.quant import QuantParams
 from openbpu.lower import camera, constants, cpu, qoperator, rules
-from openbpu.lower.builder import GraphBuilder, Shape, memory_shape
+from openbpu.lower.builder import MAX_EXTENT, GraphBuilder, Shape, memory_shape
 from openbpu.lower.cpu.emission import alias
 from openbpu.lower.cpu.kernels import PORT_TYPES
 from openbpu.lower.expressions import Codes, Constant, Expr, Plain, Unary
-from openbpu.lower.moves import MAX_EXTENT
 from openbpu.lower.node import Node, TensorInfo
 from openbpu.lower.ports import REPLACE, bind_outputs
 from openbpu.lower.registry import RULES

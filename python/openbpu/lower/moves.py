@@ -13,11 +13,10 @@ from math import prod
 
 from openbpu.ir import strides
 from openbpu.ir.graph import Op, Value
-from openbpu.lower.builder import GraphBuilder, row_major
+from openbpu.lower.builder import MAX_EXTENT, GraphBuilder, row_major
 
 _CHAIN = frozenset({"reshape", "transpose", "rearrange"})
 _POINTWISE = frozenset({"lut8"})  # one value at a time, whatever the order
-MAX_EXTENT = 65535  # of a surface
 
 
 @dataclass(frozen=True)

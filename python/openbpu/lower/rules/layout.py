@@ -10,9 +10,8 @@ from onnx import TensorProto
 
 from openbpu.ir.graph import Value
 from openbpu.lower.broadcast import common_shape, frame
-from openbpu.lower.builder import Shape, memory_shape
+from openbpu.lower.builder import MAX_EXTENT, Shape, memory_shape
 from openbpu.lower.expressions import Codes, Constant, Expr, Join, Plain, Unary
-from openbpu.lower.moves import MAX_EXTENT
 from openbpu.lower.node import QUANTISE_BETWEEN, Node
 from openbpu.lower.registry import SAME, rule
 from openbpu.lower.rules.operands import integers

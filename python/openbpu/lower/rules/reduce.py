@@ -7,9 +7,8 @@ from math import prod
 import numpy as np
 
 from openbpu.ir.graph import Value
-from openbpu.lower.builder import Shape, memory_axis, memory_shape
+from openbpu.lower.builder import MAX_EXTENT, Shape, memory_axis, memory_shape
 from openbpu.lower.expressions import CODES, Expr, Plain
-from openbpu.lower.moves import MAX_EXTENT
 from openbpu.lower.node import Node
 from openbpu.lower.operators import Mean, Reduced, reduced
 from openbpu.lower.registry import rule
