@@ -5,6 +5,6 @@
 
 namespace openbpu::kernels {
 
-const Row<SoftmaxParams> kSoftmaxAvx2{"softmax_avx2", Vec::kIsa, narrow_factor, plan, pack, run};
+const Row<SoftmaxParams> kSoftmaxAvx2{"softmax_avx2", Vec::kIsa, accepts, plan, pack, run};
 
 }  // namespace openbpu::kernels

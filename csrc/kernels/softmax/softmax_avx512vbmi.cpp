@@ -91,6 +91,7 @@ void run_row(const SoftmaxParams& p, const Exponentials& e, const Entries& lows,
   const __m512i both = _mm512_add_epi64(low, _mm512_slli_epi64(high, 8));
   const auto sum = static_cast<std::uint64_t>(_mm512_reduce_add_epi64(both));
   const std::uint64_t R = (p.C + sum / 2) / sum;
+  if (R >> 32 != 0) return softmax_pixel(p, in, out);
   const auto matters = [&](std::int32_t block) { return e.beyond[block] * R >= std::uint64_t{1} << 37; };
   const __m512i factor = Vec::set64(R);
   const std::int32_t zero = Vec::kOffset + max(p.lo, min(p.zero, p.hi));
@@ -122,6 +123,6 @@ void run_vbmi(const SoftmaxParams& p, const std::uint8_t* packed, std::uint8_t*,
 }  // namespace
 
 const Row<SoftmaxParams> kSoftmaxAvx512Vbmi{
-    "softmax_avx512vbmi", Isa::Avx512Vbmi, narrow_factor, plan_vbmi, pack_vbmi, run_vbmi};
+    "softmax_avx512vbmi", Isa::Avx512Vbmi, accepts, plan_vbmi, pack_vbmi, run_vbmi};
 
 }  // namespace openbpu::kernels

@@ -5,6 +5,6 @@
 
 namespace openbpu::kernels {
 
-const Row<SoftmaxParams> kSoftmaxAvx512Vnni{"softmax_avx512vnni", Vec::kIsa, narrow_factor, plan, pack, run};
+const Row<SoftmaxParams> kSoftmaxAvx512Vnni{"softmax_avx512vnni", Vec::kIsa, accepts, plan, pack, run};
 
 }  // namespace openbpu::kernels

@@ -4,6 +4,6 @@
 
 namespace openbpu::kernels {
 
-const Row<SoftmaxParams> kSoftmaxNeon{"softmax_neon", Vec::kIsa, narrow_factor, plan, pack, run};
+const Row<SoftmaxParams> kSoftmaxNeon{"softmax_neon", Vec::kIsa, accepts, plan, pack, run};
 
 }  // namespace openbpu::kernels

@@ -15,4 +15,7 @@ extern const Row<Softmax16Params> kSoftmax16Avx2;
 extern const Row<Softmax16Params> kSoftmax16Neon;
 extern const Row<Softmax16Params> kSoftmax16Scalar;
 
+// One pixel, in the scalar row's way.
+void softmax_pixel(const SoftmaxParams& p, const std::uint8_t* in, std::uint8_t* out);
+
 }  // namespace openbpu::kernels

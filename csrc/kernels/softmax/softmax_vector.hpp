@@ -1,7 +1,8 @@
 // SOFTMAX with gathered exponentials; included by the file of each ISA, which supplies Vec.
 //
-// The table is widened to 32 bits when the engine is made, so that a gather reads whole entries. With C <= 2^47 the row
-// factor R fits 32 bits, and E * R is one 32 x 32 bit product.
+// The table is widened to 32 bits when the engine is made, so that a gather reads whole entries. The row factor R fits
+// 32 bits, and E * R is one 32 x 32 bit product, unless a result is more than four times as large as the output scale
+// can hold: such rows are left to the scalar row.
 //
 // The result depends on the distance from the maximum and on R alone. Where it is that of a zero probability from a
 // distance of 64 on, as in most rows of attention, it is computed for 64 distances and looked up.
@@ -14,7 +15,7 @@
 namespace openbpu::kernels {
 namespace {
 
-bool narrow_factor(const SoftmaxParams& p) { return p.flip == Vec::kFlip && p.C <= std::uint64_t{1} << 47; }
+bool accepts(const SoftmaxParams& p) { return p.flip == Vec::kFlip; }
 
 constexpr std::int32_t kNear = 64;  // distances
 
@@ -86,6 +87,7 @@ void run_near(const SoftmaxParams& p, const std::uint32_t* table, const Results&
 void run_pixel(const SoftmaxParams& p, const std::uint32_t* table, const std::uint8_t* in, std::uint8_t* out) {
   const std::int32_t n = p.in.c, top = highest(in, n);
   const std::uint64_t sum = total(in, n, top, table), R = (p.C + sum / 2) / sum;
+  if (R >> 32 != 0) return softmax_pixel(p, in, out);
   const Results results(p, R);
   if (n >= kNear && table[256] * R < std::uint64_t{1} << 37) return run_near(p, table, results, top, in, out);
   const Vec::R tops = Vec::set32(top);
