@@ -213,3 +213,19 @@ def test_sub_graphs_keep_what_they_read() -> None:
     qdq = ptq.quantize(frontend.prepare(frontend.load(model)), nets.samples(2))
     x_value = nets.samples(1)[0]
     assert nets.sqnr(nets.run(model, x_value)[0], nets.run(qdq, x_value)[0]) > 20
+
+
+def test_small_probabilities_have_finer_steps() -> None:
+    net = nets.Net(40)
+    scores = net.op("Mul", "x", net.constant(0.01))
+    net.op("Softmax", net.op("Reshape", scores, net.constant([1, 3, 1024])), axis=-1, out="y")
+    assert Qdq(net.model("y")).result(Qdq(net.model("y")).of("Softmax")[0]) == (2.0**-17, -128)
+
+
+def test_probabilities_beside_other_values_do_not_clip_them() -> None:
+    net = nets.Net(41)
+    far = net.op("Mul", "x", net.constant(9.0))
+    net.op("Concat", net.op("Softmax", "x", axis=1), far, axis=1, out="y")
+    qdq = Qdq(net.model("y"))
+    scale, zero = qdq.result(qdq.of("Concat")[0])
+    assert scale * (127 - zero) > 9 and scale * (-128 - zero) < -9

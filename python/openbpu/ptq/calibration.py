@@ -18,6 +18,7 @@ from openbpu.errors import ModelError
 from openbpu.ptq.cache import StatisticsCache
 from openbpu.ptq.masks import raised_floors
 from openbpu.ptq.placement import Placement
+from openbpu.ptq.probabilities import settled
 from openbpu.ptq.samples import Feed, SampleStream
 
 BINS = 4096
@@ -91,12 +92,11 @@ def calibrate(
     progress: Progress,
     bins: int = BINS,
     cache: StatisticsCache | None = None,
-) -> dict[str, Statistics]:
-    """Statistics of each group that has no fixed parameters."""
+) -> tuple[Placement, dict[str, Statistics]]:
+    """The placement with what the ranges fix, and statistics of each group that has no fixed parameters."""
     cache, groups = cache or StatisticsCache(), placement.groups
-    wanted = [t for t, g in groups.items() if g not in placement.fixed]
-    runner = Runner(model, wanted)
-    index = {group: k for k, group in enumerate(dict.fromkeys(groups[t] for t in wanted))}
+    runner = Runner(model, placement.tensors)
+    index = {group: k for k, group in enumerate(dict.fromkeys(groups.values()))}
     ends = np.zeros((2, len(index)))
 
     def extremes(feed: Feed) -> None:
@@ -112,8 +112,11 @@ def calibrate(
     told = partial(progress, "calibrate: ranges")
     cache.fold("ranges", model, options, samples, {"ends": ends}, extremes, lambda k: told(k, samples.count))
     low, high = ({group: float(row[k]) for group, k in index.items()} for row in ends)
+    placement = settled(placement, low, high)
     low = raised_floors(model, placement, low, high)
-    statistics = {g: Statistics(low[g], high[g], np.zeros(bins, np.int64)) for g in low}
+    statistics = {g: Statistics(low[g], high[g], np.zeros(bins, np.int64)) for g in low if g not in placement.fixed}
+    runner = Runner(model, [t for t, g in groups.items() if g in statistics])
+    index = {g: k for g, k in index.items() if g in statistics}
 
     def histograms(feed: Feed) -> None:
         for name, array in runner.run(feed):
@@ -128,7 +131,7 @@ def calibrate(
     told = partial(progress, "calibrate: histograms")
     options += [bins, low, high]
     cache.fold("histograms", model, options, samples, state, histograms, lambda k: told(k, samples.count))
-    return statistics
+    return placement, statistics
 
 
 def tensor_bytes(info: onnx.ValueInfoProto) -> int:

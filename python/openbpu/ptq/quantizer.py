@@ -76,7 +76,7 @@ def quantize(
     if per_channel or {"equalisation", "smoothing"} & set(refinement):
         model = equalise(model, stream, placement, refinement, per_channel, symmetric, kept, report)
         placement = place(model, run_on_cpu, run_on_bpu, int16)
-    statistics = calibrate(model, stream, placement, report, bins, kept)
+    placement, statistics = calibrate(model, stream, placement, report, bins, kept)
     proposed = {
         g: candidates(s, calibration, symmetric or g in placement.symmetric, percentile) for g, s in statistics.items()
     }
