@@ -1,7 +1,7 @@
 """What each way of quantising loses, ours beside its peers: same model, same samples, one table per network.
 
     python -m bench.accuracy.table --data photographs/ [--labels labels.csv] [--python PYTHON ...] [--method NAME]
-        [--evaluate 645] [--page docs/quantisation.md]
+        [--evaluate 645] [--results rows.json] [--page docs/quantisation.md]
     python -m bench.accuracy.table --wheels WHEELS --resnet20 resnet20.onnx [--networks ppocr_cls ...] [--python PYTHON]
 
 EfficientNet-Lite0: of the photographs every seventh in name order calibrates (the first 100 of those), all others
@@ -11,13 +11,15 @@ install nncf, esp-ppq, aimet-onnx). Every method has a process of its own. SQNR,
 compare with the float model, of several outputs the worst; of MiniLM the embeddings of sentences are compared; top-1
 needs --labels. QDQ models, ours too, run in ONNX Runtime with its optimisations off, which is within one step per
 operator of the compiled model. "searched" is the search for mixed precision, measured on the calibration samples only.
---page writes the tables between the marks of that page.
+--results keeps all rows in a file: a row replaces that of the same method, the others stay as long as the samples are
+the same. --page writes the tables, of that file or of this run, between the marks of that page.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import hashlib
 import json
 import os
 import subprocess
@@ -30,17 +32,18 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from bench.accuracy import peers, trained
+from bench.accuracy import peers, rows, trained
 from bench.accuracy.end_to_end import SUBJECTS, View
 from bench.accuracy.inputs import Feed
 from bench.accuracy.pretrained import Wheels
+from bench.accuracy.rows import HEAD, SEARCHED, Entry, Results, Row, verdict
 from bench.machine import describe
 from PIL import Image
 
 from openbpu import frontend, pipeline, zoo
 
 OURS: dict[str, dict[str, object]] = {
-    "**openbpu, default**": {},
+    rows.OURS: {},
     "openbpu, symmetric": {"symmetric": True},
     "openbpu, per channel": {"per_channel": True},
     "openbpu, no equalisation, no scales": {"refinement": ("weights", "rounding", "bias")},
@@ -49,14 +52,10 @@ OURS: dict[str, dict[str, object]] = {
     "openbpu, analytic bias, extremes": {"refinement": ("analytic-bias",), "calibration": "max"},
     **{f"openbpu, unrefined, {c}": {"refinement": (), "calibration": c} for c in pipeline.ptq.CALIBRATIONS},
 }
-SEARCHED = "openbpu, searched"
 _RECOVERED = 0.9  # of the noise that int16 throughout takes away: what the search is asked for
 NETWORKS = ("ppocr_cls", "ppocr_rec", "ppocr_det", "yolox", "minilm", "mobilenet_v3", "deit_tiny", "detector")
 _EVALUATED = 24  # samples of the networks with few inputs
 _ROUNDS = 6  # models that it may quantise
-_MARKS = ("<!-- table: begin -->\n", "<!-- table: end -->\n")
-_COLUMNS = ("method", "SQNR dB", "cosine", "same class %", "top-1 %", "seconds", "CPU seconds", "peak GB")
-HEAD = f"| {' | '.join(_COLUMNS)} |\n|{'---|' * len(_COLUMNS)}"
 _PEERS = Path(peers.__file__)
 
 
@@ -70,6 +69,7 @@ class Network:
     evaluation: Callable[[], Iterator[Feed]]
     labels: np.ndarray | None = None
     view: View | None = None  # what of an output is compared
+    whole: bool = False  # has a table of its own on the page
 
 
 def lite0(data: Path, labels: Path | None, calibrate: int, evaluate: int) -> Network:
@@ -88,7 +88,7 @@ def lite0(data: Path, labels: Path | None, calibrate: int, evaluate: int) -> Net
 
     model = frontend.prepare(frontend.load(zoo.efficientnet_lite0()))
     classes = read_labels(labels, others) if labels else None
-    return Network("EfficientNet-Lite0", model, inputs(chosen[:calibrate]), inputs(others), classes)
+    return Network("EfficientNet-Lite0", model, inputs(chosen[:calibrate]), inputs(others), classes, whole=True)
 
 
 def read_labels(path: Path, files: list[Path]) -> np.ndarray:
@@ -111,36 +111,10 @@ def resnet20(path: Path, calibrate: int, evaluate: int) -> Network:
     """What trained.py wrote."""
     clean = frontend.prepare(frontend.load(path))
     title = "ResNet-20 (Fashion-MNIST)"
-    return Network(title, clean, lambda: trained.feeds(calibrate, 1), lambda: trained.feeds(evaluate, 2))
+    return Network(title, clean, lambda: trained.feeds(calibrate, 1), lambda: trained.feeds(evaluate, 2), whole=True)
 
 
 # ---- one method on one network
-
-
-@dataclass(frozen=True)
-class Row:
-    """SQNR in dB and cosine of the worst output; the others may be missing."""
-
-    method: str
-    sqnr: float = np.nan
-    cosine: float = np.nan
-    agreement: float = np.nan
-    top1: float = np.nan
-    wall: float = np.nan
-    cpu: float = np.nan
-    peak: float = np.nan
-    failure: str = ""
-    note: str = ""
-
-    def line(self) -> str:
-        if self.failure:
-            return f"| {self.method} | failed: {self.failure} | | | | | | |"
-        cells = (
-            f"{self.sqnr:.2f}", f"{self.cosine:.5f}", f"{self.agreement:.2f}", f"{self.top1:.2f}",
-            f"{self.wall:.0f}", f"{self.cpu:.0f}", f"{self.peak / 1e9:.2f}",
-        )  # fmt: skip
-        title = f"{self.method} ({self.note})" if self.note else self.method
-        return f"| {title} | {' | '.join('' if cell == 'nan' else cell for cell in cells)} |"
 
 
 def judged(method: str, reference: dict[str, np.ndarray], folder: Path, network: Network) -> Row:
@@ -210,35 +184,30 @@ def ours(method: str, folder: Path) -> None:
 # ---- all of it
 
 
-def compare(network: Network, methods: dict[str, list[str]], folder: Path) -> list[Row]:
-    """The rows of one network; `methods`: name -> command."""
+def compare(network: Network, methods: dict[str, list[str]], folder: Path, results: Results) -> None:
+    """Adds the rows of one network; `methods`: name -> command."""
     onnx.save(network.model, folder / "model.onnx")
+    digest, counts = hashlib.sha256(), []
     for kind, feeds in (("calibration", network.calibration()), ("evaluation", network.evaluation())):
+        counts.append(0)
         for index, feed in enumerate(feeds):
             np.savez(folder / f"{kind}-{index:05}.npz", **feed)  # type: ignore[arg-type]
+            for array in feed.values():
+                digest.update(array.tobytes())
+            counts[-1] = index + 1
+    results.start(network.title, Entry(digest.hexdigest(), (counts[0], counts[1]), network.whole))
     running = peers.qdq_runner(network.model)
     names = [o.name for o in network.model.graph.output]
-    results = [running(feed) for feed in peers.feeds(folder, "evaluation")]
+    outputs = [running(feed) for feed in peers.feeds(folder, "evaluation")]
     reference = {
-        name: viewed([result[k] for result in results], folder, network.view).astype(np.float64)
+        name: viewed([output[k] for output in outputs], folder, network.view).astype(np.float64)
         for k, name in enumerate(names)
-        if results[0][k].dtype.kind == "f" and len({result[k].shape for result in results}) == 1
+        if outputs[0][k].dtype.kind == "f" and len({output[k].shape for output in outputs}) == 1
     }
-    rows = []
     for method, command in methods.items():
-        rows.append(run(method, command, folder, reference, network))
-        print(rows[-1].line(), flush=True)
-    return rows
-
-
-def verdict(rows: list[Row]) -> str:
-    """Our default against the best of the others' rows."""
-    mine = next((row for row in rows if "default" in row.method), None)
-    others = [row for row in rows if "openbpu" not in row.method and not row.failure and np.isfinite(row.sqnr)]
-    if mine is None or mine.failure or not others:
-        return ""
-    best = max(others, key=lambda row: row.sqnr)
-    return f"Default beside the best peer ({best.method}): {mine.sqnr - best.sqnr:+.2f} dB."
+        row = run(method, command, folder, reference, network)
+        results.add(network.title, row)
+        print(row.line(), flush=True)
 
 
 def main() -> None:
@@ -256,12 +225,14 @@ def main() -> None:
     parser.add_argument("--calibrate", type=int, default=100, help="photographs that calibrate")
     parser.add_argument("--evaluate", type=int, default=10**6, help="photographs that evaluate, at most")
     parser.add_argument("--samples", type=int, default=16, help="samples that calibrate the other networks")
+    parser.add_argument("--results", type=Path, help="file of rows: this run adds its own, and the page has all")
     parser.add_argument("--page", type=Path, help="page that the tables are written into")
     arguments = parser.parse_args()
     methods = {method: [sys.executable, "-m", "bench.accuracy.table", "--worker"] for method in (*OURS, SEARCHED)}
     for python in (sys.executable, *arguments.python):
         listed = subprocess.run([python, str(_PEERS), "--list"], capture_output=True, text=True, check=True).stdout
         methods |= {name: [python, str(_PEERS)] for name in json.loads(listed) if name not in methods}
+    methods_in_order = list(methods)
     if arguments.methods:
         methods = {name: c for name, c in methods.items() if any(part in name for part in arguments.methods)}
     makers: list[Callable[[], Network]] = []
@@ -271,25 +242,15 @@ def main() -> None:
         makers.append(lambda: resnet20(arguments.resnet20, arguments.samples, 500))
     for name in arguments.networks if arguments.wheels else ():
         makers.append(lambda name=name: packed(name, arguments.wheels, arguments.samples, _EVALUATED))  # type: ignore[misc]
-    text = f"Measured on {describe()}.\n"
+    results = Results(arguments.results)
     for make in makers:
         network = make()
         with tempfile.TemporaryDirectory(prefix="openbpu-table-") as folder:
             print(f"\n{network.title}\n{HEAD}", flush=True)
-            rows = compare(network, methods, Path(folder))
-        counted = [sum(1 for _ in feeds()) for feeds in (network.calibration, network.evaluation)]
-        counts = f"{counted[0]} samples calibrate, {counted[1]} evaluate."
-        text += f"\n**{network.title}.** {counts} {verdict(rows)}\n\n{HEAD}\n" + "".join(f"{r.line()}\n" for r in rows)
-        print(verdict(rows), flush=True)
+            compare(network, methods, Path(folder), results)
+        print(verdict(list(results.entries[network.title].rows.values())), flush=True)
         if arguments.page:
-            write(arguments.page, text)
-
-
-def write(page: Path, text: str) -> None:
-    """Replaces what stands between the marks."""
-    old = page.read_text()
-    begin, end = (old.index(mark) for mark in _MARKS)
-    page.write_text(old[: begin + len(_MARKS[0])] + text + old[end:])
+            rows.write(arguments.page, f"Measured on {describe()}.\n\n{results.text(methods_in_order)}")
 
 
 if __name__ == "__main__":
