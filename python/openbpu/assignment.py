@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from openbpu import frontend, lower, ptq
 from openbpu.errors import ConfigError, ModelWarning, did_you_mean
+from openbpu.memory import collect, give_back
 
 if TYPE_CHECKING:
     import onnx
@@ -67,12 +68,16 @@ def drafted(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ModelWarning)
         for _ in range(_MOST_DRAFTS):
-            draft = frontend.prepare_qdq(ptq.draft(clean, stay_float, run_on_bpu, int16))
+            draft = ptq.draft(clean, stay_float, run_on_bpu, int16)
+            give_back()
+            draft = frontend.prepare_qdq(draft)
             graph = lower.lower(draft, forced, run_on_bpu)
             found = {d.node for d in graph.decisions if d.where == "CPU" and d.node in own}
             if found <= stay_float:
                 break
             stay_float |= found
+    del draft
+    collect()
     return stay_float, graph
 
 

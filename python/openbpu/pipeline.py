@@ -101,7 +101,7 @@ def quantize(
     floats = {name for name, kind in types.items() if kind == "float"} - set(run_on_bpu)
     forced = named(floats | set(listed("run_on_cpu", run_on_cpu)), run_on_bpu, clean)
     int16 = {name for name, kind in types.items() if kind == "int16"} - forced
-    stay_float, _ = drafted(clean, forced, run_on_bpu, int16)
+    stay_float = drafted(clean, forced, run_on_bpu, int16)[0]  # the compiled draft is not kept
     qdq = ptq.quantize(
         clean,
         stream(samples, recipes),

@@ -31,11 +31,12 @@ CPP_FLOORS = {
 }
 
 # A module or folder of python/openbpu may import from itself and from these.
-_BASE = {"errors", "files"}
+_BASE = {"errors", "files", "memory"}
 _STAGE = {*_BASE, "ir"}
 PYTHON_FLOORS = {
     "errors": set(),
     "files": {"errors"},
+    "memory": set(),
     "samples": {"errors"},
     "tasks": {"errors"},
     "ir": {"errors"},

@@ -30,7 +30,7 @@ from openbpu.frontend.fourier import has_transforms, write_out
 from openbpu.frontend.inlining import inlined
 from openbpu.frontend.normalisation import fuse_normalisations
 from openbpu.frontend.recurrent import unroll
-from openbpu.ir.onnx_graph import STANDARD, UNFOLDED, infer_shapes, opset_of
+from openbpu.ir.onnx_graph import STANDARD, UNFOLDED, compact, infer_shapes, opset_of
 
 _OPSET = 17  # of clean float models; newer ones stay as they are
 _IR_VERSION = 4  # older ones must list initialisers as inputs
@@ -78,7 +78,7 @@ def prepare(
     _name_nodes(model)
     model = _inferred(model)
     fold_uniform(model)
-    return model
+    return compact(model)
 
 
 def prepare_qdq(model: onnx.ModelProto, input_shapes: Mapping[str, tuple[int, ...]] | None = None) -> onnx.ModelProto:

@@ -79,6 +79,13 @@ def reads(node: onnx.NodeProto) -> Iterator[str]:
             yield from (o.name for o in graph.output if o.name not in own)
 
 
+def compact(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy: a message keeps the memory of all that it ever held, of replaced weights too."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    return copy
+
+
 def infer_shapes(model: onnx.ModelProto, *, strict: bool = False) -> onnx.ModelProto:
     """`model` with the shapes that follow, in place; raises what onnx.shape_inference raises.
 

@@ -11,6 +11,7 @@ import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
 
 from openbpu.ir.onnx_graph import reads
+from openbpu.memory import give_back
 from openbpu.ptq.view import ModelView
 
 _SCALE, _ZERO, _LEVELS = "openbpu:scale", "openbpu:zero", "openbpu:levels"
@@ -98,10 +99,15 @@ class BlockRunner:
             "block",
             inputs,
             [types[name] for name in block.outputs],
-            [numpy_helper.from_array(view.constants[name], name) for name in used if name in view.constants],
         )
         single = helper.make_model(graph, opset_imports=list(model.opset_import), ir_version=model.ir_version)
-        self._session = session(single)
+        for name in used:  # not before: each step above copies what it is given
+            if name in view.constants:
+                single.graph.initializer.add().CopyFrom(numpy_helper.from_array(view.constants[name], name))
+        data = single.SerializeToString()
+        del single, graph
+        self._session = session(data)
+        give_back()
 
     def run(self, arrays: dict[str, np.ndarray], scale: float, zero_point: int) -> list[np.ndarray]:
         """The outputs of the block, in order."""
@@ -118,11 +124,12 @@ def energy(array: np.ndarray) -> float:
     return float(np.einsum("i,i->", flat, flat))
 
 
-def session(model: onnx.ModelProto) -> ort.InferenceSession:
+def session(model: onnx.ModelProto | bytes) -> ort.InferenceSession:
     """A session that keeps no memory between runs and joins no quantised operators."""
     options = ort.SessionOptions()
     options.log_severity_level = 3
     options.enable_cpu_mem_arena = False
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    data = model if isinstance(model, bytes) else model.SerializeToString()
+    return ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])

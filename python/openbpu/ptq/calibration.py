@@ -15,6 +15,7 @@ import onnx
 import onnxruntime as ort
 
 from openbpu.errors import ModelError
+from openbpu.memory import give_back
 from openbpu.ptq.cache import StatisticsCache
 from openbpu.ptq.masks import raised_floors
 from openbpu.ptq.placement import Placement
@@ -58,13 +59,17 @@ class Runner:
         self._portions = _portions(self._fetched, sizes)
         options = ort.SessionOptions()
         options.log_severity_level = 3
+        data = probe.SerializeToString()
+        del probe  # as large as all weights, as is what the session makes of it
         try:
-            self._session = ort.InferenceSession(probe.SerializeToString(), options, providers=["CPUExecutionProvider"])
+            self._session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime raises several types of its own
             reason = str(error).splitlines()[0]
             raise ModelError(
                 "ONNX Runtime must be able to run the model", where=model.graph.name, seen=reason
             ) from error
+        del data
+        give_back()
 
     def run(self, feed: Feed) -> Iterable[tuple[str, np.ndarray]]:
         """(name, array) of every tensor asked for."""

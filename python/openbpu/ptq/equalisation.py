@@ -19,7 +19,7 @@ import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
 
 from openbpu.errors import ModelError
-from openbpu.ir.onnx_graph import Names, shapes_of
+from openbpu.ir.onnx_graph import Names, compact, shapes_of
 from openbpu.ptq.blocks import energy, session
 from openbpu.ptq.cache import StatisticsCache
 from openbpu.ptq.calibration import PORTION_BYTES, Progress, Runner, tensor_bytes
@@ -330,7 +330,7 @@ def rewritten(model: onnx.ModelProto, chosen: list[tuple[Site, Factors]], exclud
     exponents = {site.name: [int(e) for e in np.rint(np.log2(factors) * 4)] for site, factors in chosen}
     record = json.dumps([sorted(excluded), exponents], separators=(",", ":"))
     result.metadata_props.add(key=RECORD, value=record)
-    return result
+    return compact(result)
 
 
 def equalised(model: onnx.ModelProto, qdq: onnx.ModelProto) -> onnx.ModelProto:

@@ -191,6 +191,8 @@ class _Walk:
                 self.uses[name] -= 1
                 if self.uses[name] == 0:
                     self.live.pop(name, None)
+                    if name in self.dequantisers:  # weights in float, four times the integers
+                        self.constants.pop(name, None)
         return result
 
     def _execute(self, node: onnx.NodeProto) -> None:
