@@ -87,6 +87,31 @@ def test_conv(shape: tuple[int, ...], weights: str) -> None:
     np.testing.assert_allclose(_everywhere(data, inputs), expected, rtol=1e-4, atol=1e-4)
 
 
+def test_conv_gives_the_same_bits_whether_its_columns_are_gathered() -> None:
+    """Constant weights meet rows of the input where they lie, weights of the run gathered columns."""
+    random = np.random.default_rng(6)
+    for _ in range(60):
+        groups, dimensions = int(random.integers(1, 3)), int(random.integers(1, 3))
+        channels, filters = int(random.integers(2, 50)), int(random.choice([3, 17, 70, 110]))
+        kernel, strides, dilations = ([int(random.integers(1, most)) for _ in range(dimensions)] for most in (5, 4, 3))
+        pads = [int(random.integers(0, size)) for size in (*kernel, *kernel)]
+        size = [int(random.integers(10, 45)) for _ in kernel]
+        inputs = {
+            "x": _noise(int(random.integers(1, 3)), channels * groups, *size),
+            "w": _noise(filters * groups, channels, *kernel),
+            "b": _noise(filters * groups),
+        }
+        extents = zip(size, pads[:dimensions], pads[dimensions:], dilations, kernel, strides, strict=True)
+        out = [(n + before + behind - d * (k - 1) - 1) // step + 1 for n, before, behind, d, k, step in extents]
+        shape = (len(inputs["x"]), filters * groups, *out)
+        attributes = {"group": groups, "strides": strides, "pads": pads, "dilations": dilations}
+        gathered = one_node.run(_program("Conv", inputs, shape, (), **attributes), inputs)[0]
+        given = {"x": inputs["x"]}
+        data = _program("Conv", inputs, shape, ("w", "b"), **attributes)
+        for isa in _native.available_isas():
+            assert one_node.run(data, given, isa, 2)[0].tobytes() == gathered.tobytes(), (shape, attributes, isa)
+
+
 @pytest.mark.parametrize("weights", ["constant", "input"])
 @pytest.mark.parametrize(
     "a, b", [((70, 300), (300, 150)), ((3, 50, 33), (33, 20)), ((2, 3, 20, 40), (2, 1, 40, 17)), ((600,), (600, 5))]

@@ -100,20 +100,6 @@ void copy_floats(const float* from, std::int64_t n, float* to) {
   for (std::int64_t i = 0; i < n; ++i) to[i] = from[i];
 }
 
-// Every second float, n of them.
-void copy_evens(const float* from, std::int64_t n, float* to) {
-  using Four = float __attribute__((vector_size(16)));
-  std::int64_t i = 0;
-  for (; i + 4 < n; i += 4) {  // the last block would read one float too many
-    Four a, b;
-    std::memcpy(&a, from + 2 * i, sizeof a);
-    std::memcpy(&b, from + 2 * i + 4, sizeof b);
-    const Four evens = __builtin_shufflevector(a, b, 0, 2, 4, 6);
-    std::memcpy(to + i, &evens, sizeof evens);
-  }
-  for (; i < n; ++i) to[i] = from[2 * i];
-}
-
 // The inputs of one tap under a run; `to` gets `count` values.
 void gather_run(const Window& w, const float* row, std::int64_t x, std::int64_t count, float* to) {
   const std::int64_t stride = w.stride[2];
@@ -209,11 +195,101 @@ void product_unit(const Task& task, const Shape& s, std::int64_t unit) {
       });
 }
 
+// ---- products of rows of the input where they lie
+
+// A block of output rows of a group needs some rows of the input. These are laid out padded, sorted by the remainders
+// of their rows and columns modulo the strides, in planes of `rows` times `columns`: so a tap meets all outputs of the
+// block end to end, but for a few columns between rows that are computed for nothing.
+struct Block {
+  std::int64_t out_rows, blocks;                                     // of the output
+  std::int64_t rows, columns, plane;                                 // plane: all phases of a channel
+  std::int64_t outputs() const { return (out_rows - 1) * columns; }  // and the last row
+
+  std::int64_t scratch(const Shape& s, const Vector& vector) const {
+    return s.ci * plane + vector.columns + std::min(s.co, kBlockRows) * (outputs() + s.w.out[2]);
+  }
+};
+
+// No rows if columns are to be gathered: where there are many rows of weights for them, or too much for nothing.
+Block block_of(const Shape& s) {
+  constexpr std::int64_t most_outputs = 512, most_inputs = 1 << 16, least_units = 4;
+  const Window& w = s.w;
+  if (!has_planes(w) || w.taps() == 1 || s.co > kLeastRows) return {};
+  Block b{};
+  b.columns = planes_of(w).columns;
+  const std::int64_t below = (w.kernel[1] - 1) * w.dilation[1] / w.stride[1], phases = w.stride[1] * w.stride[2];
+  const std::int64_t room = most_inputs / (s.ci * phases * b.columns) - below;
+  const std::int64_t most = std::min({most_outputs / b.columns, room, w.out[1]});
+  if (4 * b.columns > 5 * w.out[2] || most < std::min(w.out[1], 2 * below)) return {};
+  const std::int64_t parts = (least_units + s.images * s.groups - 1) / (s.images * s.groups);
+  b.out_rows = std::max<std::int64_t>(1, std::min(most, (w.out[1] + parts - 1) / parts));
+  b.blocks = (w.out[1] + b.out_rows - 1) / b.out_rows;
+  b.rows = b.out_rows + below;
+  b.plane = phases * b.rows * b.columns;
+  return b;
+}
+
+void fill_places(const Shape& s, const Block& b, std::int32_t* places) {
+  const Window& w = s.w;
+  for (std::int64_t c = 0; c < s.ci; ++c)
+    for (std::int64_t ky = 0; ky < w.kernel[1]; ++ky)
+      for (std::int64_t kx = 0; kx < w.kernel[2]; ++kx) {
+        const std::int64_t y = ky * w.dilation[1], x = kx * w.dilation[2];
+        const std::int64_t phase = y % w.stride[1] * w.stride[2] + x % w.stride[2];
+        *places++ =
+            static_cast<std::int32_t>(c * b.plane + (phase * b.rows + y / w.stride[1]) * b.columns + x / w.stride[2]);
+      }
+}
+
+// The inputs under output rows from `first` on, all channels of a group.
+void fill_block(const Shape& s, const Block& b, const float* x, std::int64_t first, float* to) {
+  const Window& w = s.w;
+  const Planes p = planes_of(w);
+  for (std::int64_t c = 0; c < s.ci; ++c, x += w.in_pixels())
+    for (std::int64_t phase = 0; phase < w.stride[1] * w.stride[2]; ++phase)
+      for (std::int64_t row = 0; row < b.rows; ++row, to += b.columns) {
+        const std::int64_t y = (first + row) * w.stride[1] + phase / w.stride[2] - w.before[1];
+        if (y < 0 || y >= w.in[1])
+          std::fill(to, to + b.columns, 0.0f);
+        else
+          fill_row(w, p, x + y * w.in[2], phase % w.stride[2] - w.before[2], 0, to);
+      }
+}
+
+void block_unit(const Task& task, const Shape& s, const Block& b, std::int64_t unit) {
+  const Call& call = task.call;
+  const Vector& vector = task.vector;
+  const std::int64_t matrix = unit / b.blocks, first = unit % b.blocks * b.out_rows, group = matrix % s.groups;
+  const std::int64_t out_rows = std::min(b.out_rows, s.w.out[1] - first);
+  const std::int64_t n = (out_rows - 1) * b.columns + s.w.out[2];
+  auto *inputs = reinterpret_cast<float*>(task.scratch), *results = inputs + s.ci * b.plane + vector.columns;
+  fill_block(s, b, call.in(0).as<const float>() + matrix * s.ci * s.w.in_pixels(), first, inputs);
+  const auto* places = reinterpret_cast<const std::int32_t*>(task.prepared);
+  const float* packed = reinterpret_cast<const float*>(places + s.k) + group * packed_rows(vector, s.co, s.k);
+  for (std::int64_t m = 0; m < s.co; m += kBlockRows) {
+    const std::int64_t rows = std::min(kBlockRows, s.co - m);
+    const float* start = call.in(2) ? call.in(2).as<const float>() + group * s.co + m : nullptr;
+    for (std::int64_t k = 0; k < s.k; k += kDepth) {
+      const std::int64_t depth = std::min(kDepth, s.k - k);
+      vector.product(
+          {tiles_at(vector, packed, s.co, m, k, depth), inputs, results, n, rows, n, depth, start, k > 0, places + k});
+    }
+    float* y = call.out().as<float>() + (matrix * s.co + m) * s.w.out_pixels() + first * s.w.out[2];
+    for (std::int64_t r = 0; r < rows; ++r)
+      for (std::int64_t o = 0; o < out_rows; ++o)
+        copy_floats(results + r * n + o * b.columns, s.w.out[2], y + r * s.w.out_pixels() + o * s.w.out[2]);
+  }
+}
+
 Plan plan(const Call& call, const Vector& vector) {
   const Shape s = shape_of(call);
   if (is_depthwise(s))
     return plan_of_units(s.images * s.groups, static_cast<std::size_t>(s.k) * sizeof(std::int32_t),
                          static_cast<std::size_t>(planes_of(s.w).size() + 16) * sizeof(float));
+  if (const Block b = block_of(s); b.out_rows > 0 && call.in(1).constant)
+    return plan_of_units(s.images * s.groups * b.blocks,
+                         static_cast<std::size_t>(s.groups * packed_rows(vector, s.co, s.k) + s.k) * sizeof(float),
+                         static_cast<std::size_t>(b.scratch(s, vector)) * sizeof(float));
   const Cut cut = cut_of(s, vector);
   const std::int64_t packed = call.in(1).constant ? s.groups * packed_rows(vector, s.co, s.k) : 0;
   return plan_of_units(s.images * s.groups * cut.column_blocks * cut.row_blocks,
@@ -224,6 +300,11 @@ Plan plan(const Call& call, const Vector& vector) {
 void prepare(const Call& call, const Vector& vector, std::uint8_t* prepared) {
   const Shape s = shape_of(call);
   if (is_depthwise(s)) return fill_offsets(s.w, reinterpret_cast<std::int32_t*>(prepared));
+  if (!call.in(1).constant) return;
+  if (const Block b = block_of(s); b.out_rows > 0) {
+    fill_places(s, b, reinterpret_cast<std::int32_t*>(prepared));
+    prepared += static_cast<std::size_t>(s.k) * sizeof(std::int32_t);
+  }
   for (std::int64_t g = 0; g < s.groups; ++g)
     pack_all_rows(vector, {call.in(1).as<const float>() + g * s.co * s.k, s.k, 1}, s.co, s.k,
                   reinterpret_cast<float*>(prepared) + g * packed_rows(vector, s.co, s.k));
@@ -232,9 +313,12 @@ void prepare(const Call& call, const Vector& vector, std::uint8_t* prepared) {
 const char* run(const Task& task, std::int32_t begin, std::int32_t end) {
   const Shape s = shape_of(task.call);
   const bool depthwise = is_depthwise(s);
+  const Block b = task.call.in(1).constant ? block_of(s) : Block{};
   for (std::int64_t unit = begin; unit < end; ++unit)
     if (depthwise)
       depthwise_unit(task, s, unit / s.groups, unit % s.groups);
+    else if (b.out_rows > 0)
+      block_unit(task, s, b, unit);
     else
       product_unit(task, s, unit);
   return nullptr;

@@ -32,6 +32,20 @@ inline bool has_planes(const operators::Window& w) {
   return p.rows <= most && p.columns <= most && p.phases <= 256 && p.rows * p.columns <= most / p.phases;
 }
 
+// Every second float, n of them.
+inline void copy_evens(const float* from, std::int64_t n, float* to) {
+  using Four = float __attribute__((vector_size(16)));
+  std::int64_t i = 0;
+  for (; i + 4 < n; i += 4) {  // the last block would read one float too many
+    Four a, b;
+    std::memcpy(&a, from + 2 * i, sizeof a);
+    std::memcpy(&b, from + 2 * i + 4, sizeof b);
+    const Four evens = __builtin_shufflevector(a, b, 0, 2, 4, 6);
+    std::memcpy(to + i, &evens, sizeof evens);
+  }
+  for (; i < n; ++i) to[i] = from[2 * i];
+}
+
 inline void fill_row(const operators::Window& w, const Planes& p, const float* from, std::int64_t first, float padding,
                      float* to) {
   const auto count_below = [&](std::int64_t bound) {  // columns whose source lies below the bound
@@ -42,6 +56,8 @@ inline void fill_row(const operators::Window& w, const Planes& p, const float* f
   std::fill(to, to + begin, padding);
   if (p.phases == 1)
     std::copy(from + first + begin, from + first + end, to + begin);
+  else if (p.phases == 2)
+    copy_evens(from + first + 2 * begin, end - begin, to + begin);
   else
     for (std::int64_t i = begin; i < end; ++i) to[i] = from[first + i * p.phases];
   std::fill(to + end, to + p.columns, padding);

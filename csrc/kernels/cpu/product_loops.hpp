@@ -13,9 +13,21 @@ namespace {
 constexpr int kTileRows = OPENBPU_TILE_ROWS, kTileLanes = OPENBPU_TILE_LANES;
 constexpr std::int64_t kPanel = 16 * kTileLanes;
 
+// Where the rows of b lie: row k at places[k * by] + k * step, panels one after another.
+struct Columns {
+  const std::int32_t* places;
+  std::int64_t by, step, panel;
+};
+inline Columns columns_of(const Product& p) {
+  static constexpr std::int32_t kHere = 0;
+  if (p.places) return {p.places, 1, 0, kPanel};
+  return {&kHere, 0, kPanel, kPanel * p.k};
+}
+
 // One tile of `rows` rows and a panel of columns, of which `count` exist.
 template <int rows>
-inline void tile(const Product& p, const float* a, const float* b, float* c, const float* start, std::int64_t count) {
+inline void tile(const Product& p, const Columns& columns, const float* a, const float* b, float* c, const float* start,
+                 std::int64_t count) {
   Lanes sum[rows][kTileLanes];
 #pragma GCC unroll 16
   for (int r = 0; r < rows; ++r)
@@ -28,10 +40,11 @@ inline void tile(const Product& p, const float* a, const float* b, float* c, con
       else
         sum[r][l] = spread(start ? start[r] : 0.0f);
     }
-  for (std::int64_t k = 0; k < p.k; ++k, a += kTileRows, b += kPanel) {
+  const std::int32_t* place = columns.places;
+  for (std::int64_t k = 0; k < p.k; ++k, a += kTileRows, b += columns.step, place += columns.by) {
     Lanes column[kTileLanes];
 #pragma GCC unroll 2
-    for (int l = 0; l < kTileLanes; ++l) column[l] = load(b + 16 * l);
+    for (int l = 0; l < kTileLanes; ++l) column[l] = load(b + *place + 16 * l);
 #pragma GCC unroll 16
     for (int r = 0; r < rows; ++r) {
       const Lanes x = spread(a[r]);
@@ -52,13 +65,12 @@ inline void tile(const Product& p, const float* a, const float* b, float* c, con
     }
 }
 
-// Tiles outside, panels inside: the rows of c that a tile touches stay in the translation buffer.
 template <int rows>
-void tile_row(const Product& p, std::int64_t m, std::int64_t from = 0) {
-  for (std::int64_t n = from; n < p.n; n += kPanel) {
+void tile_row(const Product& p, const Columns& columns, std::int64_t m, std::int64_t from, std::int64_t to) {
+  for (std::int64_t n = from; n < to; n += kPanel) {
     const std::int64_t count = p.n - n < kPanel ? p.n - n : kPanel;
     const std::int64_t first = m / kTileRows * kTileRows;  // of the packed tile
-    tile<rows>(p, p.a + first * p.k + (m - first), p.b + n * p.k, p.c + m * p.c_row + n,
+    tile<rows>(p, columns, p.a + first * p.k + (m - first), p.b + n / kPanel * columns.panel, p.c + m * p.c_row + n,
                p.start ? p.start + m : nullptr, count);
   }
 }
@@ -87,16 +99,24 @@ std::int64_t lone_row(const Product& p, std::int64_t m) {
   return n;
 }
 
-// What is left below the last whole tile goes in a few smaller ones.
-void product_loop(const Product& p) {
+// Columns [from, to). What is left below the last whole tile goes in a few smaller ones.
+void product_columns(const Product& p, const Columns& columns, std::int64_t from, std::int64_t to) {
   std::int64_t m = 0;
-  for (; m + kTileRows <= p.m; m += kTileRows) tile_row<kTileRows>(p, m);
+  for (; m + kTileRows <= p.m; m += kTileRows) tile_row<kTileRows>(p, columns, m, from, to);
   if constexpr (kTileRows > 6)
-    if (m + 6 <= p.m) tile_row<6>(p, m), m += 6;
+    if (m + 6 <= p.m) tile_row<6>(p, columns, m, from, to), m += 6;
   if constexpr (kTileRows > 4)
-    if (m + 4 <= p.m) tile_row<4>(p, m), m += 4;
-  for (; m + 2 <= p.m; m += 2) tile_row<2>(p, m);
-  if (m < p.m) tile_row<1>(p, m, lone_row(p, m));
+    if (m + 4 <= p.m) tile_row<4>(p, columns, m, from, to), m += 4;
+  for (; m + 2 <= p.m; m += 2) tile_row<2>(p, columns, m, from, to);
+  if (m < p.m) tile_row<1>(p, columns, m, p.places ? from : lone_row(p, m), to);
+}
+
+// Panels that are packed lie one after another: tiles outside, so that the rows of c that a tile touches stay in the
+// translation buffer. Rows of b that lie apart are kept in the first cache: panels outside.
+void product_loop(const Product& p) {
+  const Columns columns = columns_of(p);
+  if (!p.places) return product_columns(p, columns, 0, p.n);
+  for (std::int64_t n = 0; n < p.n; n += kPanel) product_columns(p, columns, n, n + kPanel);
 }
 
 }  // namespace

@@ -78,6 +78,9 @@ struct Product {
   std::int64_t m, n, k;
   const float* start;  // per row, null for 0
   bool add;            // start from what c holds instead
+  // Unless null, b is no panels: element (k, n) is b[places[k] + n], of which a whole panel may be read beyond the
+  // last.
+  const std::int32_t* places = nullptr;
 };
 
 // Rows of a window sum: y[r][i] = start + sum over taps of weights[t] * x[r * x_row + offsets[t] + i], in the order of
