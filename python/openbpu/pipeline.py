@@ -83,10 +83,10 @@ def quantize(
     the outputs of the model. `percentile` is the share of the values, 0.5 to 1, that does not clip; `bins` the number
     of bins of each histogram. `symmetric` forces all zero points to 0. `per_channel` gives all channels the same range
     wherever factors can be folded into weights (docs/quantisation.md). `refinement` names the steps that lower the
-    error, of `ptq.REFINEMENTS`: "wide-sums", "equalisation", "smoothing", "scales", "weights", "rounding", "bias", or
-    "analytic-bias"; each is taken where it measures better, () takes none and is quick. `cache` is a folder for the
-    statistics of the calibration: an interrupted one goes on, a finished one is not repeated for the same model and
-    samples.
+    error, of `ptq.REFINEMENTS`: "wide-sums", "wide-tails", "equalisation", "smoothing", "scales", "weights",
+    "rounding", "bias", or "analytic-bias"; each is taken where it measures better, () takes none and is quick. `cache`
+    is a folder for the statistics of the calibration: an interrupted one goes on, a finished one is not repeated for
+    the same model and samples.
     `input_shapes` fixes dynamic dimensions; a dynamic batch alone becomes 1. Nodes that have no form on the BPU stay
     float, so do those named in `run_on_cpu`; one named in `run_on_bpu` must get there. `node_types` gives a node, by
     its name, or all nodes of an operator type activations of type "int8", "int16" or "float" (which is the CPU); a name
@@ -402,7 +402,17 @@ def search(
     wider = liftable(clean, types, on_cpu, run_on_bpu)
     with tempfile.TemporaryDirectory(prefix="openbpu-search-") as folder:  # what calibration measured, once for all
         price = Price(perf.estimate, drafted_time)
-        return _search(clean, attempt, judge, price, liftable=wider, rounds=rounds, weights=weights, progress=progress)
+        return _search(
+            clean,
+            attempt,
+            judge,
+            price,
+            liftable=wider,
+            decided=ptq.decided_nodes,
+            rounds=rounds,
+            weights=weights,
+            progress=progress,
+        )
 
 
 def remove_boundary_nodes(
@@ -441,7 +451,8 @@ def _ready(model: onnx.ModelProto, input_shapes: Mapping[str, tuple[int, ...]] |
 
 def _lowered(model: onnx.ModelProto, run_on_cpu: Collection[str], run_on_bpu: Collection[str]) -> Graph:
     asked = {str(name) for name in metadata_of(model, _CPU_RECORD) or ()} - set(run_on_bpu)
-    return lower.lower(model, asked | named(run_on_cpu, run_on_bpu, model), run_on_bpu)
+    apart = {str(name) for name in metadata_of(model, ptq.FLOAT_RECORD) or ()} - set(run_on_bpu)
+    return lower.lower(model, asked | named(run_on_cpu, run_on_bpu, model), run_on_bpu, apart)
 
 
 def metadata_of(model: onnx.ModelProto, key: str) -> Any:

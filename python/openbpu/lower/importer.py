@@ -47,17 +47,17 @@ _RANDOM = ("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLi
 class Importer:
     """Lowers one model; `run` gives its integer graph, still with chains of moves.
 
-    Nodes named in `run_on_cpu` run there whether the BPU could take them or not.
+    Nodes named in `run_on_cpu` or `apart` run there whether the BPU could take them or not.
     """
 
-    def __init__(self, model: onnx.ModelProto, run_on_cpu: Collection[str] = ()) -> None:
+    def __init__(self, model: onnx.ModelProto, run_on_cpu: Collection[str] = (), apart: Collection[str] = ()) -> None:
         self.model = inferred(qoperator.expand(model))
         self.opset = opset_of(model, 1)
         self.builder = GraphBuilder(model.graph.name or "model")
         self.tensors: dict[str, Expr] = {}
         self.infos = infos_of(self.model.graph)
         self.images = {name for node in self.model.graph.node if node.domain == camera.DOMAIN for name in node.input}
-        self.forced = frozenset(run_on_cpu)
+        self.forced, self.apart = frozenset(run_on_cpu), frozenset(apart)
         self.nodes: list[Node] = []  # in the order of the model
 
     def run(self) -> GraphBuilder:
@@ -200,6 +200,11 @@ class Importer:
             return [camera.picture(node)]
         if proto.domain not in STANDARD:
             raise node.refuse("operators of this domain have no form on the BPU", seen=proto.domain)
+        if node.name in self.apart:
+            raise node.refuse(
+                "what it joins or passes on has parts too different in range for one scale",
+                remedy="ask for a type (node_types), or quantise without the step wide-tails",
+            )
         if node.name in self.forced:
             raise node.refuse("it is asked to run on the CPU", remedy="take it out of run_on_cpu")
         if proto.op_type == "QuantizeLinear":

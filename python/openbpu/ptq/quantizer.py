@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Collection, Container, Iterable, Mapping
 from dataclasses import replace
 from os import PathLike
@@ -26,11 +27,13 @@ from openbpu.ptq.samples import SampleStream
 from openbpu.ptq.view import ModelView, channel_axis
 from openbpu.ptq.weights import best_shares
 from openbpu.ptq.wide_sums import wide_sums
+from openbpu.ptq.wide_tails import Tails, wide_tails
 
 CALIBRATIONS = ("auto", "max", "percentile", "kl", "mse")
-REFINEMENTS = ("wide-sums", "equalisation", "smoothing", "scales", "weights", "rounding", "bias")
+REFINEMENTS = ("wide-sums", "wide-tails", "equalisation", "smoothing", "scales", "weights", "rounding", "bias")
 MORE_REFINEMENTS = ("analytic-bias",)  # not taken by default
 LAYERWISE = ("rounding", "bias", "analytic-bias")  # steps that change weights and biases, layer by layer
+FLOAT_RECORD, WIDE_RECORD = "openbpu.float_nodes", "openbpu.int16_nodes"  # metadata: JSON lists, what was decided here
 _DRAFT_SCALE = 1 / 16
 
 
@@ -67,16 +70,18 @@ def quantize(
     _check_options(calibration, percentile, bins, refinement)
     _check(model)
     report = progress or (lambda stage, done, total: None)
-    stream, kept = SampleStream(samples, model), StatisticsCache(cache)
+    stream, statistics_cache = SampleStream(samples, model), StatisticsCache(cache)
     placement = place(model, run_on_cpu, run_on_bpu, int16)
     sums = wide_sums(model, stream, placement, int8, report) if "wide-sums" in refinement else []
-    if sums:
-        int16 = {*int16, *sums}
+    kept = {*int8, *run_on_bpu}
+    tails = wide_tails(model, stream, placement, kept, report) if "wide-tails" in refinement else Tails()
+    if sums or tails.names:
+        int16, run_on_cpu = {*int16, *sums, *tails.wide}, {*run_on_cpu, *tails.floats}
         placement = place(model, run_on_cpu, run_on_bpu, int16)
     if per_channel or {"equalisation", "smoothing"} & set(refinement):
-        model = equalise(model, stream, placement, refinement, per_channel, symmetric, kept, report)
+        model = equalise(model, stream, placement, refinement, per_channel, symmetric, statistics_cache, report)
         placement = place(model, run_on_cpu, run_on_bpu, int16)
-    placement, statistics = calibrate(model, stream, placement, report, bins, kept)
+    placement, statistics = calibrate(model, stream, placement, report, bins, statistics_cache)
     proposed = {
         g: candidates(s, calibration, symmetric or g in placement.symmetric, percentile) for g, s in statistics.items()
     }
@@ -101,12 +106,14 @@ def quantize(
         best = int(np.argmin(output_error.of_models(model, forms, stream)))
         qdq = forms[best]
         taken = taken if best else [step for step in taken if step not in LAYERWISE]
+    lifted = {"wide-sums": sums, "wide-tails": tails.names}
     _describe(
         qdq,
+        {FLOAT_RECORD: tails.floats, WIDE_RECORD: (*sums, *tails.wide)},
         version=__version__,
         calibration=calibration,
         symmetric=symmetric,
-        refinement="+".join(step for step in taken if sums or step != "wide-sums"),
+        refinement="+".join(step for step in taken if lifted.get(step, True)),
         int16_sums=len(sums),
         samples=stream.count,
     )
@@ -206,11 +213,18 @@ def _check(model: onnx.ModelProto) -> None:
             raise ModelError("weights must be numbers", where=f"tensor {tensor.name}", seen="NaN")
 
 
-def _describe(qdq: onnx.ModelProto, **facts: object) -> None:
-    """Records in the model how it was made, beside what the float model says of itself."""
+def decided_nodes(qdq: onnx.ModelProto) -> set[str]:
+    """Names of the nodes that `quantize` made float or int16 of its own accord."""
+    texts = (p.value for p in qdq.metadata_props if p.key in (FLOAT_RECORD, WIDE_RECORD))
+    return {name for text in texts for name in json.loads(text)}
+
+
+def _describe(qdq: onnx.ModelProto, lists: Mapping[str, Collection[str]], **facts: object) -> None:
+    """Records in the model how it was made, beside what the float model says of itself; `lists` as JSON, if any."""
     qdq.producer_name, qdq.producer_version = "openbpu", __version__
     entries = {p.key: p.value for p in qdq.metadata_props}
     entries |= {f"openbpu.{key}": str(value).lower() for key, value in facts.items()}
+    entries |= {key: json.dumps(list(names)) for key, names in lists.items() if names}
     del qdq.metadata_props[:]
     for key, value in entries.items():
         qdq.metadata_props.add(key=key, value=value)

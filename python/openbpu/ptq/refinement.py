@@ -28,6 +28,7 @@ from openbpu.ptq.view import ModelView, channel_axis
 
 _MEMORY_BYTES = 768 << 20  # of activations that are alive at the same time
 _MOST_SAMPLES, _FEWEST_SAMPLES = 64, 4
+_FLOAT_STEPS = 1 << 15
 _QUARTILE_RANGES = 4.0  # from the median: 5.4 deviations of normally distributed values
 
 Limits = tuple[np.ndarray, np.ndarray]  # least and largest value that counts, per channel
@@ -232,12 +233,21 @@ class _Walk:
         if source is None or arrays is None or source.input[0] not in self.constants:
             return
         scale = np.atleast_1d(self.constants[source.input[1]]).astype(np.float64)
-        q = rounded(node, layer.weight, scale, arrays)
+        q = rounded(node, layer.weight, scale, arrays, self._step(node.input[0], arrays))
         if q is not None:
             result.weights[node.name] = q
             shape = [1] * q.ndim
             shape[next((a.i for a in source.attribute if a.name == "axis"), 1)] = -1
             self.constants[node.input[1]] = (q * scale.reshape(shape)).astype(np.float32)
+
+    def _step(self, name: str, arrays: list[np.ndarray]) -> float:
+        """The scale of a quantised tensor; of a float one 15 bits of its largest magnitude."""
+        source = self.dequantisers.get(name)
+        scale = self.constants.get(source.input[1]) if source is not None else None
+        if scale is not None and scale.size == 1:
+            return float(scale.ravel()[0])
+        largest = max(float(np.abs(x).max(initial=0)) for x in arrays)
+        return max(largest, 1e-30) / _FLOAT_STEPS
 
     def _correct(self, node: onnx.NodeProto, layer: Layer) -> np.ndarray:
         axis, arrays = layer.axis, self.live[node.output[0]]

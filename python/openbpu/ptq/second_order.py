@@ -11,40 +11,46 @@ import numpy as np
 import onnx
 from onnx import helper
 
+from openbpu.ptq.factors import BLOCK, inverted_upper, lower_factor, product
 from openbpu.ptq.view import attribute, channel_axis
 
 _DAMPING = 0.01  # share of the mean diagonal
 _CHANCE = 0.5  # more of it, times columns per row
 _POSITIONS = 768  # sampled per feature map
-_TOGETHER = 1 << 24  # elements that are multiplied at once
-_BLOCK = 128  # columns between two updates of all columns behind them
+_TOGETHER = 1 << 24  # elements that wait for one another
+_EXACT = 1 << 24  # whole numbers up to here are exact in float32
+_FEWEST_ROWS = 128  # that float32 is worth it for
+_BLOCK = BLOCK  # columns between two updates of all columns behind them
 _LARGEST = 6144  # inputs per output: beyond, the covariance would cost more than it brings
 
 
-def rounded(node: onnx.NodeProto, weight: np.ndarray, scale: np.ndarray, inputs: list[np.ndarray]) -> np.ndarray | None:
+def rounded(
+    node: onnx.NodeProto, weight: np.ndarray, scale: np.ndarray, inputs: list[np.ndarray], step: float
+) -> np.ndarray | None:
     """int8 weights of the shape of `weight` for a Conv, Gemm or MatMul fed with `inputs`; None if it has no such form.
 
-    `scale` is per output channel. The positions that are looked at are drawn with a fixed seed.
+    `scale` is per output channel; the inputs are whole multiples of `step`, or taken for it. The positions that are
+    looked at are drawn with a fixed seed.
     """
     try:
         with np.errstate(over="ignore", invalid="ignore"):
             if node.op_type == "Conv" and weight.ndim == 4:
-                return _rounded_conv(node, weight, scale, inputs)
+                return _rounded_conv(node, weight, scale, inputs, step)
             if node.op_type in ("Gemm", "MatMul") and weight.ndim == 2 and not attribute(node, "transA", 0):
-                return _rounded_matrix(node, weight, scale, inputs)
+                return _rounded_matrix(node, weight, scale, inputs, step)
     except np.linalg.LinAlgError:
         pass  # inputs of absurd magnitude: nearest rounding stays
     return None
 
 
 def _rounded_matrix(
-    node: onnx.NodeProto, weight: np.ndarray, scale: np.ndarray, inputs: list[np.ndarray]
+    node: onnx.NodeProto, weight: np.ndarray, scale: np.ndarray, inputs: list[np.ndarray], step: float
 ) -> np.ndarray | None:
     transposed = channel_axis(node) == 0
     rows = weight if transposed else weight.T
     if rows.shape[1] > _LARGEST:
         return None
-    moments = Moments()
+    moments = Moments(step)
     for x in inputs:
         moments.add(x.reshape(-1, x.shape[-1])[:_POSITIONS])
     q = round_weights(rows, scale, moments.covariance())
@@ -52,7 +58,7 @@ def _rounded_matrix(
 
 
 def _rounded_conv(
-    node: onnx.NodeProto, weight: np.ndarray, scale: np.ndarray, inputs: list[np.ndarray]
+    node: onnx.NodeProto, weight: np.ndarray, scale: np.ndarray, inputs: list[np.ndarray], step: float
 ) -> np.ndarray | None:
     attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
     if attributes.get("auto_pad", b"NOTSET") != b"NOTSET":
@@ -61,7 +67,7 @@ def _rounded_conv(
     if ci * kh * kw > _LARGEST:
         return None
     random = np.random.default_rng(0)
-    moments = [Moments() for _ in range(1 if ci == 1 else groups)]
+    moments = [Moments(step) for _ in range(1 if ci == 1 else groups)]
     for x in inputs:
         found = patches(
             x,
@@ -89,17 +95,25 @@ def _rounded_conv(
 
 
 class Moments:
-    """Mean and covariance of input patches [rows, k], or of one patch per channel [rows, channels, k]."""
+    """Mean and covariance of input patches [rows, k], or of one patch per channel [rows, channels, k].
 
-    def __init__(self) -> None:
-        self.rows = 0
+    The patches are counted in steps of their quantised tensor, about a value in their middle: sums of whole numbers are
+    exact, so that no number of threads changes them.
+    """
+
+    def __init__(self, step: float) -> None:
+        self.rows, self.step = 0, step
         self.total: np.ndarray = np.zeros(())
         self.products: np.ndarray = np.zeros(())
+        self._middle: float | None = None
         self._waiting: list[np.ndarray] = []
 
     def add(self, patches: np.ndarray) -> None:
         """Takes rows in; products are made of many at a time, because each costs a pass over the covariance."""
-        self._waiting.append(patches.astype(np.float32))
+        steps = np.rint(patches / np.float64(self.step))
+        if self._middle is None:
+            self._middle = float(np.rint((steps.min(initial=0) + steps.max(initial=0)) / 2))
+        self._waiting.append((steps - self._middle).astype(np.float32))
         self.rows += len(patches)
         if sum(x.size for x in self._waiting) >= _TOGETHER:
             self._multiply()
@@ -109,11 +123,14 @@ class Moments:
         self._waiting.clear()
         self.total = self.total + x.sum(axis=0, dtype=np.float64)
         by_channel = x if x.ndim == 2 else x.transpose(1, 0, 2)  # [channels, rows, k]
-        products = by_channel.swapaxes(-1, -2) @ by_channel
-        if self.products.ndim:
-            self.products += products
-        else:
-            self.products = products.astype(np.float64)
+        largest = float(np.abs(x).max(initial=1.0))
+        together = int(_EXACT // largest**2)
+        if together < _FEWEST_ROWS:  # int16
+            by_channel, together = by_channel.astype(np.float64), x.shape[0]
+        for start in range(0, x.shape[0], together):
+            rows = by_channel[..., start : start + together, :]
+            found = rows.swapaxes(-1, -2) @ rows
+            self.products = self.products + found if self.products.ndim else found.astype(np.float64)
 
     def covariance(self) -> np.ndarray:
         """[k, k] or [channels, k, k], damped so that it can be inverted. Raises LinAlgError if there were no rows."""
@@ -122,7 +139,7 @@ class Moments:
         if self._waiting:
             self._multiply()
         mean = self.total / self.rows
-        covariance = self.products / self.rows - mean[..., :, None] * mean[..., None, :]
+        covariance = (self.products / self.rows - mean[..., :, None] * mean[..., None, :]) * self.step**2
         diagonal = np.einsum("...ii->...i", covariance)
         # From few rows a covariance is mostly chance: its diagonal has to count the more.
         share = _DAMPING + _CHANCE * covariance.shape[-1] / self.rows
@@ -139,7 +156,7 @@ def round_weights(weight: np.ndarray, scale: np.ndarray, covariance: np.ndarray)
         raise np.linalg.LinAlgError("the covariance is not finite")
     # Upper Cholesky factor of the inverse: row i tells how the columns behind i make up for the error of column i. The
     # factor of the covariance itself, taken from its end, is the inverse of that factor.
-    upper = _inverted(np.linalg.cholesky(covariance[..., ::-1, ::-1])[..., ::-1, ::-1])
+    upper = inverted_upper(lower_factor(covariance[..., ::-1, ::-1])[..., ::-1, ::-1])
     rest = weight.astype(np.float64).copy()
     q = np.empty(weight.shape, np.int8)
     count = weight.shape[1]
@@ -154,21 +171,8 @@ def round_weights(weight: np.ndarray, scale: np.ndarray, covariance: np.ndarray)
             block[:, i:] -= errors[:, i, None] * row
         # What a block leaves to the columns behind it: one product, or one per channel.
         behind = upper[..., start:end, end:]
-        rest[:, end:] -= errors @ behind if behind.ndim == 2 else (errors[:, None] @ behind)[:, 0]
+        rest[:, end:] -= product(errors, behind) if behind.ndim == 2 else product(errors[:, None], behind)[:, 0]
     return q
-
-
-def _inverted(upper: np.ndarray) -> np.ndarray:
-    """The inverse of upper triangular matrices [..., k, k], block by block: an eighth of the work of a general one."""
-    k = upper.shape[-1]
-    if k <= _BLOCK:
-        return np.asarray(np.linalg.inv(upper))
-    half = k // 2
-    first, last = _inverted(upper[..., :half, :half]), _inverted(upper[..., half:, half:])
-    result = np.zeros_like(upper)
-    result[..., :half, :half], result[..., half:, half:] = first, last
-    result[..., :half, half:] = -first @ (upper[..., :half, half:] @ last)
-    return result
 
 
 def patches(

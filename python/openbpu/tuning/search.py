@@ -45,6 +45,7 @@ _SHOWN = 8  # samples of the sensitivity
 Progress = Callable[[str, int, int], None]
 Attempt = tuple[onnx.ModelProto, "Executable"]
 Types = dict[str, str]
+Decided = Callable[[onnx.ModelProto], Collection[str]]
 
 
 @dataclass(frozen=True)
@@ -140,6 +141,7 @@ def search(
     price: Price,
     *,
     liftable: Mapping[str, str],
+    decided: Decided = lambda qdq: (),
     rounds: int = _ROUNDS,
     weights: Weights = COSTS["balanced"],
     progress: Progress | None = None,
@@ -147,10 +149,10 @@ def search(
     """The cheapest mixture of types that reaches the judge's goal.
 
     `model` is the clean float model. `attempt` quantises and compiles it with some nodes lifted; `liftable` says for
-    each node that may be lifted to what: "int16", or "float" if it has no int16 form. `weights` say what is cheap.
-    Raises what `attempt` and the metric raise.
+    each node that may be lifted to what: "int16", or "float" if it has no int16 form; `decided` names the nodes of a QDQ
+    model that the quantiser widened itself. `weights` say what is cheap. Raises what `attempt` and the metric raise.
     """
-    return _Search(model, attempt, judge, price, liftable, rounds, weights, progress).run()
+    return _Search(model, attempt, judge, price, liftable, decided, rounds, weights, progress).run()
 
 
 @dataclass(frozen=True)
@@ -169,12 +171,13 @@ class _Search:
         judge: Judge,
         price: Price,
         liftable: Mapping[str, str],
+        decided: Decided,
         rounds: int,
         weights: Weights,
         progress: Progress | None,
     ) -> None:
         self.model, self.attempt, self.judge, self.price = model, attempt, judge, price
-        self.liftable, self.rounds, self.weights = liftable, rounds, weights
+        self.liftable, self.decided, self.rounds, self.weights = liftable, decided, rounds, weights
         self.progress = progress or (lambda stage, done, total: None)
         self.macs = node_macs(model)
         self.trials: list[Trial] = []
@@ -182,6 +185,8 @@ class _Search:
 
     def run(self) -> SearchResult:
         self._try({})
+        decided = self.decided(self.made[0][1][0])  # to lift those would change nothing, or take back a decision
+        self.liftable = {name: kind for name, kind in self.liftable.items() if name not in decided}
         errors: Errors | None = None
         if not self.trials[0].reached and self.liftable and self.rounds > 1:
             self._try(dict(self.liftable))

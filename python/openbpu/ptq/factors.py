@@ -1,0 +1,85 @@
+"""Products and triangular factors whose bits do not depend on who computes them, nor on how many threads.
+
+BLAS sums in another order when it has another number of threads, LAPACK takes other steps altogether, and a weight that
+lies between two levels then goes to another one. Sums of whole numbers are the same in any order as long as none is
+rounded: so the rows of one operand and the columns of the other are rounded to 22 bits, of which 128 products fit a
+float64, and longer sums are added up block by block. That is about the precision of float32, which is enough here.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+BLOCK = 128
+_BITS = 22  # 2 * 22 bits and 7 for the sum: less than the 53 of a float64
+
+
+def product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """a @ b for float64 matrices [..., m, k] and [..., k, n]."""
+    result = np.zeros((*a.shape[:-1], b.shape[-1]))
+    for start in range(0, a.shape[-1], BLOCK):
+        left, rows = _integers(a[..., start : start + BLOCK], -1)
+        right, columns = _integers(b[..., start : start + BLOCK, :], -2)
+        result += (left @ right) * rows * columns
+    return result
+
+
+def _integers(x: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
+    """Whole numbers of at most 22 bits, and the powers of two by which they are to be multiplied."""
+    _, exponent = np.frexp(np.abs(x).max(axis=axis, keepdims=True, initial=0))
+    scale = np.ldexp(1.0, exponent - _BITS)
+    return np.rint(x / scale), scale
+
+
+def lower_factor(matrix: np.ndarray) -> np.ndarray:
+    """L of L L^T for symmetric matrices [..., k, k]. Raises numpy.linalg.LinAlgError unless positive definite."""
+    rest = np.array(matrix, np.float64)
+    k = rest.shape[-1]
+    for start in range(0, k, BLOCK):
+        end = min(start + BLOCK, k)
+        _factor_block(rest[..., start:end, start:end])
+        if end == k:
+            break
+        inverse = _inverted_block(rest[..., start:end, start:end].swapaxes(-1, -2))
+        panel = product(rest[..., end:, start:end], inverse)
+        rest[..., end:, start:end] = panel
+        for column in range(end, k, BLOCK):  # the half that is read
+            rows = panel[..., column - end :, :]
+            rest[..., column:, column : column + BLOCK] -= product(rows, rows[..., :BLOCK, :].swapaxes(-1, -2))
+    return np.tril(rest)
+
+
+def inverted_upper(upper: np.ndarray) -> np.ndarray:
+    """The inverse of upper triangular matrices [..., k, k], block by block: an eighth of the work of a general one."""
+    k = upper.shape[-1]
+    if k <= BLOCK:
+        return _inverted_block(upper)
+    half = k // 2
+    first, last = inverted_upper(upper[..., :half, :half]), inverted_upper(upper[..., half:, half:])
+    result = np.zeros_like(upper)
+    result[..., :half, :half], result[..., half:, half:] = first, last
+    result[..., :half, half:] = -product(first, product(upper[..., :half, half:], last))
+    return result
+
+
+def _factor_block(block: np.ndarray) -> None:
+    """Cholesky's factor in place of the lower half, column by column."""
+    for j in range(block.shape[-1]):
+        pivot = block[..., j, j]
+        if not (pivot > 0).all():
+            raise np.linalg.LinAlgError("the matrix is not positive definite")
+        block[..., j:, j] /= np.sqrt(pivot)[..., None]
+        below = block[..., j + 1 :, j]
+        block[..., j + 1 :, j + 1 :] -= below[..., :, None] * below[..., None, :]
+
+
+def _inverted_block(upper: np.ndarray) -> np.ndarray:
+    """From the last row up: row i of the inverse is that of the identity less what the rows below make of it."""
+    k = upper.shape[-1]
+    result = np.zeros(upper.shape)
+    for i in range(k - 1, -1, -1):
+        behind = np.einsum("...j,...jk->...k", upper[..., i, i + 1 :], result[..., i + 1 :, :])
+        result[..., i, :] = -behind
+        result[..., i, i] += 1
+        result[..., i, :] /= upper[..., i, i, None]
+    return result
