@@ -149,8 +149,8 @@ def search(
     """The cheapest mixture of types that reaches the judge's goal.
 
     `model` is the clean float model. `attempt` quantises and compiles it with some nodes lifted; `liftable` says for
-    each node that may be lifted to what: "int16", or "float" if it has no int16 form; `decided` names the nodes of a QDQ
-    model that the quantiser widened itself. `weights` say what is cheap. Raises what `attempt` and the metric raise.
+    each node that may be lifted to what: "int16", or "float" if it has no int16 form; `decided` names the nodes of a
+    QDQ model that the quantiser widened itself. `weights` say what is cheap. Raises what `attempt` and the metric raise.
     """
     return _Search(model, attempt, judge, price, liftable, decided, rounds, weights, progress).run()
 
