@@ -100,5 +100,5 @@ def _rounded(value: np.ndarray, op: str, known: list[np.ndarray], random: np.ran
     most = max(1.0, float(np.abs(value).max())) if op in _WINDOWS else float(np.abs(value).max())
     step = _MANY_ULPS.get(op, _ULPS) * float(np.finfo(value.dtype).eps) * most
     moved = value + step * random.standard_normal(value.shape)
-    moved[(np.abs(value) <= step) & (random.random(value.shape) < 0.5)] = 0  # another order may give just that
-    return moved.astype(value.dtype)
+    zero = (np.abs(value) <= step) & (random.random(value.shape) < 0.5)  # another order may give just that
+    return np.where(zero, 0, moved).astype(value.dtype)

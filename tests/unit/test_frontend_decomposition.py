@@ -82,17 +82,19 @@ def instance_norm_of_one_gain() -> onnx.ModelProto:
     return net.model(net.conv(net.op("InstanceNormalization", net.conv("x", 3, 8), gain, offset), 8, 4, out="y"))
 
 
+def with_ports(net: nets.Net, x: tuple[int, ...], y: tuple[int, ...]) -> onnx.ModelProto:
+    """A model with operators of whose results onnx infers no shape."""
+    shapes = {"x": x, "y": y}
+    ports = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shapes[name]) for name in shapes]
+    graph = onnx.helper.make_graph(net.nodes, "net", ports[:1], ports[1:], net.initialisers)
+    return onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 21)], ir_version=10)
+
+
 def group_norm() -> onnx.ModelProto:
-    """onnx infers no shape for its result."""
     net = nets.Net(4)
     x = net.op("GroupNormalization", net.conv("x", 3, 16), net.normal(16), net.normal(16), num_groups=4)
     net.conv(x, 16, 4, out="y")
-    ports = [
-        onnx.helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, s)
-        for n, s in (("x", (1, 3, 32, 32)), ("y", (1, 4, 32, 32)))
-    ]
-    graph = onnx.helper.make_graph(net.nodes, "net", ports[:1], ports[1:], net.initialisers)
-    return onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 21)], ir_version=10)
+    return with_ports(net, (1, 3, 32, 32), (1, 4, 32, 32))
 
 
 def group_norm_of_torch() -> onnx.ModelProto:
@@ -122,6 +124,37 @@ def normalised() -> onnx.ModelProto:
     return net.model(net.op("Div", x, wide, out="y"), shape=(1, 3, 32, 32))
 
 
+def long_instance_norm() -> onnx.ModelProto:
+    """Channels of more elements than a row of LAYERNORM has."""
+    net = nets.Net(9)
+    x = net.op("InstanceNormalization", net.conv("x", 3, 4), net.normal(4), net.normal(4))
+    return net.model(net.op("Relu", x, out="y"), shape=(1, 3, 262, 256))
+
+
+def long_group_norm() -> onnx.ModelProto:
+    net = nets.Net(10)
+    net.op("GroupNormalization", net.conv("x", 3, 6), net.normal(6), net.normal(6), num_groups=2, out="y")
+    return with_ports(net, (1, 3, 160, 150), (1, 6, 160, 150))
+
+
+def local_response() -> onnx.ModelProto:
+    net = nets.Net(11)
+    x = net.op("LRN", net.conv("x", 3, 24), size=5, alpha=0.1, beta=0.75, bias=2.0)
+    return net.model(net.conv(x, 24, 4, out="y"))
+
+
+def mean_and_variance() -> onnx.ModelProto:
+    net = nets.Net(12)
+    net.op("MeanVarianceNormalization", net.conv("x", 3, 8), out="y")
+    return with_ports(net, (1, 3, 32, 32), (1, 8, 32, 32))
+
+
+def logarithm_of_sum() -> onnx.ModelProto:
+    net = nets.Net(13)
+    x = net.op("ReduceLogSum", net.op("Sigmoid", net.conv("x", 3, 8)), axes=[1], keepdims=1)
+    return net.model(net.op("Relu", x, out="y"))
+
+
 NETWORKS: dict[str, tuple[Callable[[], onnx.ModelProto], str, float]] = {
     "instance_norm": (instance_norm, "InstanceNormalization", 25),
     "instance_norm_of_one_gain": (instance_norm_of_one_gain, "InstanceNormalization", 25),
@@ -129,6 +162,11 @@ NETWORKS: dict[str, tuple[Callable[[], onnx.ModelProto], str, float]] = {
     "group_norm_of_torch": (group_norm_of_torch, "InstanceNormalization", 25),
     "sums": (sums, "Sum", 25),
     "normalised": (normalised, "ReduceL2", 25),
+    "long_instance_norm": (long_instance_norm, "InstanceNormalization", 25),
+    "long_group_norm": (long_group_norm, "GroupNormalization", 25),
+    "local_response": (local_response, "LRN", 25),
+    "mean_and_variance": (mean_and_variance, "MeanVarianceNormalization", 25),
+    "logarithm_of_sum": (logarithm_of_sum, "ReduceLogSum", 25),
 }
 
 
@@ -139,7 +177,7 @@ def test_networks(name: str) -> None:
     agree(model, gone)
     report = openbpu.check(model)
     assert not [d for d in report.decisions if d.where == "CPU"], report
-    samples = nets.samples(10)
+    samples = nets.samples(10, tuple(d.dim_value or 1 for d in model.graph.input[0].type.tensor_type.shape.dim))
     session = openbpu.Session(openbpu.build(model, samples[:8]))
     for sample in samples[8:]:
         assert nets.sqnr(nets.run(model, sample)[0][0], session.run({"x": sample})["y"]) > least

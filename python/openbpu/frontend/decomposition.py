@@ -15,11 +15,11 @@ import onnx
 from onnx import TensorProto
 
 from openbpu.frontend.einsum import write_einsum
+from openbpu.frontend.norms import LONGEST_ROW, local_response, logarithm_of_sum, long_rows, mean_and_variance
 from openbpu.frontend.volumes import mean_of_volume, product_and_sum, transposed_volume
 from openbpu.frontend.writing import NodeWriter, attributes_of
 from openbpu.ir.onnx_graph import STANDARD, array_of, opset_of
 
-_LONGEST_ROW = 65535  # channels of a surface
 _MOST_GROUPS = 32  # that go one by one
 _LAYER_NORM = 17  # the opset that has it
 _IMAGE_NORMS = ("InstanceNormalization", "GroupNormalization")
@@ -62,15 +62,20 @@ class Context:
 _Rule = Callable[[onnx.NodeProto, Context, NodeWriter], bool]  # False if the node stays
 
 
-def decompose(model: onnx.ModelProto) -> None:
-    """Replaces the float32 nodes for which there is a rule that takes them. In place; shapes must be known."""
+def decompose(model: onnx.ModelProto, integers: bool = True) -> None:
+    """Replaces the float32 nodes for which there is a rule that takes them. In place; shapes must be known.
+
+    Without `integers` only where float32 gains by it, too.
+    """
     graph = model.graph
     nodes: list[onnx.NodeProto] = []
     context = Context(graph, opset_of(model, 1))
+    tables = (_RULES, _INTEGER_RULES) if integers else (_RULES,)
     for node in graph.node:
-        rule = _RULES.get(node.op_type) if node.domain in STANDARD and context.is_float(node) else None
+        known = node.domain in STANDARD and context.is_float(node)
+        rules = [table[node.op_type] for table in tables if known and node.op_type in table]
         writer = NodeWriter(graph, node.name or node.output[0])
-        nodes += writer.made if rule is not None and rule(node, context, writer) else [node]
+        nodes += writer.made if any(rule(node, context, writer) for rule in rules) else [node]
     del graph.node[:]
     graph.node.extend(nodes)
 
@@ -112,7 +117,7 @@ def _normalisation(node: onnx.NodeProto, context: Context, write: NodeWriter) ->
         return False
     groups = int(given.get("num_groups", shape[1]))
     row = shape[1] // groups * prod(shape[2:])
-    if row > _LONGEST_ROW:
+    if row > LONGEST_ROW:
         return False
     plain = np.unique(gain).size == 1 and not offset.any()  # then the rows can take the gain
     flat = write.shaped(node.input[0], (shape[0], groups, row))
@@ -139,7 +144,7 @@ def _rows_of_groups(node: onnx.NodeProto, context: Context, write: NodeWriter) -
     row, pixels = shape[1] // groups * prod(shape[2:]), prod(shape[2:])
     pairs = np.stack([gain.ravel(), offset.ravel()]).reshape(2, groups, -1)
     parts = 1 if (pairs == pairs[:, :1]).all() else groups
-    if row > _LONGEST_ROW or parts > _MOST_GROUPS or context.opset < _LAYER_NORM:
+    if row > LONGEST_ROW or parts > _MOST_GROUPS or context.opset < _LAYER_NORM:
         return False
     flat, epsilon, made = write.shaped(node.input[0], (shape[0], groups, row)), given.get("epsilon", 1e-5), []
     for part in range(parts):
@@ -197,4 +202,11 @@ _RULES: dict[str, _Rule] = {
     "AveragePool": mean_of_volume,
     "ConvTranspose": transposed_volume,
     "Gemm": product_and_sum,
+}
+_INTEGER_RULES: dict[str, _Rule] = {
+    "InstanceNormalization": long_rows,
+    "GroupNormalization": long_rows,
+    "LRN": local_response,
+    "MeanVarianceNormalization": mean_and_variance,
+    "ReduceLogSum": logarithm_of_sum,
 }

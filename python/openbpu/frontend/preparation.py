@@ -57,8 +57,8 @@ def prepare(
 
     A dynamic batch becomes 1; other dynamic dimensions are fixed by `input_shapes` or refused. float16 weights become
     float32; functions, and operators that only a function defines, become their nodes, and with `steps` so do short
-    recurrent layers, which as a whole are quicker, but never in integers. The outputs are those of the
-    given model up to float rounding. Changes `model`. Raises ModelError.
+    recurrent layers and some normalisations, which as a whole are quicker, but never in integers. The outputs are those
+    of the given model up to float rounding. Changes `model`. Raises ModelError.
     """
     _fix_constants(model)
     _fix_shapes(model, input_shapes or {})
@@ -70,7 +70,7 @@ def prepare(
     model = _without_transforms(_simplified(model))
     if steps:
         unroll(model)
-    decompose(model)
+    decompose(model, integers=steps)
     fuse_normalisations(model)
     fold_arithmetic(model)
     bound_masks(model)

@@ -28,8 +28,13 @@ _FOLDED = {
     "HannWindow": "Folded: its size must be known.",
     "MelWeightMatrix": "Folded: its operands must be known.",
     "GRU": "The nodes of its steps, up to 64 of them, for constant weights.",
-    "GroupNormalization": "LayerNormalization of the groups, gain and offset per channel, in float models.",
-    "InstanceNormalization": "LayerNormalization of the channels, gain and offset per channel, in float models.",
+    "GroupNormalization": "LayerNormalization of groups, for large ones means and squares; gain and offset per "
+    "channel, in float models.",
+    "InstanceNormalization": "LayerNormalization of channels, for large ones means and squares; gain and offset per "
+    "channel, in float models.",
+    "LRN": "Convolution of the squares, power and product, in float models that are quantised.",
+    "MeanVarianceNormalization": "LayerNormalization of each image's channels, in float models that are quantised.",
+    "ReduceLogSum": "ReduceSum and Log, in float models that are quantised.",
     "LSTM": "The nodes of its steps, up to 64 of them, for constant weights.",
     "AveragePool": "Over rows and columns, then over depth, in float models.",
     "ConvTranspose": "In 3-D: images with a channel per step in depth, if these do not overlap, in float models.",
