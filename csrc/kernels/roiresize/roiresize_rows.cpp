@@ -7,6 +7,9 @@ Rows<RoiResizeParams> roiresize_rows() {
 #ifdef OPENBPU_HAS_AVX2
       kRoiResizeAvx2,
 #endif
+#ifdef OPENBPU_HAS_NEON
+      kRoiResizeNeon,
+#endif
       kRoiResizeScalar,
   };
   return {rows, sizeof rows / sizeof rows[0]};

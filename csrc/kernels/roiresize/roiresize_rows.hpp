@@ -7,6 +7,7 @@
 namespace openbpu::kernels {
 
 extern const Row<RoiResizeParams> kRoiResizeAvx2;
+extern const Row<RoiResizeParams> kRoiResizeNeon;
 extern const Row<RoiResizeParams> kRoiResizeScalar;
 
 // Whether the region of image n lies in it.
