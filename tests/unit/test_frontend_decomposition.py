@@ -155,12 +155,22 @@ def logarithm_of_sum() -> onnx.ModelProto:
     return net.model(net.op("Relu", x, out="y"))
 
 
+def padded_windows() -> onnx.ModelProto:
+    """A border of -inf and windows, as networks that came from TensorFlow have them."""
+    net = nets.Net(8)
+    x = net.op("Relu", net.conv("x", 3, 8))
+    border = net.op("Pad", x, net.constant(np.array([0, 0, 0, 1, 0, 0, 1, 1])), net.constant(-np.inf))
+    best = net.op("MaxPool", border, kernel_shape=[3, 3], strides=[2, 2], pads=[1, 0, 0, 0])
+    return net.model(net.conv(best, 8, 4, out="y"), shape=(1, 3, 32, 32))
+
+
 NETWORKS: dict[str, tuple[Callable[[], onnx.ModelProto], str, float]] = {
     "instance_norm": (instance_norm, "InstanceNormalization", 25),
     "instance_norm_of_one_gain": (instance_norm_of_one_gain, "InstanceNormalization", 25),
     "group_norm": (group_norm, "GroupNormalization", 25),
     "group_norm_of_torch": (group_norm_of_torch, "InstanceNormalization", 25),
     "sums": (sums, "Sum", 25),
+    "padded_windows": (padded_windows, "Pad", 25),
     "normalised": (normalised, "ReduceL2", 25),
     "long_instance_norm": (long_instance_norm, "InstanceNormalization", 25),
     "long_group_norm": (long_group_norm, "GroupNormalization", 25),
@@ -181,6 +191,34 @@ def test_networks(name: str) -> None:
     session = openbpu.Session(openbpu.build(model, samples[:8]))
     for sample in samples[8:]:
         assert nets.sqnr(nets.run(model, sample)[0][0], session.run({"x": sample})["y"]) > least
+
+
+def test_batch_norm_of_sequences() -> None:
+    """Behind a product, of channels that lie innermost."""
+    net = nets.Net(9)
+    rows = net.op("Transpose", net.op("MatMul", "x", net.normal(12, 16)), perm=[0, 2, 1])
+    variance = net.constant(np.linspace(0.5, 2, 16))
+    x = net.op("BatchNormalization", net.op("Relu", rows), *(net.normal(16) for _ in "123"), variance)
+    model = net.model(net.op("Transpose", x, perm=[0, 2, 1], out="y"), shape=(5, 10, 12))
+    agree(model, "InstanceNormalization")
+    samples = np.random.default_rng(3).standard_normal((2, 5, 10, 12)).astype(np.float32)
+    report = openbpu.check(openbpu.quantize(model, list(samples), calibration="max", refinement=()))
+    assert not report.on_cpu
+
+
+@pytest.mark.parametrize("opset", [13, 17, 18])
+def test_standardised_weights_are_constants(opset: int) -> None:
+    """As the exporter of torch writes them: BatchNormalization in training mode."""
+    net = nets.Net(10)
+    weight = net.op("Reshape", net.normal(8, 3, 3, 3), net.constant(np.array([1, 8, 27])))
+    statistics = [net.normal(8), net.constant(np.zeros(8)), net.constant(np.zeros(8)), net.constant(np.ones(8))]
+    outputs = ["standard", *(f"unread{k}" for k in range(4 if opset < 14 else 2))]
+    mode = {} if opset < 14 else {"training_mode": 1}
+    net.nodes.append(onnx.helper.make_node("BatchNormalization", [weight, *statistics], outputs, epsilon=1e-4, **mode))
+    kernel = net.op("Reshape", "standard", net.constant(np.array([8, 3, 3, 3])))
+    net.op("Conv", "x", kernel, out="y")
+    prepared = agree(net.model("y", opset=opset), "BatchNormalization")
+    assert [node.op_type for node in prepared.graph.node] == ["Conv"]
 
 
 @pytest.mark.parametrize("kind", ["Mean", "Sum", "InstanceNormalization", "Einsum"])

@@ -14,6 +14,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto
 
+from openbpu.frontend.batch_norm import over_images
 from openbpu.frontend.einsum import write_einsum
 from openbpu.frontend.norms import LONGEST_ROW, local_response, logarithm_of_sum, long_rows, mean_and_variance
 from openbpu.frontend.volumes import mean_of_volume, product_and_sum, transposed_volume
@@ -21,6 +22,7 @@ from openbpu.frontend.writing import NodeWriter, attributes_of
 from openbpu.ir.onnx_graph import STANDARD, array_of, opset_of
 
 _MOST_GROUPS = 32  # that go one by one
+_LOWEST = -3e38  # borders from here on never are the largest value
 _LAYER_NORM = 17  # the opset that has it
 _IMAGE_NORMS = ("InstanceNormalization", "GroupNormalization")
 
@@ -182,6 +184,27 @@ def _quotient(node: onnx.NodeProto, context: Context, write: NodeWriter) -> bool
     return True
 
 
+def _window_beyond(node: onnx.NodeProto, context: Context, write: NodeWriter) -> bool:
+    """MaxPool behind a border of -inf, as frameworks with pads of their own write it: the pads of the window."""
+    pad, given = context.made(node.input[0], "Pad"), attributes_of(node)
+    shape = context.shapes.get(pad.input[0]) if pad is not None else None
+    if pad is None or shape is None or any(node.output[1:]) or given.get("auto_pad", b"NOTSET") != b"NOTSET":
+        return False
+    facts = [context.constants.get(name) for name in (*pad.input[1:], *[""] * (4 - len(pad.input)))]
+    amounts, border, axes = facts
+    plain = attributes_of(pad).get("mode", b"constant") == b"constant" and len(pad.input) < 4 and axes is None
+    if not plain or amounts is None or border is None or float(border.ravel()[0]) > _LOWEST:
+        return False
+    rank, kernel = len(shape), given["kernel_shape"]
+    ends = amounts.reshape(2, rank)
+    pads = np.array(given.get("pads", [0] * 2 * (rank - 2))).reshape(2, rank - 2) + ends[:, 2:]
+    if ends.min() < 0 or ends[:, :2].any() or (pads >= kernel).any():
+        return False
+    given |= {"pads": pads.ravel().tolist()}
+    write.op("MaxPool", pad.input[0], output=node.output[0], **given)
+    return True
+
+
 def _einsum(node: onnx.NodeProto, context: Context, write: NodeWriter) -> bool:
     shapes = [context.shapes.get(name) for name in node.input]
     if any(shape is None for shape in shapes):
@@ -199,9 +222,11 @@ _RULES: dict[str, _Rule] = {
     "GroupNormalization": _normalisation,
     "Div": _quotient,
     "Einsum": _einsum,
+    "BatchNormalization": over_images,
     "AveragePool": mean_of_volume,
     "ConvTranspose": transposed_volume,
     "Gemm": product_and_sum,
+    "MaxPool": _window_beyond,
 }
 _INTEGER_RULES: dict[str, _Rule] = {
     "InstanceNormalization": long_rows,

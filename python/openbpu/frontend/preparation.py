@@ -23,14 +23,16 @@ from onnxscript.rewriter.rules.common import (
 )
 
 from openbpu.errors import ModelError
+from openbpu.frontend.batch_norm import use_batch_statistics
 from openbpu.frontend.constants import bound_masks, fold_uniform
 from openbpu.frontend.decomposition import decompose, decompose_quantised
+from openbpu.frontend.evaluation import LARGEST_WEIGHT, should_fold
 from openbpu.frontend.folding import fold_arithmetic
 from openbpu.frontend.fourier import has_transforms, write_out
 from openbpu.frontend.inlining import inlined
 from openbpu.frontend.normalisation import fuse_normalisations
 from openbpu.frontend.recurrent import unroll
-from openbpu.ir.onnx_graph import STANDARD, UNFOLDED, compact, infer_shapes, opset_of
+from openbpu.ir.onnx_graph import STANDARD, compact, infer_shapes, opset_of
 
 _OPSET = 17  # of clean float models; newer ones stay as they are
 _IR_VERSION = 4  # older ones must list initialisers as inputs
@@ -65,6 +67,7 @@ def prepare(
     model = inlined(model)
     _widen_floats(model.graph)
     _keep_old_regions(model)
+    use_batch_statistics(model)
     model = _upgraded(model)
     model = _inferred(model)
     model = _without_transforms(_simplified(model))
@@ -238,9 +241,9 @@ def _simplified(model: onnx.ModelProto) -> onnx.ModelProto:
     """Constant folding, dead code, batch normalisation into its convolution, padding into its convolution."""
 
     def simplify(graph: ir.Model) -> ir.Model:
-        optimizer.optimize_ir(graph, should_fold=_should_fold)
+        optimizer.optimize_ir(graph, should_fold=should_fold, output_size_limit=LARGEST_WEIGHT)
         graph = rewriter.rewrite(graph, pattern_rewrite_rules=_RULES)
-        optimizer.optimize_ir(graph, should_fold=_should_fold)
+        optimizer.optimize_ir(graph, should_fold=should_fold, output_size_limit=LARGEST_WEIGHT)
         return graph
 
     given = list(model.graph.node)
@@ -259,11 +262,6 @@ def _simplified(model: onnx.ModelProto) -> onnx.ModelProto:
             logger.setLevel(level)
     _restore_names(simple, given)
     return simple
-
-
-def _should_fold(node: ir.Node) -> bool | None:
-    """False for what must not be folded, None for what onnxscript decides."""
-    return False if node.op_type in UNFOLDED else None
 
 
 def _pass_single_operands(graph: onnx.GraphProto) -> None:
