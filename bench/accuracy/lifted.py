@@ -64,6 +64,7 @@ def line(title: str, result: SearchResult, seconds: float) -> str:
         *(f"{t.value:.4f} ({t.sqnr_db:.1f} dB)" if t else "-" for t in (first, best, wide)),
         f"{best.nodes} of {wide.nodes if wide else '?'}" if best.nodes else "none",
         f"{100 * best.int16_macs:.1f}",
+        f"{100 * best.wide_macs:.1f}",
         " / ".join(f"{t.estimated_us:.0f}" for t in times),
         " / ".join(f"{t.measured_ms:.1f}" for t in times),
         f"{len(result.trials)}",
@@ -82,7 +83,17 @@ def main() -> None:
     arguments = parser.parse_args()
     names = arguments.only or [n for n, (_, _, packed) in SUBJECTS.items() if arguments.wheels or not packed]
     print(f"{describe()}; {arguments.samples} calibration samples; {arguments.metric} {arguments.target:g}\n")
-    titles = ("model", "int8", "chosen", "int16", "nodes lifted", "% of the MACs", "us on the target", "ms here")
+    titles = (
+        "model",
+        "int8",
+        "chosen",
+        "int16",
+        "nodes lifted",
+        "% of the MACs",
+        "% in 16 bits",
+        "us on the target",
+        "ms here",
+    )
     titles = (*titles, "models", "CPU s")
     print(f"| {' | '.join(titles)} |\n{'|---' * len(titles)}|")
     for name in names:

@@ -61,7 +61,8 @@ def test_a_part_of_the_lifting_is_predicted_too() -> None:
     qdq, wide = (openbpu.quantize(model, samples, all_nodes_type=t, refinement=("bias",)) for t in ("int8", "int16"))
     errors = measure_errors(clean, qdq, [{"x": x} for x in samples], floor=wide)
     names = [node.name for node in clean.graph.node]
-    lifting = Lifting(errors, candidates(errors, names, dict.fromkeys(names, 1.0)))
+    costs = dict.fromkeys(names, 1.0)
+    lifting = Lifting(errors, candidates(errors, names, costs), costs)
     order, levels = lifting.path(100)
     assert sorted(order) == list(range(len(lifting.choices))) and levels == sorted(levels)
     units = [errors.sources[lifting.choices[k].source].unit for k in order[:2]]

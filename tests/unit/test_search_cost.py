@@ -58,7 +58,7 @@ def test_the_cost_decides_what_is_lifted() -> None:
     assert all(result.reached for result in found.values())
     least = {cost: result.best for cost, result in found.items()}
     assert least["time"].estimated_us <= min(t.estimated_us for t in least.values())
-    assert least["macs"].int16_macs <= min(t.int16_macs for t in least.values())
+    assert least["macs"].wide_macs <= min(t.wide_macs for t in least.values())
     assert least["nodes"].nodes <= min(t.nodes for t in least.values())
     with pytest.raises(ConfigError, match="cost"):
         openbpu.search(model, samples, cost="watts")

@@ -35,6 +35,7 @@ class Unit:
     edges: tuple[str, ...]  # dequantised tensors that it reads
     touches: frozenset[str]  # groups of the tensors that it reads and writes
     kind: str  # COMPUTES, BLENDS or MOVES
+    writes: frozenset[str] = frozenset()  # groups of the tensors that it writes
 
     @property
     def name(self) -> str:
@@ -88,6 +89,15 @@ class Anatomy:
             session = open_session(chain, {start: feed}, constants, [name], opsets, version)
             self._sessions[name] = session
         return np.asarray(session.run([name], {start: feed})[0])
+
+    def in_16_bits(self) -> set[str]:
+        """Names of the nodes that run in a 16-bit form: those of units that read or write int16."""
+        written = {self.groups[chain[0].input[0]] for chain in self.chains.values() if self._is_wide(chain[0])}
+        read = {name for name, chain in self.chains.items() if self._is_wide(chain[-1])}
+        return {name for unit in self.units if unit.writes & written or read & {*unit.edges} for name in unit.nodes}
+
+    def _is_wide(self, node: onnx.NodeProto) -> bool:
+        return len(node.input) > 2 and self._arrays[node.input[2]].dtype == np.int16
 
     def range(self, name: str) -> tuple[float, float] | None:
         """The reals that the last pair before a dequantised tensor can hold; None if it is per channel."""
@@ -156,7 +166,8 @@ class Anatomy:
         main = next((node for node in nodes if node.op_type in WEIGHTED), nodes[0])
         names = (main.name, *(node.name for node in nodes if node is not main and node.name in self._known))
         touches = frozenset(self.groups[n] for n in around if n in self.groups)
-        return Unit(index, names, main.op_type, edges, touches, _kind(main))
+        writes = frozenset(self.groups[n] for node in bases for n in node.output if n in self.groups)
+        return Unit(index, names, main.op_type, edges, touches, _kind(main), writes)
 
     def _dynamic(self) -> set[str]:
         live = {i.name for i in self.model.graph.input} - self._constants

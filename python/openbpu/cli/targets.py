@@ -57,11 +57,20 @@ def goal(metric: str | None, value: float | None, **built_in: float | None) -> t
 
 def print_search(result: Any) -> None:
     """The models that were tried, and what was lifted in the one that was chosen."""
-    columns = (">nodes lifted", ">int16 MACs", ">CPU MACs", f">{result.metric}", ">us on target", ">ms here", "")
+    columns = (
+        ">nodes lifted",
+        ">int16 MACs",
+        ">in 16-bit forms",
+        ">CPU MACs",
+        f">{result.metric}",
+        ">us on target",
+        ">ms here",
+        "",
+    )
     tried = options.table(f"search for {result.metric} {result.target:g}", *columns)
     for index, t in enumerate(result.trials):
         mark = "chosen" if index == result.chosen else ""
-        shares = (f"{100 * t.int16_macs:.1f} %", f"{100 * t.float_macs:.1f} %")
+        shares = tuple(f"{100 * share:.1f} %" for share in (t.int16_macs, t.wide_macs, t.float_macs))
         costs = (f"{t.estimated_us:.0f}", f"{t.measured_ms:.2f}")
         tried.add_row(str(t.nodes), *shares, f"{t.value:.5f}", *costs, mark, style="green" if t.reached else None)
     options.console.print(tried)

@@ -1,7 +1,12 @@
-"""Which operators to lift to int16: chosen on predicted errors, without running anything."""
+"""Which operators to lift to int16: chosen on predicted errors, without running anything.
+
+What lifting an operator costs depends on what is lifted already: those that write its inputs write int16 then, and take
+their 16-bit forms for it.
+"""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -18,27 +23,44 @@ class Candidate:
     """An operator that can be lifted: its source of error, what that costs (any unit), the groups that get wide."""
 
     source: int
-    cost: float
+    form: float  # its 16-bit form
+    each: float  # its being one more
     touches: frozenset[str]
 
+    @property
+    def cost(self) -> float:
+        """Of lifting it alone, its neighbours left out."""
+        return self.form + self.each
 
-def candidates(errors: Errors, liftable: Collection[str], costs: Mapping[str, float]) -> list[Candidate]:
-    """The units whose nodes are liftable; `costs` by name of a unit's first node."""
+
+def candidates(
+    errors: Errors, liftable: Collection[str], costs: Mapping[str, float], each: float = 0.0
+) -> list[Candidate]:
+    """The units whose nodes are liftable; `costs` of their 16-bit forms by name of a unit's first node."""
     found = []
     for index, source in enumerate(errors.sources):
         unit = source.unit
         if unit is not None and unit.kind == COMPUTES and set(unit.nodes) & set(liftable):
-            found.append(Candidate(index, costs[unit.name], unit.touches))
+            found.append(Candidate(index, costs[unit.name], each, unit.touches))
     return found
 
 
 class Lifting:
-    """A growing set of lifted candidates and the noise that is left, as the errors predict it."""
+    """A growing set of lifted candidates and the noise that is left, as the errors predict it.
 
-    def __init__(self, errors: Errors, choices: Sequence[Candidate]) -> None:
+    `costs` are those of the 16-bit forms of all units, by name.
+    """
+
+    def __init__(self, errors: Errors, choices: Sequence[Candidate], costs: Mapping[str, float]) -> None:
         self.errors, self.choices = errors, choices
         self._products = errors.products[:, 1:, 1:]  # weights first, then sources
         own = {choice.source for choice in choices}
+        self._forms = {k: costs[s.unit.name] for k, s in enumerate(errors.sources) if s.unit and s.unit.name in costs}
+        self._writers: dict[str, list[int]] = defaultdict(list)
+        for k in self._forms:
+            unit = errors.sources[k].unit
+            for group in unit.writes if unit else ():
+                self._writers[group].append(k)
         self._passive = [k for k in range(len(errors.sources)) if k not in own]
         self.reset(())
 
@@ -47,6 +69,7 @@ class Lifting:
         self.chosen = set(chosen)
         self._wide = {group for k in chosen for group in self.choices[k].touches}
         gone = {self.choices[k].source for k in chosen} | set(self._quieted(self._wide, ()))
+        self._formed = {self.choices[k].source for k in chosen} | {w for g in self._wide for w in self._writers[g]}
         self._kept = np.array([True, *(k not in gone for k in range(len(self.errors.sources)))])
         self._sums = self._products @ self._kept.astype(np.float64)
 
@@ -58,6 +81,13 @@ class Lifting:
     def lift(self, index: int) -> None:
         """Lifts one more candidate."""
         self.reset({*self.chosen, index})
+
+    def price(self, index: int) -> float:
+        """What one more candidate costs: its own 16-bit form and those of the operators that write int16 for it."""
+        choice = self.choices[index]
+        writers = {w for group in choice.touches - self._wide for w in self._writers[group]}
+        forms = ({choice.source} | writers) - self._formed
+        return max(choice.each + sum(self._forms[k] for k in sorted(forms)), 1e-9)
 
     def after(self, index: int) -> np.ndarray:
         """The noise of each output if one more candidate is lifted."""
@@ -80,7 +110,7 @@ class Lifting:
             limit = 10 ** (-goal / 10) if _missing(self.noise, 10 ** (-goal / 10)) > 0 else 1e-30
             now = _missing(self.noise, limit)
             left = [k for k in range(len(self.choices)) if k not in self.chosen]
-            gains = [(now - _missing(self.after(k), limit)) / self.choices[k].cost for k in left]
+            gains = [(now - _missing(self.after(k), limit)) / self.price(k) for k in left]
             order.append(left[int(np.argmax(gains))])
             self.lift(order[-1])
             levels.append(level(self.noise))

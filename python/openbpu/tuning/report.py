@@ -24,7 +24,8 @@ class Trial:
     cosine: float  # of the worst output
     sqnr_db: float  # of the worst output
     nodes: int  # lifted
-    int16_macs: float  # share of the multiply-accumulates on int16 activations
+    int16_macs: float  # share of the multiply-accumulates that lifted nodes have
+    wide_macs: float  # share of those that run in a 16-bit form: also of operators that write int16 for lifted readers
     float_macs: float  # share of those on the CPU
     estimated_us: float  # on the target
     measured_ms: float  # median of a run on this machine, one thread
@@ -74,6 +75,7 @@ class SearchResult:
         verdict = "reaches" if self.reached else "does NOT reach"
         text = f"{self.metric} {best.value:.5f} {verdict} {self.target:g}: {best.nodes} nodes lifted"
         share = f"{100 * best.int16_macs:.1f} % of the MACs int16, {100 * best.float_macs:.1f} % float"
+        share += f" ({100 * best.wide_macs:.1f} % in 16-bit forms)"
         cost = f"{best.estimated_us:.0f} us estimated on the target ({first.estimated_us:.0f} in int8)"
         times = f"{cost}, {best.measured_ms:.2f} ms on this CPU ({first.measured_ms:.2f})"
         return f"{text}, {share}; {times}{self._faster}"

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import onnx
 
-from openbpu.analyze.anatomy import Unit, node_macs
+from openbpu.analyze.anatomy import Anatomy, Unit, node_macs
 from openbpu.analyze.difference import Difference
 from openbpu.analyze.sensitivity import Errors, float_outputs, measure_errors
 from openbpu.errors import ConfigError
@@ -150,7 +150,8 @@ def search(
 
     `model` is the clean float model. `attempt` quantises and compiles it with some nodes lifted; `liftable` says for
     each node that may be lifted to what: "int16", or "float" if it has no int16 form; `decided` names the nodes of a
-    QDQ model that the quantiser widened itself. `weights` say what is cheap. Raises what `attempt` and the metric raise.
+    QDQ model that the quantiser widened itself. `weights` say what is cheap. Raises what `attempt` and the metric
+    raise.
     """
     return _Search(model, attempt, judge, price, liftable, decided, rounds, weights, progress).run()
 
@@ -229,6 +230,7 @@ class _Search:
             sqnr_db=sqnr,
             nodes=len(lifted),
             int16_macs=share["int16"],
+            wide_macs=self._share_of(Anatomy(self.model, made[0]).in_16_bits()),
             float_macs=share["float"],
             estimated_us=self.price.made(made[1]).latency_us,
             measured_ms=milliseconds,
@@ -250,9 +252,11 @@ class _Search:
         most, least = (10 ** (-trial.sqnr_db / 10) for trial in self.trials[:_BOUNDS])
         return most, least
 
+    def _share_of(self, names: Collection[str]) -> float:
+        return sum(self.macs.get(name, 0) for name in names) / max(sum(self.macs.values()), 1)
+
     def _share(self, lifted: Types, kind: str) -> float:
-        share = sum(self.macs[name] for name, k in lifted.items() if k == kind)
-        return share / max(sum(self.macs.values()), 1)
+        return self._share_of([name for name, k in lifted.items() if k == kind])
 
     def _choice(self) -> int:
         """The cheapest trial that reached the target, else the best."""
@@ -263,7 +267,7 @@ class _Search:
 
     def _cost(self, trial: Trial) -> float:
         """As `_costs`, of a whole mixture."""
-        return self._cost_of(trial.estimated_us, trial.int16_macs + trial.float_macs, trial.nodes)
+        return self._cost_of(trial.estimated_us, trial.wide_macs + trial.float_macs, trial.nodes)
 
     def _cost_of(self, microseconds: float, macs: float, nodes: int) -> float:
         return self.weights.of(microseconds / max(self.trials[0].estimated_us, 1e-9), macs, nodes / len(self.macs))
@@ -272,7 +276,8 @@ class _Search:
 
     def _approach(self, errors: Errors) -> None:
         """Tries mixtures on the way from all int8 (too bad) to all int16 (good enough), corrected by measurements."""
-        lifting = Lifting(errors, candidates(errors, self.liftable, self._costs(errors)))
+        costs, each = self._costs(errors), self.weights.of(0.0, 0.0, 1 / len(errors.sources))
+        lifting = Lifting(errors, candidates(errors, self.liftable, costs, each), costs)
         order, levels = lifting.path(self._goal_level())
         low, high = 0, len(order)
         reals = {low: self._scale(self.trials[0]), high: self._scale(self.trials[1])}
@@ -314,7 +319,7 @@ class _Search:
         return self._wanted if self.judge.goal.in_decibels else self.trials[1].sqnr_db
 
     def _costs(self, errors: Errors) -> dict[str, float]:
-        """What lifting a unit costs, as a share of the model: the extra time, its MACs, and its being one more."""
+        """What the 16-bit form of a unit costs, as a share of the model: the extra time, and its MACs."""
         narrow, wide = (node_times(self.price.made(executable)) for _, (_, executable) in self.made[:_BOUNDS])
         time, macs = max(sum(narrow.values()), 1e-9), max(sum(self.macs.values()), 1)
         costs = {}
@@ -322,7 +327,7 @@ class _Search:
             if unit is not None:
                 more = sum(wide.get(n, 0.0) - narrow.get(n, 0.0) for n in unit.nodes)
                 share = sum(self.macs.get(n, 0) for n in unit.nodes) / macs
-                costs[unit.name] = max(self.weights.of(max(more, 0.0) / time, share, 1 / len(errors.sources)), 1e-9)
+                costs[unit.name] = self.weights.of(max(more, 0.0) / time, share, 0.0)
         return costs
 
     def _cheapest(self, lifting: Lifting, chosen: Collection[int]) -> Types:
@@ -331,13 +336,17 @@ class _Search:
         place = {unit.name: k for k, unit in enumerate(units)}
         own = [lifting.errors.sources[choice.source].unit for choice in lifting.choices]
         free = [place[unit.name] for unit in own if unit is not None]
-        mixtures = [self._types([units[k] for k in ks]) for ks in filled(units, [free[k] for k in chosen], free)]
-        if not self.weights.time or len(mixtures) == 1:
-            return mixtures[0]
-        return min(mixtures, key=self._drafted_cost)
+        regions = filled(units, [free[k] for k in chosen], free)
+        if not self.weights.time or len(regions) == 1:
+            return self._types([units[k] for k in regions[0]])
+        best = min(regions, key=lambda ks: self._drafted_cost(units, ks))
+        return self._types([units[k] for k in best])
 
-    def _drafted_cost(self, types: Types) -> float:
-        macs = self._share(types, "int16") + self._share(types, "float")
+    def _drafted_cost(self, units: Sequence[Unit], lifted: Collection[int]) -> float:
+        types = self._types([units[k] for k in lifted])
+        wide = {group for k in lifted for group in units[k].touches}
+        forms = [unit for k, unit in enumerate(units) if k in lifted or unit.writes & wide]
+        macs = self._share_of({name for unit in forms for name in unit.nodes})
         return self._cost_of(self.price.draft(types), macs, len(types))
 
     def _types(self, units: Iterable[Unit]) -> Types:
