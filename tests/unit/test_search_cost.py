@@ -7,9 +7,12 @@ import pytest
 from float_networks import Net
 
 import openbpu
-from openbpu.analyze.anatomy import COMPUTES, Unit
+from openbpu import frontend, lower
+from openbpu.analyze.anatomy import COMPUTES, Anatomy, Unit
+from openbpu.analyze.sensitivity import measure_errors
 from openbpu.errors import ConfigError
 from openbpu.tuning import weights_of
+from openbpu.tuning.lifting import Lifting, candidates
 from openbpu.tuning.regions import filled
 
 
@@ -42,6 +45,32 @@ def test_weights_by_name() -> None:
     assert weights_of("balanced").of(1.0, 1.0, 1.0) == 1.75
     with pytest.raises(ConfigError, match="balanced, time, macs, nodes"):
         weights_of("watts")
+
+
+def test_what_writes_int16_counts_with_its_reader() -> None:
+    model, samples = nets.residual(), nets.samples(2)
+    clean = frontend.prepare(model)
+    options = {"refinement": (), "calibration": "max"}
+    qdq, mixed = (openbpu.quantize(model, samples, node_types=t, **options) for t in ({}, {"Add": "int16"}))
+    convolutions = {node.name for node in clean.graph.node if node.op_type == "Conv"}
+    wide = Anatomy(clean, mixed).in_16_bits() & convolutions
+    made = [op for op in lower.lower(frontend.prepare_qdq(mixed)).ops if any(v.dtype == "int16" for v in op.outputs)]
+    # Both operands of the sum are written as int16, by operators that the compiler gives 16-bit forms
+    assert len(wide) == 2 and wide == {name for op in made for name in op.origin} & convolutions
+    assert not Anatomy(clean, qdq).in_16_bits()
+
+    errors = measure_errors(clean, qdq, [{"x": x} for x in samples])
+    names = [node.name for node in clean.graph.node]
+    costs = dict.fromkeys(names, 1.0)
+    lifting = Lifting(errors, candidates(errors, names, costs, each=0.5), costs)
+    ops = [unit.op for unit in (errors.sources[choice.source].unit for choice in lifting.choices) if unit is not None]
+    total = ops.index("Add")
+    assert lifting.price(total) == 3.5, "its own form, and those of the two that write its operands"
+    lifting.lift(total)
+    units = [errors.sources[choice.source].unit for choice in lifting.choices]
+    writers = [k for k, unit in enumerate(units) if unit is not None and set(unit.nodes) & wide]
+    # Their forms are paid for: nothing comes before the first, the depthwise convolution before the second
+    assert [lifting.price(k) for k in writers] == [0.5, 0.5 + 1.0]
 
 
 def test_the_cost_decides_what_is_lifted() -> None:
