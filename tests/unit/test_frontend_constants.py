@@ -90,12 +90,16 @@ def test_a_factor_stays_behind_a_product_that_others_read() -> None:
     assert _kinds(_prepared(net.model("y", shape=(2, 8)), (2, 8))).count("Mul") == 1
 
 
+@pytest.mark.parametrize("form", ["added", "chosen"])
 @pytest.mark.parametrize("least", [-np.inf, np.finfo(np.float32).min, -1e5], ids=str)
-def test_causal_attention_runs_on_the_bpu(least: float) -> None:
+def test_causal_attention_runs_on_the_bpu(least: float, form: str) -> None:
     net = _Net(1)
-    mask = np.where(np.tri(8, dtype=bool), 0, least).astype(np.float32)[None]
     scores = net.op("MatMul", "x", net.op("Transpose", "x", perm=[0, 2, 1]))
-    weights = net.op("Softmax", net.op("Add", scores, mask), axis=-1)
+    if form == "added":
+        masked = net.op("Add", scores, np.where(np.tri(8, dtype=bool), 0, least).astype(np.float32)[None])
+    else:
+        masked = net.op("Where", np.tri(8, dtype=bool)[None], scores, np.array(least, np.float32))
+    weights = net.op("Softmax", masked, axis=-1)
     net.op("MatMul", net.op("MatMul", weights, "x"), net.normal(6, 4), out="y")
     model, shape = net.model("y", shape=(2, 8, 6)), (2, 8, 6)
     _prepared(model, shape)

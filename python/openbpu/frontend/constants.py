@@ -16,6 +16,8 @@ _RESHAPES = ("Reshape", "Expand")
 def bound_masks(model: onnx.ModelProto) -> None:
     """Masks of -inf in front of a Softmax become the lowest float32, unless a row is masked throughout. In place.
 
+    They are added to the scores, or chosen in their place: there rows that are masked throughout had no result.
+
     The probabilities stay the same, and the sums are finite: they can be calibrated.
     """
     graph = model.graph
@@ -26,13 +28,14 @@ def bound_masks(model: onnx.ModelProto) -> None:
             readers.setdefault(name, []).append(node)
     names = Names(graph)
     for node in graph.node:
-        if node.op_type != "Add" or [n.op_type for n in readers.get(node.output[0], ())] != ["Softmax"]:
+        if node.op_type not in ("Add", "Where") or [n.op_type for n in readers.get(node.output[0], ())] != ["Softmax"]:
             continue
+        chosen = node.op_type == "Where"
         for index, name in enumerate(node.input):
             if name not in constants or constants[name].data_type != onnx.TensorProto.FLOAT:
                 continue
             mask = array_of(constants[name])
-            if mask.ndim and np.isneginf(mask).any() and np.isfinite(mask).any(axis=-1).all():
+            if np.isneginf(mask).any() and (chosen or (mask.ndim and np.isfinite(mask).any(axis=-1).all())):
                 finite = np.where(np.isneginf(mask), np.finfo(np.float32).min, mask)
                 graph.initializer.append(numpy_helper.from_array(finite, names.fresh(f"{name}/finite")))
                 node.input[index] = graph.initializer[-1].name

@@ -223,7 +223,8 @@ def rescale(sx: float, zx: int, sy: float, zp: int, most: int = 128) -> tuple[in
 
 def table(codes: np.ndarray, scale: float, zero: int, dtype: str = "int8") -> np.ndarray:
     """Real results to integers, round half to even; NaN counts as 0."""
-    levels = np.rint(np.nan_to_num(codes, nan=0.0, posinf=np.inf, neginf=-np.inf) / scale) + zero
+    with np.errstate(over="ignore"):  # masks of -3.4e38 end at the lowest level
+        levels = np.rint(np.nan_to_num(codes, nan=0.0, posinf=np.inf, neginf=-np.inf) / scale) + zero
     limits = np.iinfo(dtype)
     return np.asarray(np.clip(levels, limits.min, limits.max).astype(dtype))
 

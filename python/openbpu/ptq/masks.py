@@ -15,17 +15,21 @@ _FAR = 10.0  # below every score: a masked position weighs less than exp(-10) of
 def raised_floors(
     model: onnx.ModelProto, placement: Placement, low: Mapping[str, float], high: Mapping[str, float]
 ) -> dict[str, float]:
-    """The least value of each group, but a little below the scores for sums that only a Softmax reads, and for masks.
+    """The least value of each group, but a little below the scores for what only a Softmax reads, and for masks.
 
-    What lies lower gets a weight of next to nothing, clipped or not.
+    What lies lower gets a weight of next to nothing, clipped or not. Masks are added to scores, or chosen in their place.
     """
     view, groups, result = ModelView(model), placement.groups, dict(low)
     for node in model.graph.node:
-        add = view.producers.get(node.input[0]) if node.op_type == "Softmax" else None
-        if add is None or add.op_type != "Add" or view.sole_consumer(add.output[0]) is not node:
+        made = view.producers.get(node.input[0]) if node.op_type == "Softmax" else None
+        if made is None or made.op_type not in ("Add", "Where") or view.sole_consumer(made.output[0]) is not node:
             continue
-        total, parts = groups.get(add.output[0]), [groups.get(name) for name in add.input]
+        total, parts = groups.get(made.output[0]), [groups.get(name) for name in made.input[-2:]]
         if total not in result:
+            continue
+        if made.op_type == "Where":
+            known = [low[scores] for scores in parts if scores in result]
+            result[total] = max(result[total], min(known) - _FAR) if len(known) == 1 else result[total]
             continue
         for scores, mask in (parts, parts[::-1]):
             if scores not in result or scores == mask:
