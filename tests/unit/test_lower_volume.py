@@ -99,6 +99,28 @@ def test_embedding_table_is_quantised_as_its_result(dtype: str) -> None:
     assert graph.ops[0].consts["data"].shape == (1, 1, 50, 12)
 
 
+@pytest.mark.parametrize("shape", [(3, 150), (2, 150, 4), (1, 150, 3, 4), (1, 2, 150, 3, 2)])
+def test_many_constant_indices(shape: tuple[int, ...]) -> None:
+    """As in the lift of a camera's image to a plan, or in an unfolding to patches."""
+    net = Net(24)
+    index = net.constant(net.random.integers(-150, 150, (5, 40)), np.int64)
+    net.output(net.quantise(net.node("Gather", net.input(*shape), index, axis=shape.index(150))))
+    graph = check(net)
+    assert any(op.kind == "gather" for op in graph.ops)
+
+
+def test_indices_that_are_picked_from_an_input() -> None:
+    """One column for each table, as recommenders have them."""
+    net = Net(25)
+    columns = net.indices(3, 2, low=0, high=20)
+    for column in range(2):
+        picked = net.node("Gather", columns, net.constant(column, np.int64), axis=1)
+        table = net.constant(net.random.standard_normal((20, 6)), np.float32)
+        net.output(net.quantise(net.node("Gather", table, picked)))
+    report = openbpu.check(net.model())
+    assert ["integers" in decision.reason for decision in report.on_cpu] == [True, True]
+
+
 def test_indices_from_the_bpu() -> None:
     net = Net(23)
     best = net.node("ArgMax", net.input(1, 6, 4, 5), axis=1, keepdims=0)

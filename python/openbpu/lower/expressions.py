@@ -76,6 +76,8 @@ class Expr(ABC):
 
     def dense(self, reader: str) -> Value:
         """The tensor as CPU operators read it; `reader` says who needs it in float."""
+        if self.dtype in ("int32", "int64", "bool"):
+            return self.node.on_cpu(self.index, self.node.refuse("it moves integers of the CPU", seen=self.dtype))
         why = self.node.refuse(
             "its result is not quantised", seen=f"a float result for {reader}", remedy=QUANTISE_BEHIND
         )

@@ -17,7 +17,7 @@ def raised_floors(
 ) -> dict[str, float]:
     """The least value of each group, but a little below the scores for what only a Softmax reads, and for masks.
 
-    What lies lower gets a weight of next to nothing, clipped or not. Masks are added to scores, or chosen in their place.
+    What lies lower gets a weight of next to nothing, clipped or not. Masks are added to scores or stand in their place.
     """
     view, groups, result = ModelView(model), placement.groups, dict(low)
     for node in model.graph.node:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import prod
 
 import numpy as np
@@ -179,45 +179,62 @@ def gather(node: Node) -> Expr:
 
 
 def _looked_up(node: Node, x: Expr, axis: int) -> Expr:
-    """Run-time indices of an axis, which becomes the columns of a surface; what lies inside of it, the channels."""
-    indices, graph, origin = node.operand(1), node.graph, (node.name,)
-    if not isinstance(indices, Plain) or indices.dtype not in ("int32", "int64"):
+    """Run-time indices of an axis."""
+    indices = node.operand(1)
+    if indices.dtype not in ("int32", "int64"):
         raise node.refuse("its indices must be int32 or int64", seen=indices.dtype)
     if x.dtype not in ("float32", "int8", "uint8", "int16") or isinstance(x, Plain):
         raise node.refuse("its data must be int8", seen=x.dtype, remedy=QUANTISE_BETWEEN)
+    return _look_up(node, x, axis, lambda: indices.dense(node.where), indices.shape)
+
+
+def _look_up(node: Node, x: Expr, axis: int, indices: Callable[[], Value], index_shape: Shape) -> Expr:
+    """A GATHER: the axis becomes the columns of a surface; what lies inside of it, the channels."""
+    graph, origin = node.graph, (node.name,)
     order = (0, 2, 3, 1) if len(x.shape) == 4 else tuple(range(len(x.shape)))
-    place, count = order.index(axis), prod(indices.shape)
+    place, count = order.index(axis), prod(index_shape)
     outer, inner = (prod(x.shape[a] for a in part) for part in (order[:place], order[place + 1 :]))
     extents = (1, outer, x.shape[axis], inner)
     if max(*extents, count) > MAX_EXTENT:
         raise node.refuse(f"extents of a look-up are at most {MAX_EXTENT}", seen=f"{count} indices, data {x.shape}")
+    held = indices()
     picked = (*x.shape[:axis], count, *x.shape[axis + 1 :])
-    shape = (*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :])
+    shape = (*x.shape[:axis], *index_shape, *x.shape[axis + 1 :])
 
     def apply(value: Value) -> Value:
         source = graph.view(value, extents, value.onnx_shape, origin)
         wide = (1, outer, count, inner)
-        out = graph.emit("gather", [source, indices.held], picked, value.quant, origin, shape=wide)
+        out = graph.emit("gather", [source, held], picked, value.quant, origin, shape=wide)
         return graph.reshape(graph.view(out, memory_shape(picked), picked, origin), shape, origin)
 
     return x.move(apply, node, shape)
 
 
 def gathered(node: Node, x: Expr, axis: int, indices: Sequence[int]) -> Expr:
-    """Elements `indices` of an axis: through the index table of a resize if it is a row or column, else slices."""
+    """Elements `indices` of an axis: through the index table of a resize if it is a row or column, else slices.
+
+    Where these would be too many, by GATHER.
+    """
     shape = list(x.shape)
     shape[axis] = len(indices)
     pieces = _runs(indices)
     if len(pieces) > 1 and len(shape) == 4 and axis in (2, 3):
         return x.move(lambda v: _picked(node, v, axis, indices), node, tuple(shape))
     if len(pieces) > _MAX_PIECES:
-        raise node.refuse(f"indices must form at most {_MAX_PIECES} runs", seen=len(pieces))
+        if isinstance(x, Plain):
+            raise node.refuse("its data must be int8", seen=x.dtype, remedy=QUANTISE_BETWEEN)
+        return _look_up(node, x, axis, lambda: _index_constant(node, indices), (len(indices),))
 
     def apply(value: Value) -> Value:
         parts = [node.graph.slice(value, axis, start, stop, 1, (node.name,)) for start, stop in pieces]
         return node.graph.concat(parts, axis, (node.name,))
 
     return x.move(apply, node, tuple(shape))
+
+
+def _index_constant(node: Node, indices: Sequence[int]) -> Value:
+    consts, shape = {"data": np.asarray(indices, np.int32)}, (len(indices),)
+    return node.graph.emit("constant", [], shape, None, (), name=f"{node.name}.indices", consts=consts, dtype="int32")
 
 
 def _runs(indices: Sequence[int]) -> list[tuple[int, int]]:
