@@ -50,7 +50,8 @@ class Row:
         if self.failure:
             return "fails"
         note = f", {self.note}" if self.note else ""
-        return f"{self.sqnr:.1f} ({self.cosine:.4f})".replace("(0.", "(.") + note
+        cosine = np.floor(self.cosine * 1e4) / 1e4  # 0.99995 is not 1
+        return f"{self.sqnr:.1f} ({cosine:.4f})".replace("(0.", "(.") + note
 
 
 @dataclass

@@ -26,7 +26,7 @@ import subprocess
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -210,6 +210,10 @@ def compare(network: Network, methods: dict[str, list[str]], folder: Path, resul
         print(row.line(), flush=True)
 
 
+def _meant(given: str, name: str, known: Container[str]) -> bool:
+    return given == name if given in known else given in name
+
+
 def main() -> None:
     if sys.argv[1:2] == ["--worker"]:
         ours(sys.argv[2], Path(sys.argv[3]))
@@ -221,7 +225,7 @@ def main() -> None:
     parser.add_argument("--networks", nargs="*", default=NETWORKS, help="of end_to_end.py")
     parser.add_argument("--resnet20", type=Path, help="what trained.py wrote")
     parser.add_argument("--python", action="append", default=[], help="interpreter with further peers; repeatable")
-    parser.add_argument("--method", dest="methods", action="append", help="only methods with this in their name")
+    parser.add_argument("--method", dest="methods", action="append", help="one of them, or all with this in their name")
     parser.add_argument("--calibrate", type=int, default=100, help="photographs that calibrate")
     parser.add_argument("--evaluate", type=int, default=10**6, help="photographs that evaluate, at most")
     parser.add_argument("--samples", type=int, default=16, help="samples that calibrate the other networks")
@@ -234,7 +238,7 @@ def main() -> None:
         methods |= {name: [python, str(_PEERS)] for name in json.loads(listed) if name not in methods}
     methods_in_order = list(methods)
     if arguments.methods:
-        methods = {name: c for name, c in methods.items() if any(part in name for part in arguments.methods)}
+        methods = {name: c for name, c in methods.items() if any(_meant(m, name, methods) for m in arguments.methods)}
     makers: list[Callable[[], Network]] = []
     if arguments.data:
         makers.append(lambda: lite0(arguments.data, arguments.labels, arguments.calibrate, arguments.evaluate))
