@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -69,8 +70,8 @@ class Network:
     view: View
 
 
-def network(name: str, data: Path | None, wheels: Path | None) -> Network:
-    calibrate, evaluate = NETWORKS[name]
+def network(name: str, counts: tuple[int, int], data: Path | None, wheels: Path | None) -> Network:
+    calibrate, evaluate = counts
     if name == "lite0":
         assert data is not None
         found = lite0(data, None, calibrate, evaluate)
@@ -88,9 +89,11 @@ def seen(net: Network, model: onnx.ModelProto, feeds: list[Feed]) -> np.ndarray:
     return np.concatenate([np.concatenate(rows) for rows in results]).astype(np.float64)
 
 
-def measure(name: str, options: dict[str, Options], data: Path | None, wheels: Path | None) -> Iterator[str]:
-    """A line for each row of the table."""
-    net = network(name, data, wheels)
+def measure(
+    name: str, counts: tuple[int, int], options: dict[str, Options], data: Path | None, wheels: Path | None
+) -> Iterator[str]:
+    """A line for each row of the table; `counts`: samples that calibrate, that evaluate."""
+    net = network(name, counts, data, wheels)
     feeds = list(net.evaluation())
     wanted = seen(net, net.model, feeds)
     with tempfile.TemporaryDirectory(prefix="openbpu-steps-") as cache:
@@ -107,9 +110,9 @@ def measure(name: str, options: dict[str, Options], data: Path | None, wheels: P
             yield f"| {name} | {title} | {sqnr:.2f} | {cosine:.5f} | {seconds:.0f} |"
 
 
-def _printed(name: str, options: dict[str, Options], data: Path | None, wheels: Path | None) -> list[str]:
+def _printed(name: str, *arguments: Any) -> list[str]:
     lines = []
-    for line in measure(name, options, data, wheels):
+    for line in measure(name, *arguments):
         print(line, flush=True)
         lines.append(line)
     return lines
@@ -130,6 +133,8 @@ def main() -> None:
     parser.add_argument("--wheels", type=Path, help="folder of wheels, for the networks out of packages")
     parser.add_argument("--only", action="append", choices=sorted(NETWORKS), help="one of the networks; repeatable")
     parser.add_argument("--step", action="append", help="only rows with this in their title; repeatable")
+    parser.add_argument("--calibrate", type=int, help="samples that calibrate, instead of the number of the network")
+    parser.add_argument("--evaluate", type=int, help="samples that evaluate")
     parser.add_argument("--without", action="store_true", help="also the default without each step")
     arguments = parser.parse_args()
     names = arguments.only or list(NETWORKS)
@@ -141,7 +146,8 @@ def main() -> None:
     rows = {}
     for name in names:
         with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-            rows[name] = pool.submit(_printed, name, options, arguments.data, arguments.wheels).result()
+            counts = (arguments.calibrate or NETWORKS[name][0], arguments.evaluate or NETWORKS[name][1])
+            rows[name] = pool.submit(_printed, name, counts, options, arguments.data, arguments.wheels).result()
     print(f"\n{table(rows, list(options))}")
 
 

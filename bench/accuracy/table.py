@@ -226,7 +226,7 @@ def main() -> None:
     parser.add_argument("--resnet20", type=Path, help="what trained.py wrote")
     parser.add_argument("--python", action="append", default=[], help="interpreter with further peers; repeatable")
     parser.add_argument("--method", dest="methods", action="append", help="one of them, or all with this in their name")
-    parser.add_argument("--calibrate", type=int, default=100, help="photographs that calibrate")
+    parser.add_argument("--calibrate", type=int, default=100, help="images that calibrate Lite0 and ResNet-20")
     parser.add_argument("--evaluate", type=int, default=10**6, help="photographs that evaluate, at most")
     parser.add_argument("--samples", type=int, default=16, help="samples that calibrate the other networks")
     parser.add_argument("--results", type=Path, help="file of rows: this run adds its own, and the page has all")
@@ -243,7 +243,7 @@ def main() -> None:
     if arguments.data:
         makers.append(lambda: lite0(arguments.data, arguments.labels, arguments.calibrate, arguments.evaluate))
     if arguments.resnet20:
-        makers.append(lambda: resnet20(arguments.resnet20, arguments.samples, 500))
+        makers.append(lambda: resnet20(arguments.resnet20, arguments.calibrate, 500))
     for name in arguments.networks if arguments.wheels else ():
         makers.append(lambda name=name: packed(name, arguments.wheels, arguments.samples, _EVALUATED))  # type: ignore[misc]
     results = Results(arguments.results)
