@@ -105,8 +105,8 @@ def nncf_quantize(folder: Path, **options: Any) -> Run:
     return qdq_runner(nncf.quantize(model, nncf.Dataset(samples), subset_size=len(samples), **options))
 
 
-def aimet(folder: Path, scheme: str, equalise: bool = False) -> Run:
-    """AIMET's simulator, int8 for weights and activations."""
+def aimet(folder: Path, scheme: str, equalise: bool = False, per_channel: bool = False) -> Run:
+    """AIMET's simulator, int8 for weights and activations; by default its weights have one scale per tensor."""
     from aimet_common.defs import QuantScheme
     from aimet_onnx.quantsim import QuantizationSimModel
 
@@ -115,9 +115,14 @@ def aimet(folder: Path, scheme: str, equalise: bool = False) -> Run:
         from aimet_onnx.cross_layer_equalization import equalize_model
 
         equalize_model(model)
+    config = None
+    if per_channel:
+        from aimet_onnx.common.quantsim_config.utils import get_path_for_per_channel_config
+
+        config = get_path_for_per_channel_config()
     simulation = QuantizationSimModel(
         model, quant_scheme=QuantScheme.from_str(scheme), default_activation_bw=8, default_param_bw=8,
-        providers=["CPUExecutionProvider"],
+        providers=["CPUExecutionProvider"], config_file=config,
     )  # fmt: skip
     simulation.compute_encodings(feeds(folder, "calibration"))
     return lambda feed: list(simulation.session.run(None, feed))
@@ -157,6 +162,8 @@ METHODS: dict[str, tuple[str, Callable[[Path], Run]]] = {
     "AIMET min_max": ("aimet_onnx", lambda f: aimet(f, "min_max")),
     "AIMET tf_enhanced": ("aimet_onnx", lambda f: aimet(f, "tf_enhanced")),
     "AIMET CLE + tf_enhanced": ("aimet_onnx", lambda f: aimet(f, "tf_enhanced", True)),
+    "AIMET min_max, per channel": ("aimet_onnx", lambda f: aimet(f, "min_max", per_channel=True)),
+    "AIMET tf_enhanced, per channel": ("aimet_onnx", lambda f: aimet(f, "tf_enhanced", per_channel=True)),
     "esp-ppq KL": ("esp_ppq", lambda f: esp_ppq(f, "kl")),
     "esp-ppq MSE": ("esp_ppq", lambda f: esp_ppq(f, "mse")),
 }
