@@ -4,6 +4,7 @@
 
 #include "kernels/cpu/bytes.hpp"
 #include "kernels/cpu/kernel.hpp"
+#include "kernels/cpu/planes.hpp"
 #include "kernels/cpu/types.hpp"
 #include "kernels/cpu/walk.hpp"
 
@@ -152,14 +153,14 @@ void repeat(T* y, std::int64_t have, std::int64_t n) {
 
 template <class T>
 void read_strided(const T* x, std::int64_t step, T* y, std::int64_t n) {
-  if (step == 1) {
-    copy_bytes(y, x, n * static_cast<std::int64_t>(sizeof(T)));
-  } else if (step == 0) {
+  if (step == 1) return copy_bytes(y, x, n * static_cast<std::int64_t>(sizeof(T)));
+  if (step == 0) {
     *y = *x;
-    repeat(y, 1, n);
-  } else {
-    for (std::int64_t i = 0; i < n; ++i) y[i] = x[i * step];
+    return repeat(y, 1, n);
   }
+  if constexpr (sizeof(T) == 4)
+    if (step == 2) return copy_evens(x, n, y);
+  for (std::int64_t i = 0; i < n; ++i) y[i] = x[i * step];
 }
 
 // 4 x 4 elements of 32 bits, turned in registers.

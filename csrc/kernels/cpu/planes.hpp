@@ -32,9 +32,10 @@ inline bool has_planes(const operators::Window& w) {
   return p.rows <= most && p.columns <= most && p.phases <= 256 && p.rows * p.columns <= most / p.phases;
 }
 
-// Every second float, n of them.
-inline void copy_evens(const float* from, std::int64_t n, float* to) {
-  using Four = float __attribute__((vector_size(16)));
+// Every second of elements of 32 bits, n of them.
+template <class T>
+void copy_evens(const T* from, std::int64_t n, T* to) {
+  using Four = std::uint32_t __attribute__((vector_size(16)));
   std::int64_t i = 0;
   for (; i + 4 < n; i += 4) {  // the last block would read one float too many
     Four a, b;

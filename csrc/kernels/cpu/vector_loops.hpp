@@ -130,7 +130,9 @@ void compare_loop(const float* a, std::int64_t a_step, const float* b, std::int6
 inline float total(Lanes x) {
   float v[16];
   to_array(x, v);
+#pragma GCC unroll 4
   for (int half = 8; half > 0; half /= 2)
+#pragma GCC unroll 8
     for (int i = 0; i < half; ++i) v[i] += v[i + half];
   return v[0];
 }
@@ -181,25 +183,28 @@ float dot_loop(const float* a, const float* b, std::int64_t n) {
   return total((s0 + s1) + (s2 + s3));
 }
 
+// What is left of a row is in its last blocks, some of which is met twice; then over the lanes, in halves.
 template <bool least>
 float extreme_value(const float* x, std::int64_t n) {
   const auto further = [](Lanes u, Lanes v) { return least ? smaller(u, v) : larger(u, v); };
   const auto take = [](float u, float v) { return (least ? u < v : u > v) ? u : v; };
-  float most = x[0];
-  std::int64_t i = 0;
-  if (n >= 32) {
-    Lanes m0 = load(x), m1 = load(x + 16);
-    for (i = 32; i + 32 <= n; i += 32) {
-      m0 = further(m0, load(x + i));
-      m1 = further(m1, load(x + i + 16));
-    }
-    float v[16];
-    to_array(further(m0, m1), v);
-    most = v[0];
-    for (int k = 1; k < 16; ++k) most = take(most, v[k]);
+  float v[16] = {x[0]};
+  if (n < 32) {
+    for (std::int64_t i = 1; i < n; ++i) v[0] = take(v[0], x[i]);
+    return v[0];
   }
-  for (; i < n; ++i) most = take(most, x[i]);
-  return most;
+  Lanes m0 = load(x), m1 = load(x + 16);
+  for (std::int64_t i = 32; i < n; i += 32) {
+    const std::int64_t at = i + 32 <= n ? i : n - 32;
+    m0 = further(m0, load(x + at));
+    m1 = further(m1, load(x + at + 16));
+  }
+  to_array(further(m0, m1), v);
+#pragma GCC unroll 4
+  for (int half = 8; half > 0; half /= 2)
+#pragma GCC unroll 8
+    for (int i = 0; i < half; ++i) v[i] = take(v[i], v[i + half]);
+  return v[0];
 }
 
 float exponentials_loop(const float* x, float* y, std::int64_t n, float shift) {
