@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import accumulate
 
 from openbpu.errors import UnsupportedError
 from openbpu.schedule.cascade import Cascade, build
@@ -47,6 +49,7 @@ class Partitioner:
 
     def __init__(self, flow: Flow) -> None:
         self.flow = flow
+        self.touched = [frozenset(accessed([node])) for node in flow.nodes]
         self._chains: dict[tuple[int, frozenset[Root]], Chain] = {}
         self._cascades: dict[tuple[int, int, int, frozenset[Root]], Cascade | None] = {}
         self._single: dict[tuple[int, frozenset[Root], int], Segment] = {}
@@ -116,9 +119,10 @@ class _Search:
     def chosen(self, resident: set[Root]) -> Partition:
         """The cheapest division into segments, by dynamic programming over their ends."""
         count = len(self.flow.nodes)
+        load = self._load(resident)
         best: list[tuple[int, int]] = [(0, 0)]  # by end: bytes moved up to there, first node of the last segment
         for end in range(1, count + 1):
-            single = self._fit_single(end - 1, resident)
+            single = self._fit_single(end - 1, resident, load)
             best.append((best[end - 1][0] + single.traffic, end - 1))
             if self.cascades and self.flow.nodes[end - 1].by_rows:
                 self._extend(best, end, resident)
@@ -126,7 +130,7 @@ class _Search:
         end = count
         while end:
             first = best[end][1]
-            fitted = self._fit(first, end, resident) if end - first > 1 else self._fit_single(first, resident)
+            fitted = self._fit(first, end, resident) if end - first > 1 else self._fit_single(first, resident, load)
             assert fitted is not None
             segments.append(fitted)
             end = first
@@ -155,7 +159,7 @@ class _Search:
                 continue
             best[end] = (best[first][0] + moved + weights, first)
 
-    def _fit(self, first: int, end: int, resident: Collection[Root]) -> Segment | None:
+    def _fit(self, first: int, end: int, resident: set[Root]) -> Segment | None:
         near, length = _around(end, resident), end - first
         chain, room = self.shared.chain(end, length, near), self._room(first, end, near)
         stripes = None if chain.moved[length] is None else _stripes(chain, length, room)
@@ -167,10 +171,16 @@ class _Search:
         assert cascade is not None
         return Segment(nodes, cascade, cascade.bytes, cascade.traffic + chain.weights[length][0])
 
-    def _fit_single(self, index: int, resident: Collection[Root]) -> Segment:
-        near = frozenset(accessed([self.flow.nodes[index]]) & set(resident))
-        live = sum(r.size for r in resident if r.first <= index <= r.last)
-        return self.shared.single(index, near, self.room - live)
+    def _fit_single(self, index: int, resident: set[Root], load: Sequence[int]) -> Segment:
+        return self.shared.single(index, self.shared.touched[index] & resident, self.room - load[index])
+
+    def _load(self, resident: Iterable[Root]) -> list[int]:
+        """Bytes of these buffers at the time of each node."""
+        changes = [0] * (len(self.flow.nodes) + 1)
+        for root in resident:
+            changes[root.first] += root.size
+            changes[root.last + 1] -= root.size
+        return list(accumulate(changes))
 
     def _room(self, first: int, end: int, near: Iterable[Root]) -> int:
         """What a cascade has beside all resident buffers of its times (stripes mix them) that live beyond it."""
@@ -183,10 +193,9 @@ class _Search:
         taken = [0] * len(self.flow.nodes)
         chosen: set[Root] = set()
         for root in sorted(self._candidates(), key=lambda r: (r.size, r.first)):
-            times = range(root.first, root.last + 1)
-            if root.size <= limit and max(taken[t] for t in times) + root.size <= limit:
+            if root.size <= limit and max(taken[root.first : root.last + 1]) + root.size <= limit:
                 chosen.add(root)
-                for time in times:
+                for time in range(root.first, root.last + 1):
                     taken[time] += root.size
         return chosen
 
@@ -222,12 +231,15 @@ class _Search:
     def _in_place_of_others(self, root: Root, resident: set[Root], part: float) -> set[Root]:
         """One more buffer; the largest of its time go until what stays takes that part of the SRAM."""
         result = resident | {root}
+        load = self._load(result)
         rivals = [r for r in resident if r.first <= root.last and r.last >= root.first]
         for rival in sorted(rivals, key=lambda r: (-r.size, r.first)):
-            times = range(root.first, root.last + 1)
-            if max(sum(r.size for r in result if r.first <= t <= r.last) for t in times) <= part * self.room:
+            if max(load[root.first : root.last + 1]) <= part * self.room:
                 break
-            result.discard(rival)
+            if rival in result:
+                result.discard(rival)
+                for time in range(rival.first, rival.last + 1):
+                    load[time] -= rival.size
         return result
 
     def settled(self, found: Partition) -> Partition:
@@ -242,8 +254,9 @@ class _Search:
             if r.first >= first and r.last < end
         }
         resident = found.resident - inner
-        for root in sorted(self._candidates(), key=lambda r: (-self._gain(r, segments, spans), r.first)):
-            if root in resident or root in inner or root.size > self.room or not self._gain(root, segments, spans):
+        gains = {root: self._gain(root, segments, spans) for root in self._candidates()}
+        for root in sorted(gains, key=lambda r: (-gains[r], r.first)):
+            if root in resident or root in inner or root.size > self.room or not gains[root]:
                 continue
             changed = self._with(root, segments, spans, resident)
             if changed is not None:
@@ -253,20 +266,22 @@ class _Search:
     @staticmethod
     def _gain(root: Root, segments: Sequence[Segment], spans: Sequence[tuple[int, int]]) -> float:
         """Traffic that its staying would save, per byte and time in SRAM."""
-        touched = sum(root in segment.roots for segment in segments)
-        time = sum(1 for first, end in spans if root.first < end and root.last >= first)
-        return touched / time if touched > 1 else 0.0
+        first = bisect_right(spans, root.first, key=lambda span: span[1])
+        stop = bisect_right(spans, root.last, key=lambda span: span[0])
+        touched = sum(root in segment.roots for segment in segments[first:stop])
+        return touched / (stop - first) if touched > 1 else 0.0
 
     def _with(
         self, root: Root, segments: Sequence[Segment], spans: Sequence[tuple[int, int]], resident: set[Root]
     ) -> list[Segment] | None:
         wider = resident | {root}
+        load = self._load(wider)
         result = list(segments)
         for k, (first, end) in enumerate(spans):
             if root.first >= end or root.last < first:
                 continue
             try:
-                fitted = self._fit(first, end, wider) if end - first > 1 else self._fit_single(first, wider)
+                fitted = self._fit(first, end, wider) if end - first > 1 else self._fit_single(first, wider, load)
             except UnsupportedError:
                 return None
             if fitted is None:
