@@ -262,3 +262,13 @@ def test_constant_stacks_of_matrices(left: tuple[int, ...], right: tuple[int, ..
     weight = net.weight(net.random.standard_normal(right), axis=None)
     net.output(net.quantise(net.node("MatMul", net.input(*left), weight)))
     check(net)
+
+
+@pytest.mark.parametrize("batch", [(1,), (3,), (2, 2)])
+def test_one_constant_matrix_on_the_left(batch: tuple[int, ...]) -> None:
+    """The adjacency of a graph, a filter bank."""
+    net = Net(32)
+    weight = net.weight(net.random.standard_normal((7, 5)), axis=None)
+    net.output(net.quantise(net.node("MatMul", weight, net.input(*batch, 5, 4))))
+    graph = check(net)
+    assert sum(op.kind == "matmul_dynamic" for op in graph.ops) == 1

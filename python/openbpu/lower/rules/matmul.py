@@ -9,7 +9,7 @@ import numpy as np
 from openbpu.ir.graph import Value
 from openbpu.lower.broadcast import common_shape
 from openbpu.lower.builder import Shape
-from openbpu.lower.expressions import Constant, Expr, Quantised
+from openbpu.lower.expressions import Constant, Expr, Quantised, Unary
 from openbpu.lower.node import Node
 from openbpu.lower.operators import Linear, MatrixProduct
 from openbpu.lower.registry import SAME, rule
@@ -32,7 +32,7 @@ def matmul(node: Node) -> Expr:
         tall, wide = (prod(a.shape[:-1]), a.shape[-1]), b.shape[-2:]
         flat = _dynamic_product(node, _viewed(node, a, tall), _viewed(node, b, wide), False)
         return flat.move(lambda v: node.graph.reshape(v, shape, (node.name,)), node, shape)
-    operands = [repeated(node, x, (*batch, *x.shape[-2:])) for x in (a, b)]
+    operands = [repeated(node, _held(node, x), (*batch, *x.shape[-2:])) for x in (a, b)]
     return _dynamic_product(node, operands[0], operands[1], False)
 
 
@@ -44,6 +44,11 @@ def _as_matrix(node: Node, b: Constant) -> Constant:
     codes = held.codes.reshape(b.shape[-2:])
     axis = None if held.axis is None else max(held.axis - lead, 0)
     return b.step(node, shape=codes.shape, quantised=Quantised(codes, held.scale, held.zero, axis))
+
+
+def _held(node: Node, x: Expr) -> Expr:
+    """A constant as what it is held as: moves of it are those of any other tensor."""
+    return Unary.of(x.value(node), node) if isinstance(x, Constant) else x
 
 
 def _viewed(node: Node, x: Expr, shape: Shape) -> Expr:
