@@ -107,7 +107,6 @@ class BlockRunner:
         data = single.SerializeToString()
         del single, graph
         self._session = session(data)
-        give_back()
 
     def run(self, arrays: dict[str, np.ndarray], scale: float, zero_point: int) -> list[np.ndarray]:
         """The outputs of the block, in order."""
@@ -132,4 +131,7 @@ def session(model: onnx.ModelProto | bytes) -> ort.InferenceSession:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
     data = model if isinstance(model, bytes) else model.SerializeToString()
-    return ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    made = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    del data
+    give_back()
+    return made
