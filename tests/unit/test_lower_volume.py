@@ -65,6 +65,17 @@ def test_volumes_longer_than_an_extent() -> None:
     check(net, tolerance=4)  # of the sum, the product and the common scale, one behind the other
 
 
+def test_patches_of_patches() -> None:
+    """More axes than four, and more than 65,535 elements inside of the one that is cut, as in Hiera."""
+    net = Net(13)
+    x = net.input(1, 56 * 56, 96)
+    for count, side in ((1, 28), (4, 14), (16, 7)):
+        x = net.node("Reshape", x, net.constant(np.array([count, side, 2, side, 2, 96])))
+        x = net.node("Transpose", x, perm=[0, 2, 4, 1, 3, 5])
+    net.output(net.quantise(net.node("Reshape", x, net.constant(np.array([1, 56 * 56, 96])))))
+    check(net)
+
+
 # ---- look-ups
 
 

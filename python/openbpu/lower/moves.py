@@ -13,7 +13,7 @@ from math import prod
 
 from openbpu.ir import strides
 from openbpu.ir.graph import Op, Value
-from openbpu.lower.builder import MAX_EXTENT, GraphBuilder, row_major
+from openbpu.lower.builder import MAX_EXTENT, Extents, GraphBuilder, row_major
 
 _CHAIN = frozenset({"reshape", "transpose", "rearrange"})
 _POINTWISE = frozenset({"lut8"})  # one value at a time, whatever the order
@@ -111,16 +111,27 @@ class _Simplifier:
         outer, inner = (prod(e for e, _ in part) for part in (axes[:at], axes[at + 1 :]))
         rest = [(e, s // extent if s > stride else s) for e, s in (*axes[:at], *axes[at + 1 :])]
         total = prod(root.shape)
-        source = self.builder.view(root, (1, total // (extent * stride), extent, stride), root.onnx_shape, origin)
+        whole, along = _around(total // (extent * stride), extent, stride)
+        single, _ = _around(total // (extent * stride), 1, stride)
+        source = self.builder.view(root, whole, root.onnx_shape, origin)
+        joined, axis = _around(outer, extent, inner)
+        piece, _ = _around(outer, 1, inner)
         parts = []
         for index in range(extent):
-            attrs = {"axis": 2, "start": index, "stop": index + 1, "step": 1}
-            shape = (1, total // (extent * stride), 1, stride)
-            taken = self.builder.emit("slice", [source], root.onnx_shape, root.quant, origin, shape=shape, attrs=attrs)
+            attrs = {"axis": along, "start": index, "stop": index + 1, "step": 1}
+            taken = self.builder.emit("slice", [source], root.onnx_shape, root.quant, origin, shape=single, attrs=attrs)
             part = self._arranged(taken, rest, origin)
-            parts.append(self.builder.view(part, (1, outer, 1, inner), root.onnx_shape, origin))
-        shape = (1, outer, extent, inner)
-        return self.builder.emit("concat", parts, root.onnx_shape, root.quant, origin, shape=shape, attrs={"axis": 2})
+            parts.append(self.builder.view(part, piece, root.onnx_shape, origin))
+        attrs = {"axis": axis}
+        return self.builder.emit("concat", parts, root.onnx_shape, root.quant, origin, shape=joined, attrs=attrs)
+
+
+def _around(outer: int, extent: int, inner: int) -> tuple[Extents, int]:
+    """Extents in which an axis lies between what is outside and inside of it, and the number of that axis."""
+    if inner <= MAX_EXTENT:
+        return (1, outer, extent, inner), 2
+    row = next(d for d in range(MAX_EXTENT, 0, -1) if inner % d == 0)
+    return (outer, extent, inner // row, row), 1
 
 
 def _limited(axes: list[strides.Axis]) -> list[strides.Axis]:
