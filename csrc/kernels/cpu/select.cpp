@@ -4,6 +4,7 @@
 #include <cstring>
 #include <limits>
 
+#include "kernels/cpu/bytes.hpp"
 #include "kernels/cpu/kernel.hpp"
 #include "kernels/cpu/wide.hpp"
 
@@ -71,7 +72,8 @@ void top_floats(const float* x, const TopShape& s, bool largest, std::uint8_t* s
     candidates[count] = static_cast<std::uint64_t>(ranks[i]) << 32 | static_cast<std::uint64_t>(i);
     count += ranks[i] >> shift <= last;
   }
-  std::partial_sort(candidates, candidates + s.k, candidates + count);
+  std::nth_element(candidates, candidates + s.k, candidates + count);  // no two are equal
+  std::sort(candidates, candidates + s.k);
   for (std::int64_t i = 0; i < s.k; ++i) order[i] = static_cast<std::int32_t>(candidates[i] & 0xFFFFFFFFu);
 }
 
@@ -140,9 +142,7 @@ const char* top_run(const Task& task, std::int32_t begin, std::int32_t end) {
       top_keys(x, first, s, largest, task.scratch, order);
     for (std::int64_t i = 0; i < s.k; ++i) {
       const std::int64_t at = (r / s.inner * s.k + i) * s.inner + r % s.inner;
-      if (values)
-        std::memcpy(values.data + at * size, x.data + (first + order[i] * s.inner) * size,
-                    static_cast<std::size_t>(size));
+      if (values) copy_bytes(values.data + at * size, x.data + (first + order[i] * s.inner) * size, size);
       if (indices) indices.as<std::int64_t>()[at] = order[i];
     }
   }
