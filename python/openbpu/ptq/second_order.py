@@ -110,10 +110,12 @@ class Moments:
 
     def add(self, patches: np.ndarray) -> None:
         """Takes rows in; products are made of many at a time, because each costs a pass over the covariance."""
-        steps = np.rint(patches / np.float64(self.step))
+        steps = patches / np.float32(self.step)  # near enough to whole numbers of 16 bits
+        np.rint(steps, out=steps)
         if self._middle is None:
             self._middle = float(np.rint((steps.min(initial=0) + steps.max(initial=0)) / 2))
-        self._waiting.append((steps - self._middle).astype(np.float32))
+        steps -= np.float32(self._middle)
+        self._waiting.append(steps)
         self.rows += len(patches)
         if sum(x.size for x in self._waiting) >= _TOGETHER:
             self._multiply()
