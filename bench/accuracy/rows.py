@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 _MARKS = ("<!-- table: begin -->\n", "<!-- table: end -->\n")
-_COLUMNS = ("method", "SQNR dB", "cosine", "same class %", "top-1 %", "seconds", "CPU seconds", "peak GB")
+_COLUMNS = ("method", "SQNR dB", "cosine", "same class %", "top-1 %", "CPU seconds", "peak GB")
 HEAD = f"| {' | '.join(_COLUMNS)} |\n|{'---|' * len(_COLUMNS)}"
 _FAMILIES = ("NNCF", "AIMET", "esp-ppq")
 _SHORT = (
@@ -37,21 +37,22 @@ class Row:
 
     def line(self) -> str:
         if self.failure:
-            return f"| {self.method} | failed: {self.failure} | | | | | | |"
+            return f"| {self.method} | failed: {self.failure} |{' |' * (len(_COLUMNS) - 2)}"
         cells = (
             f"{self.sqnr:.2f}", f"{self.cosine:.5f}", f"{self.agreement:.2f}", f"{self.top1:.2f}",
-            f"{self.wall:.0f}", f"{self.cpu:.0f}", f"{self.peak / 1e9:.2f}",
+            f"{self.cpu:.0f}", f"{self.peak / 1e9:.2f}",
         )  # fmt: skip
         title = f"{self.method} ({self.note})" if self.note else self.method
         return f"| {title} | {' | '.join('' if cell == 'nan' else cell for cell in cells)} |"
 
-    def cell(self) -> str:
-        """SQNR and cosine, for a table of many networks."""
+    def cell(self, top: float) -> str:
+        """SQNR and cosine, for a table of many networks; bold where the SQNR is `top`."""
         if self.failure:
             return "fails"
         note = f", {self.note}" if self.note else ""
         cosine = np.floor(self.cosine * 1e4) / 1e4  # 0.99995 is not 1
-        return f"{self.sqnr:.1f} ({cosine:.4f})".replace("(0.", "(.") + note
+        mark = "**" if self.sqnr == top else ""
+        return f"{mark}{self.sqnr:.1f}{mark} ({cosine:.4f})".replace("(0.", "(.") + note
 
 
 @dataclass
@@ -107,37 +108,35 @@ class Results:
 
 
 def short(title: str, entry: Entry) -> str:
-    """One line for a network: of each family of peers the best."""
-    rows = entry.rows
-    static = [rows[name].cell() if name in rows else "" for name in _STATIC]
-    cells = [title, f"{entry.counts[0]} + {entry.counts[1]}", " / ".join(static)]
-    for family in _FAMILIES:
-        found = [row for name, row in rows.items() if name.startswith(family)]
-        cells.append(best(found).cell() if found else "")
-    mine, searched = rows.get(OURS, Row(OURS, failure="not run")), rows.get(SEARCHED)
-    cells.append(
-        (f"**{mine.cell()}**" if mine.method in rows else "")
-        + (f"; searched {searched.cell()}" if searched and not searched.failure else "")
-    )
-    cells.append(f"{mine.cpu:.0f}")
+    """One line for a network: of each family of peers the best; the highest SQNR is bold."""
+    groups = [[name] for name in _STATIC]
+    groups += [[name for name in entry.rows if name.startswith(family)] for family in _FAMILIES]
+    groups += [[OURS], [SEARCHED]]
+    found = [best([entry.rows[name] for name in names if name in entry.rows]) for names in groups]
+    top = max((row.sqnr for row in found if row and not row.failure), default=np.nan)
+    asymmetric, symmetric, *others, mine, searched = [row.cell(top) if row else "" for row in found]
+    cells = [title, f"{entry.counts[0]} + {entry.counts[1]}", f"{asymmetric} / {symmetric}", *others]
+    cells.append(f"{mine}; searched {searched}" if searched else mine)
+    cells.append(f"{entry.rows[OURS].cpu:.0f}" if OURS in entry.rows else "")
     return f"| {' | '.join(cells)} |"
 
 
 _STATIC = ("onnxruntime MinMax", "onnxruntime MinMax, symmetric")
 
 
-def best(rows: list[Row]) -> Row:
-    """The row of the highest SQNR; one that failed if all did."""
-    return max(rows, key=lambda row: -np.inf if row.failure or not np.isfinite(row.sqnr) else row.sqnr)
+def best(rows: list[Row]) -> Row | None:
+    """The row of the highest SQNR; one that failed if all did, None if there is none."""
+    return max(rows, key=lambda row: -np.inf if row.failure or not np.isfinite(row.sqnr) else row.sqnr, default=None)
 
 
 def verdict(rows: list[Row]) -> str:
     """Our default against the best of the others' rows."""
     mine = next((row for row in rows if row.method == OURS), None)
     others = [row for row in rows if "openbpu" not in row.method and not row.failure and np.isfinite(row.sqnr)]
-    if mine is None or mine.failure or not others:
+    peer = best(others)
+    if mine is None or mine.failure or peer is None:
         return ""
-    return f"Default beside the best peer ({best(others).method}): {mine.sqnr - best(others).sqnr:+.2f} dB."
+    return f"Default beside the best peer ({peer.method}): {mine.sqnr - peer.sqnr:+.2f} dB."
 
 
 def write(page: Path, text: str) -> None:
