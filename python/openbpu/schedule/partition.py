@@ -244,7 +244,7 @@ class _Search:
 
     def settled(self, found: Partition) -> Partition:
         """With the segments as they are: buffers inside one leave the SRAM, others enter where that saves traffic."""
-        segments = found.segments
+        segments = list(found.segments)
         spans = [(s.nodes[0].index, s.nodes[-1].index + 1) for s in segments]
         inner = {
             r
@@ -254,41 +254,57 @@ class _Search:
             if r.first >= first and r.last < end
         }
         resident = found.resident - inner
+        load = self._load(resident)
         gains = {root: self._gain(root, segments, spans) for root in self._candidates()}
         for root in sorted(gains, key=lambda r: (-gains[r], r.first)):
             if root in resident or root in inner or root.size > self.room or not gains[root]:
                 continue
-            changed = self._with(root, segments, spans, resident)
-            if changed is not None:
-                segments, resident = changed, resident | {root}
+            self._enter(root, segments, spans, resident, load)
         return Partition(segments, resident)
 
     @staticmethod
     def _gain(root: Root, segments: Sequence[Segment], spans: Sequence[tuple[int, int]]) -> float:
         """Traffic that its staying would save, per byte and time in SRAM."""
-        first = bisect_right(spans, root.first, key=lambda span: span[1])
-        stop = bisect_right(spans, root.last, key=lambda span: span[0])
-        touched = sum(root in segment.roots for segment in segments[first:stop])
-        return touched / (stop - first) if touched > 1 else 0.0
+        beside = _overlap(root, spans)
+        touched = sum(root in segments[k].roots for k in beside)
+        return touched / len(beside) if touched > 1 else 0.0
 
-    def _with(
-        self, root: Root, segments: Sequence[Segment], spans: Sequence[tuple[int, int]], resident: set[Root]
-    ) -> list[Segment] | None:
-        wider = resident | {root}
-        load = self._load(wider)
-        result = list(segments)
-        for k, (first, end) in enumerate(spans):
-            if root.first >= end or root.last < first:
-                continue
-            try:
-                fitted = self._fit(first, end, wider) if end - first > 1 else self._fit_single(first, wider, load)
-            except UnsupportedError:
-                return None
-            if fitted is None:
-                return None
-            result[k] = fitted
-        before, after = (sum(s.traffic for s in some) for some in (segments, result))
-        return result if after < before else None
+    def _enter(
+        self,
+        root: Root,
+        segments: list[Segment],
+        spans: Sequence[tuple[int, int]],
+        resident: set[Root],
+        load: list[int],
+    ) -> None:
+        """One more buffer stays if that saves traffic: changes the segments, the buffers that stay and their bytes."""
+        self._move(root, resident, load, 1)
+        beside = _overlap(root, spans)
+        fitted = [self._refitted(*spans[k], resident, load) for k in beside]
+        whole = [segment for segment in fitted if segment is not None]
+        if len(whole) < len(fitted) or sum(s.traffic for s in whole) >= sum(segments[k].traffic for k in beside):
+            self._move(root, resident, load, -1)
+            return
+        segments[beside.start : beside.stop] = whole
+
+    @staticmethod
+    def _move(root: Root, resident: set[Root], load: list[int], sign: int) -> None:
+        (resident.add if sign > 0 else resident.discard)(root)
+        size = sign * root.size
+        for time in range(root.first, root.last + 1):
+            load[time] += size
+
+    def _refitted(self, first: int, end: int, resident: set[Root], load: Sequence[int]) -> Segment | None:
+        try:
+            return self._fit(first, end, resident) if end - first > 1 else self._fit_single(first, resident, load)
+        except UnsupportedError:
+            return None
+
+
+def _overlap(root: Root, spans: Sequence[tuple[int, int]]) -> range:
+    """Which of these spans, one behind the other, lie in the life of a buffer."""
+    first = bisect_right(spans, root.first, key=lambda span: span[1])
+    return range(first, bisect_right(spans, root.last, key=lambda span: span[0]))
 
 
 def _around(end: int, resident: Iterable[Root]) -> frozenset[Root]:
