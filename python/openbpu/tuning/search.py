@@ -40,7 +40,8 @@ _EXCESS_DB = 0.5  # more than this beyond the target: a cheaper mixture is looke
 _EVALUATED, _BYTES = 32, 512 << 20  # calibration samples that are measured, if no others are given; their outputs
 _MOST_DB = 150.0  # of outputs without error
 _BOUNDS = 2  # trials: all int8, all int16
-_SHOWN = 8  # samples of the sensitivity
+_SHOWN, _MOST_SHOWN = 8, 32  # samples of the sensitivity; more than the least if they fit the budget
+_BUDGET = 1.2e12  # multiplications that the sensitivity may take
 
 Progress = Callable[[str, int, int], None]
 Attempt = tuple[onnx.ModelProto, "Executable"]
@@ -191,7 +192,7 @@ class _Search:
         errors: Errors | None = None
         if not self.trials[0].reached and self.liftable and self.rounds > 1:
             self._try(dict(self.liftable))
-            feeds = self.judge.feeds[:_SHOWN]
+            feeds = self.judge.feeds[: self._shown()]
             errors = measure_errors(
                 self.model,
                 self.made[0][1][0],
@@ -215,6 +216,11 @@ class _Search:
             chosen=chosen,
             sensitivities=self._sensitivities(errors, types) if errors else (),
         )
+
+    def _shown(self) -> int:
+        """On how many samples the sensitivity is measured: on few the mixture that looks best is best for these few."""
+        of_one = sum(self.macs.values()) * len(self.macs)  # two passes, half of the model behind an operator on average
+        return int(min(max(_BUDGET / max(of_one, 1), _SHOWN), _MOST_SHOWN))
 
     # ---- trials
 
