@@ -156,7 +156,7 @@ def test_an_interrupt_passes_and_leaves_no_files(tmp_path: Path, monkeypatch: py
 
 
 def test_memory_does_not_grow_with_the_number_of_samples() -> None:
-    """Peak of Python and numpy allocations with 10 and with 200 samples of 1.2 MB each."""
+    """Peak of Python and numpy allocations with 20 and with 200 samples of 1.2 MB each; 16 are held together."""
     net = nets.Net(4)
     net.conv(net.op("MaxPool", "x", kernel_shape=[8, 8], strides=[8, 8]), 3, 4, out="y")
     model = frontend.prepare(net.model("y", shape=(1, 3, 320, 320)))
@@ -172,4 +172,4 @@ def test_memory_does_not_grow_with_the_number_of_samples() -> None:
         finally:
             tracemalloc.stop()
 
-    assert peak(200) < peak(10) + 2 * size
+    assert peak(200) < peak(20) + 2 * size

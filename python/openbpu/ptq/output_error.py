@@ -18,16 +18,15 @@ import onnx
 
 from openbpu.ir.onnx_graph import shapes_of
 from openbpu.ir.quant import QuantParams
-from openbpu.ptq.blocks import Block, BlockRunner, blocks, energy, joined, session
+from openbpu.ptq.blocks import Block, BlockRunner, blocks, energy, joined
 from openbpu.ptq.calibration import PORTION_BYTES, Progress, Runner, tensor_bytes
 from openbpu.ptq.operators import SHARING, WEIGHTED
 from openbpu.ptq.placement import Placement
 from openbpu.ptq.samples import SampleStream
 from openbpu.ptq.view import ModelView, channel_axis
 
-_SAMPLES = 4
-_FEWEST = 2000  # numbers that outputs must have together to tell candidates apart
-_JUDGED = 16  # samples on which whole models are compared
+SAMPLES = 4
+FEWEST = 2000  # numbers that outputs must have together to tell candidates apart
 _SESSIONS = 8  # at the same time
 _WEIGHT_BYTES = 128 << 20  # that sessions hold together, each its own copy
 # How many blocks that compute follow the tensor: to the outputs if the products fit the budget, else the first that do.
@@ -56,7 +55,7 @@ def errors(
         for tensor, block in _affordable(model, view, placement, wanted)
         if all(name in infos for name in (*block.inputs, *block.outputs))
     ]
-    feeds = list(samples.spread(_SAMPLES)) if stretches else []
+    feeds = list(samples.spread(SAMPLES)) if stretches else []
     totals: dict[str, np.ndarray] = {}
     done = 0
     weights = {name: array.nbytes for name, array in view.constants.items()}
@@ -90,7 +89,7 @@ def _affordable(
     for depth in _DEPTHS:
         found = _stretches(model, view, placement, wanted, depth)
         runs = ((wanted[placement.groups[tensor]], block) for tensor, block in found)
-        if _SAMPLES * sum(count * sum(cost[n.output[0]] for n in block.nodes) for count, block in runs) <= _BUDGET:
+        if SAMPLES * sum(count * sum(cost[n.output[0]] for n in block.nodes) for count, block in runs) <= _BUDGET:
             break
     return found
 
@@ -144,7 +143,7 @@ def _stretches(
 def _telling(view: ModelView, parts: Sequence[Block], shapes: Mapping[str, Sequence[int]]) -> Block:
     """The parts as one; if their outputs are a handful of numbers, what lies before is looked at as well."""
     whole = joined(view, parts)
-    if _SAMPLES * sum(int(np.prod(shapes.get(name, ()))) for name in whole.outputs) >= _FEWEST:
+    if SAMPLES * sum(int(np.prod(shapes.get(name, ()))) for name in whole.outputs) >= FEWEST:
         return whole
     return replace(whole, outputs=tuple(dict.fromkeys(name for part in parts for name in part.outputs)))
 
@@ -158,7 +157,7 @@ class _Trial:
         self.tensor, self.block, self.candidates = tensor, block, candidates
         self.runner = BlockRunner(model, view, block, tensor)
         infos = {i.name: i for i in (*model.graph.value_info, *model.graph.output)}
-        self.kept = [k for k, name in enumerate(block.outputs) if _comparable(infos[name])]
+        self.kept = [k for k, name in enumerate(block.outputs) if comparable(infos[name])]
         self.noise = np.zeros((len(candidates), len(self.kept)))
         self.signal = np.zeros(len(self.kept))
 
@@ -195,22 +194,8 @@ def _portions(
         yield portion
 
 
-def _comparable(info: onnx.ValueInfoProto) -> bool:
+def comparable(info: onnx.ValueInfoProto) -> bool:
     """float32, and of a shape that does not depend on values."""
     kind = info.type.tensor_type
     fixed = kind.HasField("shape") and all(d.HasField("dim_value") and d.dim_value > 0 for d in kind.shape.dim)
     return bool(kind.elem_type == onnx.TensorProto.FLOAT and fixed)
-
-
-def of_models(model: onnx.ModelProto, quantised: Sequence[onnx.ModelProto], samples: SampleStream) -> np.ndarray:
-    """The relative error of each quantised form of a model, summed over its float outputs, on some of the samples."""
-    names = [o.name for o in model.graph.output if _comparable(o)]
-    runner, others = Runner(model, names), [session(form) for form in quantised]
-    noise, signal = np.zeros((len(quantised), len(names))), np.zeros(len(names))
-    for feed in samples.spread(_JUDGED):
-        floats = dict(runner.run(feed))
-        signal += [energy(floats[name]) for name in names]
-        for index, other in enumerate(others):
-            for k, (name, found) in enumerate(zip(names, other.run(names, feed) if names else [], strict=True)):
-                noise[index, k] += energy(found - floats[name])
-    return np.asarray((noise / np.maximum(signal, 1e-30)).sum(axis=1))

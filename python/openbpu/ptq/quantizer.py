@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Container, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from os import PathLike
 from typing import Any
@@ -16,16 +16,17 @@ from openbpu.errors import ConfigError, ModelError
 from openbpu.ir.quant import QuantParams
 from openbpu.ptq import output_error
 from openbpu.ptq.cache import StatisticsCache
-from openbpu.ptq.calibration import BINS, FEWEST_BINS, MOST_BINS, Progress, Statistics, calibrate
+from openbpu.ptq.calibration import BINS, FEWEST_BINS, MOST_BINS, Progress, calibrate
+from openbpu.ptq.choice import chosen, scaled, uniform
 from openbpu.ptq.equalisation import equalise
-from openbpu.ptq.feasibility import feasible
-from openbpu.ptq.insertion import insert
-from openbpu.ptq.placement import SOFTMAX, Placement, place
-from openbpu.ptq.ranges import PERCENTILE, around, candidates, choose16, is_mask, squared_error
+from openbpu.ptq.forms import Ground, Options, Ranges, form
+from openbpu.ptq.placement import place
+from openbpu.ptq.ranges import PERCENTILE
 from openbpu.ptq.refinement import Refinements, refine
 from openbpu.ptq.samples import SampleStream
 from openbpu.ptq.view import ModelView, channel_axis
 from openbpu.ptq.weights import best_shares
+from openbpu.ptq.whole import Whole, confirmed
 from openbpu.ptq.wide_sums import wide_sums
 from openbpu.ptq.wide_tails import Tails, wide_tails
 
@@ -82,30 +83,13 @@ def quantize(
         model = equalise(model, stream, placement, refinement, per_channel, symmetric, statistics_cache, report)
         placement = place(model, run_on_cpu, run_on_bpu, int16)
     placement, statistics = calibrate(model, stream, placement, report, bins, statistics_cache)
-    proposed = {
-        g: candidates(s, calibration, symmetric or g in placement.symmetric, percentile) for g, s in statistics.items()
-    }
-    narrow = _best(model, stream, placement, proposed, statistics, report)
+    ground = Ground(model, placement, statistics, Options(calibration, symmetric, percentile))
+    ranges = chosen(ground, stream, report)
     if "scales" in refinement:
-        near = {
-            g: around(q, symmetric or g in placement.symmetric)
-            for g, q in narrow.items()
-            if g not in placement.wide and statistics[g].high > statistics[g].low and not is_mask(statistics[g])
-        }
-        narrow |= _best(model, stream, placement, near, statistics, report)
-    by_group = narrow | {g: choose16(s, calibration, percentile) for g, s in statistics.items() if g in placement.wide}
-    always_zero = {g for g, s in statistics.items() if s.low == s.high}
-    chosen = _chosen(model, placement, by_group, narrow, always_zero)
-    refined = Refinements(shares=_weight_shares(model) if "weights" in refinement else {})
-    qdq = _inserted(model, placement, chosen, narrow, refined)
-    taken = [step for step in (*REFINEMENTS, *MORE_REFINEMENTS) if step in refinement]
-    layerwise = [step for step in taken if step in LAYERWISE]
-    if layerwise:
-        refined = replace(refine(model, qdq, stream, layerwise, report), shares=refined.shares)
-        forms = [qdq, _inserted(model, placement, chosen, narrow, refined)]
-        best = int(np.argmin(output_error.of_models(model, forms, stream)))
-        qdq = forms[best]
-        taken = taken if best else [step for step in taken if step not in LAYERWISE]
+        ranges = scaled(ground, stream, ranges, report)
+    whole = Whole(model, stream, stream.places(output_error.SAMPLES))
+    qdq, refused = _refined(ground, ranges, stream, whole, refinement, report)
+    taken = [step for step in (*REFINEMENTS, *MORE_REFINEMENTS) if step in refinement and step not in refused]
     lifted = {"wide-sums": sums, "wide-tails": tails.names}
     _describe(
         qdq,
@@ -121,59 +105,45 @@ def quantize(
     return qdq
 
 
+def _refined(
+    ground: Ground,
+    ranges: Ranges,
+    samples: SampleStream,
+    whole: Whole,
+    refinement: Collection[str],
+    progress: Progress,
+) -> tuple[onnx.ModelProto, Collection[str]]:
+    """The QDQ model with refined weights and biases, and the steps that were refused: they made the whole no better.
+
+    With `auto` the ranges of one method for all tensors are the last rivals: what was chosen tensor by tensor may not
+    hold for the network.
+    """
+    shares = _weight_shares(ground.model) if "weights" in refinement else {}
+    qdq = ground.form(ranges, Refinements(shares=shares))
+    refused: Collection[str] = LAYERWISE
+    steps = [step for step in (*REFINEMENTS, *MORE_REFINEMENTS) if step in refinement and step in LAYERWISE]
+    rivals = uniform(ground, ranges) if ground.options.calibration == "auto" else []
+    if not steps and not rivals:
+        return qdq, refused
+    least = whole.loss(qdq)
+    if steps:
+        refined = replace(refine(ground.model, qdq, samples, steps, progress), shares=shares)
+        changed = ground.trial(ranges, refined)
+        loss = whole.loss(changed)
+        if loss < least:
+            qdq, refused, least = changed, (), loss
+    for rival in rivals:
+        form = ground.trial(rival, Refinements(shares=shares))
+        loss = whole.loss(form)
+        if confirmed(loss, least):
+            qdq, refused, least = form, (*LAYERWISE, "scales"), loss
+    return qdq, refused
+
+
 def _weight_shares(model: onnx.ModelProto) -> dict[str, np.ndarray]:
     view = ModelView(model)
     weighted = [node for node in model.graph.node if view.weighted(node)]
     return {node.name: best_shares(view.constants[node.input[1]], channel_axis(node)) for node in weighted}
-
-
-def _best(
-    model: onnx.ModelProto,
-    samples: SampleStream,
-    placement: Placement,
-    proposed: Mapping[str, list[QuantParams]],
-    statistics: Mapping[str, Statistics],
-    progress: Progress,
-) -> dict[str, QuantParams]:
-    """Of each group the candidate with the least error at its consumers; without one, with the least of its own."""
-    open_groups = {g: found for g, found in proposed.items() if len(found) > 1 and g not in placement.wide}
-    measured = output_error.errors(model, samples, placement, open_groups, progress) if open_groups else {}
-    best = {}
-    for group, found in proposed.items():
-        losses = measured.get(group)
-        if losses is None:
-            losses = np.array([squared_error(statistics[group], quant) for quant in found])
-        best[group] = found[int(np.argmin(losses))]
-    return best
-
-
-def _chosen(
-    model: onnx.ModelProto,
-    placement: Placement,
-    by_group: Mapping[str, QuantParams],
-    narrow: Mapping[str, QuantParams],
-    always_zero: Container[str],
-) -> dict[str, QuantParams]:
-    """The parameters of all groups; `narrow` are those of int8 copies of int16 groups."""
-    fixed = {
-        group: QuantParams.per_tensor(scale, zero, "int16" if group in placement.wide else "int8")
-        for group, (scale, zero) in placement.fixed.items()
-    }
-    return feasible(model, placement, {**by_group, **fixed}, narrow, always_zero)
-
-
-def _inserted(
-    model: onnx.ModelProto,
-    placement: Placement,
-    chosen: Mapping[str, QuantParams],
-    narrow: Mapping[str, QuantParams],
-    refinements: Refinements,
-) -> onnx.ModelProto:
-    """The QDQ model with these parameters."""
-    params = {tensor: chosen[group] for tensor, group in placement.groups.items()}
-    wide = {tensor: group for tensor, group in placement.groups.items() if group in placement.wide}
-    copies = {tensor: narrow.get(group, SOFTMAX) for tensor, group in wide.items()}
-    return insert(model, params, refinements, placement.cpu, copies, placement.narrow)
 
 
 def draft(
@@ -187,8 +157,7 @@ def draft(
     placement = place(model, run_on_cpu, run_on_bpu, int16)
     narrow = {group: QuantParams.per_tensor(_DRAFT_SCALE) for group in placement.members()}
     wide = {group: QuantParams.per_tensor(_DRAFT_SCALE / 128, 0, "int16") for group in placement.wide}
-    chosen = _chosen(model, placement, narrow | wide, narrow, narrow)
-    return _inserted(model, placement, chosen, narrow, Refinements())
+    return form(model, placement, narrow | wide, narrow, narrow)
 
 
 def _check_options(calibration: str, percentile: float, bins: int, refinement: Collection[str]) -> None:

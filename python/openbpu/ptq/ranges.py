@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 import numpy as np
 
 from openbpu.ir.quant import QuantParams
 from openbpu.ptq.calibration import Statistics
 
+METHODS = ("max", "percentile", "tight", "mse", "kl")
 PERCENTILE = 0.99999  # share of the values that do not clip
 _SMALLEST_SCALE = 2.0**-64
 _SCALE_OF_ZERO = 2.0**-8  # of a tensor that was always zero
@@ -54,12 +55,24 @@ def candidates(statistics: Statistics, calibration: str, symmetric: bool, percen
     8-bit inference with TensorRT, 2017; here both ends of the range move). "auto": all of these, and a tighter
     percentile.
     """
+    if calibration != "auto":
+        return [by_method(statistics, (calibration,), symmetric, percentile)[calibration]]
+    found = by_method(statistics, METHODS, symmetric, percentile)
+    cut = [] if statistics.high <= statistics.low or is_mask(statistics) else _cut(statistics, symmetric)
+    return distinct([*found.values(), *cut])
+
+
+def by_method(
+    statistics: Statistics, methods: Collection[str], symmetric: bool, percentile: float
+) -> dict[str, QuantParams]:
+    """The parameters that each of these methods proposes for one group, of METHODS; masks keep their values."""
     widest = parameters(statistics.low, statistics.high, symmetric)
     if statistics.high <= statistics.low:
-        return [widest]
+        return dict.fromkeys(methods, widest)
     if is_mask(statistics):
         scale = _power_of_two(widest.s)
-        return [QuantParams.per_tensor(scale, 0 if symmetric else round(-128 - statistics.low / scale))]
+        exact = QuantParams.per_tensor(scale, 0 if symmetric else round(-128 - statistics.low / scale))
+        return dict.fromkeys(methods, exact)
     found: dict[str, Callable[[], QuantParams]] = {
         "max": lambda: widest,
         "percentile": lambda: parameters(*clipped(statistics, 100 * percentile), symmetric),
@@ -67,9 +80,7 @@ def candidates(statistics: Statistics, calibration: str, symmetric: bool, percen
         "mse": lambda: searched(statistics, squared_error, symmetric),
         "kl": lambda: searched(statistics, divergence, symmetric),
     }
-    if calibration != "auto":
-        return [found[calibration]()]
-    return distinct([propose() for propose in found.values()] + _cut(statistics, symmetric))
+    return {method: found[method]() for method in methods}
 
 
 def is_mask(statistics: Statistics) -> bool:
@@ -107,9 +118,14 @@ def distinct(found: Iterable[QuantParams]) -> list[QuantParams]:
     """Without those that hardly differ from one before them."""
     kept: list[QuantParams] = []
     for quant in found:
-        if not any(abs(quant.s / k.s - 1) < _ALIKE and abs(quant.z - k.z) <= 1 for k in kept):
+        if not any(alike(quant, k) for k in kept):
             kept.append(quant)
     return kept
+
+
+def alike(first: QuantParams, second: QuantParams) -> bool:
+    """Whether two sets of int8 parameters hardly differ."""
+    return abs(first.s / second.s - 1) < _ALIKE and abs(first.z - second.z) <= 1
 
 
 def searched(statistics: Statistics, loss: Callable[[Statistics, QuantParams], float], symmetric: bool) -> QuantParams:

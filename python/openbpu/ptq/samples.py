@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import warnings
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,10 +61,18 @@ class SampleStream:
             warnings.warn(_all_equal(self._equal, count), stacklevel=2)
         self.count = count
 
-    def spread(self, most: int, odd: bool = False) -> Iterator[Feed]:
-        """At most so many samples, evenly spaced over a stream that was read before; `odd`: of odd index, if any."""
-        pool = range(1, self.count, 2) if odd and self.count > 1 else range(self.count)
-        wanted = {pool[k * len(pool) // most] for k in range(most)} if len(pool) > most else set(pool)
+    def places(self, most: int, odd: bool = False, without: Collection[int] = ()) -> list[int]:
+        """Indices of at most so many samples of a stream that was read before, evenly spaced.
+
+        `odd`: of odd index, if there are any; none of `without`.
+        """
+        pool: Sequence[int] = range(1, self.count, 2) if odd and self.count > 1 else range(self.count)
+        pool = [index for index in pool if index not in without]
+        return [pool[k * len(pool) // most] for k in range(most)] if len(pool) > most else pool
+
+    def spread(self, most: int, odd: bool = False, without: Collection[int] = ()) -> Iterator[Feed]:
+        """The samples at these `places`, in order."""
+        wanted = set(self.places(most, odd, without))
         if self._spool is not None:
             yield from self._spooled(wanted)
             return

@@ -1,0 +1,94 @@
+"""What is chosen tensor by tensor is checked on the whole model, on samples that did not decide."""
+
+from __future__ import annotations
+
+import float_networks as nets
+import numpy as np
+import onnx
+import pytest
+
+from openbpu import frontend, ptq
+from openbpu.ptq import output_error
+from openbpu.ptq.calibration import calibrate
+from openbpu.ptq.placement import place
+from openbpu.ptq.ranges import candidates
+from openbpu.ptq.samples import SampleStream
+from openbpu.ptq.whole import Whole, confirmed, loss_of
+
+FIXED = ("max", "percentile", "mse")
+
+
+def reader() -> onnx.ModelProto:
+    net = nets.Net(6)
+    x = net.op("Relu", net.op("Mul", "x", net.constant(1.0)))
+    return frontend.prepare(net.model(net.op("Conv", x, net.normal(4, 3, 1, 1), out="y")))
+
+
+def misleading(count: int = 16) -> list[np.ndarray]:
+    """A large value in every sample but those that decide about single tensors: each fourth."""
+    found = nets.samples(count)
+    for index, sample in enumerate(found):
+        if index % (count // output_error.SAMPLES):
+            sample[0, 0, 3, 3] = 60.0
+    return found
+
+
+def sqnr(model: onnx.ModelProto, samples: list[np.ndarray], **options: object) -> float:
+    qdq = ptq.quantize(model, samples, **options)
+    want, got = (np.stack([nets.run(m, sample)[0] for sample in samples]) for m in (model, qdq))
+    return nets.sqnr(want, got)
+
+
+def test_single_tensors_mislead_and_the_whole_does_not() -> None:
+    model, samples = reader(), misleading()
+    stream = SampleStream(samples, model)
+    placement = place(model)
+    placement, statistics = calibrate(model, stream, placement, lambda *_: None)
+    proposed = {group: candidates(s, "auto", False, 0.99999) for group, s in statistics.items()}
+    alone = output_error.errors(model, stream, placement, proposed, lambda *_: None)
+    assert any(found[np.argmin(alone[g])].s < 0.7 * found[0].s for g, found in proposed.items() if g in alone)
+    best = max(sqnr(model, samples, calibration=method, refinement=()) for method in FIXED)
+    assert best > 18
+    assert sqnr(model, samples, refinement=()) > best - 0.3
+    assert sqnr(model, samples, refinement=("scales",)) > best - 0.3
+
+
+def test_samples_that_decided_do_not_judge() -> None:
+    model = reader()
+    stream = SampleStream(misleading(), model)
+    assert len(list(stream)) == 16
+    decided = stream.places(output_error.SAMPLES)
+    assert decided == [0, 4, 8, 12]
+    others = list(stream.spread(16, without=decided))
+    assert len(others) == 12 and all(feed["x"].max() == 60 for feed in others)
+    assert len(list(stream.spread(5, without=decided))) == 5
+
+
+@pytest.mark.parametrize("ending", ["Softmax", "Sigmoid"])
+def test_what_saturates_is_judged_in_front_of_it(ending: str) -> None:
+    """Two forms of the same sure answer differ in what stands before."""
+    net = nets.Net(3)
+    x = net.op("Flatten", net.op("GlobalAveragePool", net.conv("x", 3, 8)))
+    scores = net.op("MatMul", x, net.normal(8, 2, scale=100.0))
+    net.op(ending, scores, out="y")
+    model = frontend.prepare(net.model("y"))
+    samples = nets.samples(8)
+    stream = SampleStream(samples, model)
+    assert len(list(stream)) == 8
+    whole = Whole(model, stream)
+    coarse, fine = (onnx.ModelProto.FromString(model.SerializeToString()) for _ in range(2))
+    for form, factor in ((coarse, 1.2), (fine, 1.01)):
+        weight = next(t for t in form.graph.initializer if list(t.dims) == [8, 2])
+        weight.CopyFrom(
+            onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(weight) * np.float32(factor), weight.name)
+        )
+    exact, near, far = (whole.loss(form) for form in (model, fine, coarse))
+    assert confirmed(exact, near) and confirmed(near, far) and not confirmed(far, near)
+
+
+def test_a_gain_on_most_samples_does_not_make_up_for_the_worst() -> None:
+    plain = loss_of(np.array([0.01, 0.01, 0.01, 0.1]))
+    assert confirmed(loss_of(np.array([0.009, 0.009, 0.009, 0.09])), plain)
+    assert confirmed(loss_of(np.array([0.002, 0.002, 0.002, 0.11])), plain)
+    assert not confirmed(loss_of(np.array([0.005, 0.005, 0.005, 0.2])), plain)
+    assert not confirmed(plain, plain)
