@@ -41,6 +41,14 @@ def test_layer_normalization_without_offset_and_of_equal_rows() -> None:
     check(net, tolerance=1)
 
 
+@pytest.mark.parametrize(("shape", "axis"), [((2, 3, 8, 4, 5), 1), ((1, 2, 16, 1, 1), 1), ((2, 2, 3, 4, 3), 0)])
+def test_softmax_between_more_than_four_dimensions(shape: tuple[int, ...], axis: int) -> None:
+    """As selective kernels weigh their branches."""
+    net = Net(99)
+    net.output(net.quantise(net.node("Softmax", net.input(*shape), axis=axis), 1 / 256, -128))
+    check(net, tolerance=2)
+
+
 @pytest.mark.parametrize("shape", [(7, 40), (1, 9, 96)])
 def test_rms_normalization(shape: tuple[int, ...]) -> None:
     net = Net(92, opset=23)

@@ -6,6 +6,7 @@ from math import prod
 
 import numpy as np
 
+from openbpu.ir.graph import Value
 from openbpu.lower.builder import memory_axis
 from openbpu.lower.expressions import Constant, Expr
 from openbpu.lower.node import Node
@@ -31,7 +32,7 @@ def softmax(node: Node) -> Expr:
         return Softmax(node=node, shape=x.shape, origin=origin, source=flat)
     value = x.value(node)
     if rank > 4:
-        raise node.refuse("beyond four dimensions, its axis must be the last", seen=f"axis {axis}")
+        return _softmax_between(node, value, axis, origin)
     if memory_axis(rank, axis) == 3:
         return Softmax(node=node, shape=x.shape, origin=origin, source=value)
     last = 1 if rank == 4 else rank - 1
@@ -40,6 +41,15 @@ def softmax(node: Node) -> Expr:
     inner = node.graph.transpose(value, order, (node.name,))
     swapped = Softmax(node=node, shape=inner.onnx_shape, origin=origin, source=inner)
     return swapped.move(lambda v: node.graph.transpose(v, order, (node.name,)), node, x.shape)
+
+
+def _softmax_between(node: Node, value: Value, axis: int, origin: tuple[str, ...]) -> Expr:
+    """Over one of more than four dimensions: what lies before and behind it is joined."""
+    graph, names, shape = node.graph, (node.name,), value.onnx_shape
+    joined = graph.reshape(value, (prod(shape[:axis]), shape[axis], prod(shape[axis + 1 :])), names)
+    rows = graph.transpose(joined, (0, 2, 1), names)
+    turned = Softmax(node=node, shape=rows.onnx_shape, origin=origin, source=rows)
+    return turned.move(lambda v: graph.reshape(graph.transpose(v, (0, 2, 1), names), shape, names), node, shape)
 
 
 @rule("LayerNormalization", "RMSNormalization", int16=SAME)
