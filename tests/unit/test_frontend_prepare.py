@@ -8,6 +8,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+import openbpu
 from openbpu import frontend
 from openbpu.errors import ModelError
 
@@ -251,3 +252,16 @@ def test_prepare_qdq_keeps_the_pairs() -> None:
     assert kinds(ready) == ["QuantizeLinear", "DequantizeLinear", "DequantizeLinear", "MatMul"]
     assert [d.dim_value for d in ready.graph.output[0].type.tensor_type.shape.dim] == [1, 2]
     assert all(node.name for node in ready.graph.node)
+
+
+def test_a_constant_is_an_output() -> None:
+    """As exporters write anchors that a model returns beside its results."""
+    net = nets.Net(60)
+    net.conv("x", 3, 4, out="y")
+    model = net.model("y", shape=(1, 3, 32, 32))
+    model.graph.initializer.append(numpy_helper.from_array(np.arange(6, dtype=np.int64).reshape(2, 3), "anchors"))
+    model.graph.output.append(helper.make_tensor_value_info("anchors", TensorProto.INT64, ["rows", 3]))
+    check_same(model)
+    qdq = openbpu.quantize(model, nets.samples(2, (1, 3, 32, 32)), calibration="max", refinement=())
+    results = openbpu.Session(openbpu.compile(qdq)).run({"x": nets.samples(1, (1, 3, 32, 32))[0]})
+    np.testing.assert_array_equal(results["anchors"], [[0, 1, 2], [3, 4, 5]])

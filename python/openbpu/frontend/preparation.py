@@ -10,7 +10,7 @@ from math import prod
 import numpy as np
 import onnx
 import onnx_ir as ir
-from onnx import TensorProto, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 from onnxscript import optimizer, rewriter
 from onnxscript.rewriter.rules.common import (
@@ -171,8 +171,12 @@ def _inferred(model: onnx.ModelProto) -> onnx.ModelProto:
     """Fresh shape inference: what the file says of inner shapes may still be dynamic."""
     del model.graph.value_info[:]
     inputs = {info.name for info in model.graph.input}
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
     for output in model.graph.output:
-        if output.name not in inputs:
+        if output.name in constants:  # inference says nothing of it
+            tensor = constants[output.name]
+            output.CopyFrom(helper.make_tensor_value_info(output.name, tensor.data_type, tensor.dims))
+        elif output.name not in inputs:
             output.type.tensor_type.ClearField("shape")
     try:
         return infer_shapes(model, strict=True)
