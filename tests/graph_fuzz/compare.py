@@ -100,6 +100,7 @@ def _rounded(value: np.ndarray, op: str, known: list[np.ndarray], random: np.ran
             return value
     most = max(1.0, float(np.abs(value).max())) if op in _WINDOWS else float(np.abs(value).max())
     step = _MANY_ULPS.get(op, _ULPS) * float(np.finfo(value.dtype).eps) * most
-    moved = value + step * random.standard_normal(value.shape)
+    # Within the values seen: beyond its bound, ONNX Runtime's arc sine makes its whole vector not-a-number.
+    moved = np.clip(value + step * random.standard_normal(value.shape), value.min(), value.max())
     zero = (np.abs(value) <= step) & (random.random(value.shape) < 0.5)  # another order may give just that
     return np.where(zero, 0, moved).astype(value.dtype)
