@@ -9,6 +9,7 @@ from typing import Any
 from openbpu.errors import ExecutorError, OpenBpuError
 
 _AHEAD = 32  # tasks under way
+_PATIENCE = 2.0  # seconds that a pool whose worker died has to end
 
 
 def spread(executor: Executor, function: Callable[..., Any], calls: Iterable[tuple[Any, ...]]) -> Iterator[Any]:
@@ -36,9 +37,22 @@ def _guarded(executor: Executor, step: Callable[[], Any]) -> Any:
     except (OpenBpuError, KeyboardInterrupt):
         raise
     except BaseException as error:  # a cancelled task of asyncio is no Exception
+        _let_end(executor)
         raise ExecutorError(
             "the executor must run what it is given",
             where=f"executor {type(executor).__name__}",
             seen=f"{type(error).__name__}: {str(error).strip().splitlines()[0][:200] if str(error).strip() else ''}",
             remedy="run without an executor to see whether the task or the executor fails; workers may lack memory",
         ) from error
+
+
+def _let_end(executor: Executor) -> None:
+    """Frees a process pool that waits for its own thread, which writes to the pipe of workers that died.
+
+    So does the `with` of the pool then, for ever, until Python 3.11.4 (CPython issue 94777).
+    """
+    manager, queue = getattr(executor, "_executor_manager_thread", None), getattr(executor, "_call_queue", None)
+    if getattr(executor, "_broken", False) and manager is not None and queue is not None:
+        manager.join(_PATIENCE)
+        if manager.is_alive():
+            queue._reader.close()

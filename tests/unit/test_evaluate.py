@@ -23,6 +23,7 @@ from openbpu.evaluation.intervals import bootstrap, wilson
 from openbpu.evaluation.runners import Runnable
 from openbpu.preprocess import Recipe
 from openbpu.preprocess.geometry import Resize
+from openbpu.tasks import spread
 
 SHAPE = (1, 3, 32, 32)
 
@@ -154,6 +155,14 @@ def test_a_worker_that_dies_is_said(models: dict[str, Any], pairs: list[tuple[np
         pool.submit(os._exit, 9)
         with pytest.raises(ExecutorError, match="BrokenProcessPool"):
             openbpu.evaluate(models, pairs, executor=pool)
+
+
+def test_a_pool_ends_although_its_worker_died_before_it_read() -> None:
+    """What is on its way to the worker is more than a pipe holds; Python before 3.11.5 would wait for ever."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        pool.submit(os._exit, 9)
+        with pytest.raises(ExecutorError, match="BrokenProcessPool"):
+            list(spread(pool, len, [(bytes(100_000),)] * 40))
 
 
 def test_what_a_model_raises_passes_through_an_executor(models: dict[str, Any]) -> None:

@@ -19,6 +19,7 @@ _SHARES = tuple(k / 10 for k in range(10))  # of the SRAM, that buffers which st
 _STARTS = 2  # divisions that are worth more trials
 _NEAR = 1.1  # times the fewest bytes so far, that are worth more trials
 _CROWDED = (0.9, 0.6)  # of the SRAM, that buffers may take when one more is to stay
+_EFFORT = 100_000  # nodes that trials may look at, one division after the other
 _MISSES = 2  # extensions that may fail before a cascade is given up
 
 
@@ -50,6 +51,7 @@ class Partitioner:
     def __init__(self, flow: Flow) -> None:
         self.flow = flow
         self.touched = [frozenset(accessed([node])) for node in flow.nodes]
+        self._alive = self._alive_around()
         self._chains: dict[tuple[int, frozenset[Root]], Chain] = {}
         self._cascades: dict[tuple[int, int, int, frozenset[Root]], Cascade | None] = {}
         self._single: dict[tuple[int, frozenset[Root], int], Segment] = {}
@@ -83,6 +85,19 @@ class Partitioner:
             raise failure
         starts = sorted(found, key=lambda p: p.traffic)[:_STARTS]
         return min((search.exchanged(search.improved(start)) for start in starts), key=lambda p: p.traffic)
+
+    def around(self, end: int, resident: set[Root]) -> frozenset[Root]:
+        """Resident buffers at the times of all cascades that end there."""
+        return self._alive[end] & resident
+
+    def _alive_around(self) -> list[frozenset[Root]]:
+        """Per end of a cascade the buffers that live at any of its times, as long as it may be."""
+        count = len(self.flow.nodes)
+        found: list[set[Root]] = [set() for _ in range(count + 1)]
+        for root in self.flow.roots.values():
+            for end in range(root.first + 1, min(count, root.last + _LONGEST) + 1):
+                found[end].add(root)
+        return [frozenset(roots) for roots in found]
 
     def chain(self, end: int, length: int, resident: frozenset[Root]) -> Chain:
         """The nodes that end at one, at least so many; `resident` are the buffers that lie in SRAM at these times."""
@@ -139,7 +154,7 @@ class _Search:
     def _extend(self, best: list[tuple[int, int]], end: int, resident: set[Root]) -> None:
         """Looks for a cascade that ends here and costs less."""
         nodes = self.flow.nodes
-        near = _around(end, resident)
+        near = self.shared.around(end, resident)
         misses = 0
         chain = self.shared.chain(end, 1, near)
         for first in range(end - 2, max(-1, end - 1 - _LONGEST), -1):
@@ -160,7 +175,7 @@ class _Search:
             best[end] = (best[first][0] + moved + weights, first)
 
     def _fit(self, first: int, end: int, resident: set[Root]) -> Segment | None:
-        near, length = _around(end, resident), end - first
+        near, length = self.shared.around(end, resident), end - first
         chain, room = self.shared.chain(end, length, near), self._room(first, end, near)
         stripes = None if chain.moved[length] is None else _stripes(chain, length, room)
         if stripes is None:
@@ -211,11 +226,18 @@ class _Search:
             best = again
 
     def exchanged(self, best: Partition) -> Partition:
-        """Buffers that still move stay, those that move most first, in the place of others, as long as it saves."""
+        """Buffers that still move stay, those that move most first, in the place of others, as long as it saves.
+
+        Programs of several hundred nodes have more of them than can be tried: the effort ends the search.
+        """
+        left = _EFFORT // len(self.flow.nodes)
         while True:
             moved = {root: size for root, size in best.moved().items() if root.size <= self.room}
             trials = [(root, part) for root in sorted(moved, key=lambda r: (-moved[r], r.first)) for part in _CROWDED]
             for root, part in trials:
+                if left == 0:
+                    return best
+                left -= 1
                 try:
                     found = self.settled(self.chosen(self._in_place_of_others(root, best.resident, part)))
                     if found.traffic < _NEAR * best.traffic:
@@ -305,11 +327,6 @@ def _overlap(root: Root, spans: Sequence[tuple[int, int]]) -> range:
     """Which of these spans, one behind the other, lie in the life of a buffer."""
     first = bisect_right(spans, root.first, key=lambda span: span[1])
     return range(first, bisect_right(spans, root.last, key=lambda span: span[0]))
-
-
-def _around(end: int, resident: Iterable[Root]) -> frozenset[Root]:
-    """Resident buffers at the times of all cascades that end there."""
-    return frozenset(r for r in resident if r.first < end and r.last >= end - _LONGEST)
 
 
 def _stripes(chain: Chain, length: int, room: int) -> int | None:
