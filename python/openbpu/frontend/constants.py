@@ -14,11 +14,10 @@ _RESHAPES = ("Reshape", "Expand")
 
 
 def bound_masks(model: onnx.ModelProto) -> None:
-    """Masks of -inf in front of a Softmax become the lowest float32, unless a row is masked throughout. In place.
+    """Masks of -inf in front of a Softmax become the lowest float32: what it reads is finite and can be calibrated.
 
-    They are added to the scores, or chosen in their place: there rows that are masked throughout had no result.
-
-    The probabilities stay the same, and the sums are finite: they can be calibrated.
+    In place. The probabilities stay the same. Masks that are added stay if a row is masked throughout; of those chosen
+    in place of scores (Where) such rows, which had no result, become uniform.
     """
     graph = model.graph
     constants = {tensor.name: tensor for tensor in graph.initializer}

@@ -120,7 +120,8 @@ def calibrate(
     placement = settled(placement, low, high)
     low = raised_floors(model, placement, low, high)
     statistics = {g: Statistics(low[g], high[g], np.zeros(bins, np.int64)) for g in low if g not in placement.fixed}
-    runner = Runner(model, [t for t, g in groups.items() if g in statistics])
+    if len(statistics) < len(index):
+        runner = Runner(model, [t for t, g in groups.items() if g in statistics])
     index = {g: k for g, k in index.items() if g in statistics}
 
     def histograms(feed: Feed) -> None:

@@ -118,14 +118,9 @@ def distinct(found: Iterable[QuantParams]) -> list[QuantParams]:
     """Without those that hardly differ from one before them."""
     kept: list[QuantParams] = []
     for quant in found:
-        if not any(alike(quant, k) for k in kept):
+        if not any(abs(quant.s / k.s - 1) < _ALIKE and abs(quant.z - k.z) <= 1 for k in kept):
             kept.append(quant)
     return kept
-
-
-def alike(first: QuantParams, second: QuantParams) -> bool:
-    """Whether two sets of int8 parameters hardly differ."""
-    return abs(first.s / second.s - 1) < _ALIKE and abs(first.z - second.z) <= 1
 
 
 def searched(statistics: Statistics, loss: Callable[[Statistics, QuantParams], float], symmetric: bool) -> QuantParams:
