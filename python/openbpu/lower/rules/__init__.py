@@ -1,5 +1,29 @@
 """Lowering rules, grouped by kind of operator; importing this package fills the op table."""
 
-from openbpu.lower.rules import conditions, conv, elementwise, layout, matmul, normalise, pad, pool, reduce, resize
+from openbpu.lower.rules import (
+    conditions,
+    conv,
+    elementwise,
+    layout,
+    logarithms,
+    matmul,
+    normalise,
+    pad,
+    pool,
+    reduce,
+    resize,
+)
 
-__all__ = ["conditions", "conv", "elementwise", "layout", "matmul", "normalise", "pad", "pool", "reduce", "resize"]
+__all__ = [
+    "conditions",
+    "conv",
+    "elementwise",
+    "layout",
+    "logarithms",
+    "matmul",
+    "normalise",
+    "pad",
+    "pool",
+    "reduce",
+    "resize",
+]

@@ -22,7 +22,7 @@ _NORMS = {"ReduceL1": "l1", "ReduceL2": "l2", "ReduceSumSquare": "square"}
 def reduce(node: Node) -> Expr:
     """AVGPOOL or MAXPOOL where what is reduced lies in rows and columns, REDUCE where it lies innermost."""
     x = node.operand(0)
-    axes = _axes(node, len(x.shape))
+    axes = reduced_axes(node, len(x.shape))
     if node.op in ("ReduceMax", "ReduceMin"):
         return extreme(node, x, axes, lowest=node.op == "ReduceMin")
     return mean(node, x, axes)
@@ -30,13 +30,13 @@ def reduce(node: Node) -> Expr:
 
 def mean(node: Node, x: Expr, axes: tuple[int, ...]) -> Expr:
     """The mean over axes, or the sum for ReduceSum."""
-    shape, kept = _shapes(node, x.shape, axes)
+    shape, kept = reduced_shapes(node, x.shape, axes)
     place = _window(x.shape, axes)
     origin = (*x.origin, node.name)
     count = 1 if node.op == "ReduceSum" else prod(x.shape[a] for a in axes)
     value = x.value(node)
     if place is None:
-        rows = _pixels(node, value, axes)
+        rows = pixels(node, value, axes)
         return Reduced(node=node, shape=shape, origin=origin, source=rows, kind="sum", gain=1 / count)
     source, window = place.of(node, value)
     attrs = {**window.attributes, "count_pad": True}
@@ -57,9 +57,9 @@ def mean(node: Node, x: Expr, axes: tuple[int, ...]) -> Expr:
 def norm(node: Node) -> Expr:
     """REDUCE, behind a transposition where the axes do not lie innermost."""
     x = node.operand(0)
-    axes = _axes(node, len(x.shape))
-    shape, _ = _shapes(node, x.shape, axes)
-    rows = _pixels(node, x.value(node), axes)
+    axes = reduced_axes(node, len(x.shape))
+    shape, _ = reduced_shapes(node, x.shape, axes)
+    rows = pixels(node, x.value(node), axes)
     return Reduced(node=node, shape=shape, origin=(*x.origin, node.name), source=rows, kind=_NORMS[node.op])
 
 
@@ -70,11 +70,11 @@ def arg_extreme(node: Node) -> Expr:
     if node.attribute("select_last_index", 0) and x.shape[_axis(node, x)] > 1:
         raise node.refuse("of equal values, the first index is taken", seen="select_last_index 1")
     axis = _axis(node, x)
-    shape, _ = _shapes(node, x.shape, (axis,))
+    shape, _ = reduced_shapes(node, x.shape, (axis,))
     value = x.value(node)
     if node.op == "ArgMin":
         value = _complement(node, value)
-    rows = _pixels(node, value, (axis,))
+    rows = pixels(node, value, (axis,))
     held = node.graph.emit("argmax", [rows], shape, None, (*x.origin, node.name), name=node.outputs[0], dtype="int64")
     return Plain(node=node, shape=shape, origin=(*x.origin, node.name), held=held)
 
@@ -83,14 +83,14 @@ def _axis(node: Node, x: Expr) -> int:
     return int(node.attribute("axis", 0)) % len(x.shape)
 
 
-def _axes(node: Node, rank: int) -> tuple[int, ...]:
+def reduced_axes(node: Node, rank: int) -> tuple[int, ...]:
     axes = integers(node, 1, "axes")
     if not axes and node.attribute("noop_with_empty_axes", 0):
         raise node.refuse("noop_with_empty_axes must be 0", remedy="remove the node")
     return tuple(sorted(a % rank for a in axes or range(rank)))
 
 
-def _shapes(node: Node, shape: Shape, axes: tuple[int, ...]) -> tuple[Shape, Shape]:
+def reduced_shapes(node: Node, shape: Shape, axes: tuple[int, ...]) -> tuple[Shape, Shape]:
     """Shape of the result, and the same with all dimensions kept."""
     kept = tuple(1 if a in axes else extent for a, extent in enumerate(shape))
     if node.attribute("keepdims", 1):
@@ -123,7 +123,7 @@ def _window(shape: Shape, axes: tuple[int, ...]) -> _Place | None:
     return _Place((extents[0], 1, extents[1], extents[2])) if max(extents) <= MAX_EXTENT else None
 
 
-def _pixels(node: Node, value: Value, axes: tuple[int, ...]) -> Value:
+def pixels(node: Node, value: Value, axes: tuple[int, ...]) -> Value:
     """The value as pixels: those kept in ONNX order, what is reduced in channels."""
     shape, origin = value.onnx_shape, (node.name,)
     rank = len(shape)
@@ -145,13 +145,13 @@ def _pixels(node: Node, value: Value, axes: tuple[int, ...]) -> Value:
 def extreme(node: Node, x: Expr, axes: tuple[int, ...], lowest: bool) -> Expr:
     """The largest or lowest over axes: rounding keeps their order, so that quantisation may stand on either side."""
     graph, origin = node.graph, (node.name,)
-    shape, kept = _shapes(node, x.shape, axes)
+    shape, kept = reduced_shapes(node, x.shape, axes)
     place = _window(x.shape, axes)
 
     def apply(value: Value) -> Value:
         if place is None:
             attrs = {"kind": "min" if lowest else "max", "m": 0, "sh": 0, "lo": -128, "hi": 127}
-            return reduced(graph, _pixels(node, value, axes), shape, value.quant, origin, node.name, attrs)
+            return reduced(graph, pixels(node, value, axes), shape, value.quant, origin, node.name, attrs)
         source, window = place.of(node, _complement(node, value) if lowest else value)
         n, _, _, c = source.shape
         attrs = window.attributes
