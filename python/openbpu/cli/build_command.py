@@ -8,23 +8,16 @@ from typing import Any
 import click
 
 from openbpu.cli import options
+from openbpu.cli.quantiser import quantiser
 from openbpu.files import check_writable
 
 
 @click.command("build")
 @click.argument("model", type=click.Path(path_type=Path))
-@options.samples
+@quantiser
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Executable; default: MODEL with .bpux.")
 @options.march
-@options.preprocess
 @options.camera_inputs
-@options.calibration
-@options.refinement
-@click.option("--cache", type=click.Path(path_type=Path), help="Folder for calibration statistics.")
-@options.input_shape
-@options.run_on_cpu
-@options.run_on_bpu
-@options.node_types
 @options.reports
 @options.fail_under
 def command(

@@ -50,37 +50,6 @@ advice: Decorator = click.option(
     "--advice", type=click.FloatRange(min=0), metavar="US", help="List layers this much slower than they could be."
 )
 json_output: Decorator = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
-calibration: Decorator = click.option(
-    "--calibration",
-    type=click.Choice(["auto", "max", "percentile", "kl", "mse"]),
-    default="auto",
-    show_default=True,
-    help="How activation ranges are chosen.",
-)
-
-
-def _refinement(context: click.Context, param: click.Parameter, value: str) -> tuple[str, ...]:
-    from openbpu.pipeline import MORE_REFINEMENTS, REFINEMENTS
-
-    if value in ("all", "none"):
-        return REFINEMENTS if value == "all" else ()
-    steps = tuple(step.strip() for step in value.split(","))
-    for step in steps:
-        if step not in (*REFINEMENTS, *MORE_REFINEMENTS):
-            raise click.BadParameter(f"{step!r} is none of all, none, {', '.join(REFINEMENTS)}", context, param)
-    return steps
-
-
-refinement: Decorator = click.option(
-    "--refinement",
-    metavar="STEPS",
-    default="all",
-    show_default=True,
-    callback=_refinement,
-    help="With commas; or none: quick.",
-)
-
-
 verbose: Decorator = click.option("-v", "--verbose", count=True, help="Say more on stderr; -vv: everything.")
 
 

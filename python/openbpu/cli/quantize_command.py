@@ -9,23 +9,14 @@ from typing import Any
 import click
 
 from openbpu.cli import options, targets
+from openbpu.cli.quantiser import quantiser
 from openbpu.files import check_writable, write_file
 
 
 @click.command("quantize")
 @click.argument("model", type=click.Path(path_type=Path))
-@options.samples
+@quantiser
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="QDQ model; default: MODEL with .qdq.onnx.")
-@options.preprocess
-@options.calibration
-@click.option("--symmetric", is_flag=True, help="Make every zero point 0.")
-@click.option("--per-channel", is_flag=True, help="Equal ranges for a tensor's channels.")
-@options.refinement
-@click.option("--cache", type=click.Path(path_type=Path), help="Folder for calibration statistics.")
-@options.input_shape
-@options.run_on_cpu
-@options.run_on_bpu
-@options.node_types
 @options.boundary
 @targets.target
 @options.reports
@@ -34,17 +25,6 @@ def command(
     model: Path,
     sources: tuple[str, ...],
     output: Path | None,
-    preprocess: Any,
-    calibration: str,
-    symmetric: bool,
-    per_channel: bool,
-    refinement: tuple[str, ...],
-    cache: Path | None,
-    input_shapes: dict[str, tuple[int, ...]],
-    run_on_cpu: tuple[str, ...],
-    run_on_bpu: tuple[str, ...],
-    node_types: dict[str, str],
-    all_nodes_type: str,
     output_nodes: tuple[str, ...],
     remove_node_type: tuple[str, ...],
     remove_node_name: tuple[str, ...],
@@ -58,6 +38,7 @@ def command(
     cost: str,
     reports: tuple[Path, ...],
     fail_under: float | None,
+    **choices: Any,
 ) -> None:
     """Quantise the float ONNX file MODEL to int8 or int16, write a QDQ ONNX model, and say what was lost where.
 
@@ -76,20 +57,7 @@ def command(
     for path in (output, *reports, *([search_report] if search_report else [])):
         check_writable(path)  # said before the long work
     changed = options.changed(model, output_nodes, remove_node_type, remove_node_name)
-    samples: Any = options.photographs(sources, preprocess) or SampleFiles(sources)
-    choices: dict[str, Any] = {
-        "calibration": calibration,
-        "per_channel": per_channel,
-        "refinement": refinement,
-        "cache": cache,
-        "symmetric": symmetric,
-        "input_shapes": input_shapes,
-        "preprocess": preprocess,
-        "run_on_cpu": run_on_cpu,
-        "run_on_bpu": run_on_bpu,
-        "node_types": node_types,
-        "all_nodes_type": all_nodes_type,
-    }
+    samples: Any = options.photographs(sources, choices["preprocess"]) or SampleFiles(sources)
     with options.progress() as progress:
         if goal is None:
             found = None
@@ -98,14 +66,14 @@ def command(
             metric, value = goal
             test: Any = None
             if evaluation:
-                test = options.photographs(evaluation, preprocess) or SampleFiles(evaluation)
+                test = options.photographs(evaluation, choices["preprocess"]) or SampleFiles(evaluation)
             found = pipeline.search(
                 changed, samples, metric=metric, target=value, evaluation=test, cost=cost, **choices, progress=progress
             )
             qdq = found.model
         accuracy = pipeline.accuracy(
             *(changed, qdq, islice(samples, pipeline.MEASURED)),
-            input_shapes=input_shapes,
+            input_shapes=choices["input_shapes"],
             sensitivity=options.SENSITIVITY if reports else 0,
             progress=progress,
         )
