@@ -16,6 +16,7 @@ from onnx import TensorProto
 
 from openbpu.frontend.batch_norm import over_images
 from openbpu.frontend.einsum import write_einsum
+from openbpu.frontend.indexing import DATA, gather_elements, gather_nd, scatter_elements, scatter_nd
 from openbpu.frontend.norms import LONGEST_ROW, local_response, logarithm_of_sum, long_rows, mean_and_variance
 from openbpu.frontend.volumes import mean_of_volume, product_and_sum, transposed_volume
 from openbpu.frontend.writing import NodeWriter, attributes_of
@@ -36,7 +37,7 @@ class Context:
         shapes = {i.name: [d.dim_value for d in i.type.tensor_type.shape.dim] for i in infos}
         self.types = {i.name: i.type.tensor_type.elem_type for i in infos}
         self.types |= {t.name: t.data_type for t in graph.initializer}
-        self.constants = {t.name: array_of(t) for t in graph.initializer}
+        self.constants = {t.name: array_of(t) for t in (*graph.initializer, *_constants(graph))}
         shapes |= {name: list(array.shape) for name, array in self.constants.items()}
         self.shapes = {name: shape for name, shape in shapes.items() if all(extent > 0 for extent in shape)}
         self.producers = {name: node for node in graph.node for name in node.output}
@@ -53,12 +54,25 @@ class Context:
         return np.asarray((parts[0].astype(np.float32) - zero) * parts[1], np.float32)
 
     def is_float(self, node: onnx.NodeProto) -> bool:
-        """float32 operands: the constants that rules write are."""
-        return all(self.types.get(name, TensorProto.FLOAT) == TensorProto.FLOAT for name in node.input)
+        """float32 operands, but for indices: the constants that rules write are."""
+        names = [node.input[i] for i in DATA[node.op_type]] if node.op_type in DATA else node.input
+        return all(self.types.get(name, TensorProto.FLOAT) == TensorProto.FLOAT for name in names)
 
     def made(self, name: str, op: str) -> onnx.NodeProto | None:
         node = self.producers.get(name)
         return node if node is not None and node.op_type == op and node.domain in STANDARD else None
+
+
+def _constants(graph: onnx.GraphProto) -> list[TensorProto]:
+    """Those that nodes hold, under the names of their results."""
+    found = []
+    for node in graph.node:
+        if node.op_type == "Constant" and node.attribute[0].name == "value":
+            tensor = TensorProto()
+            tensor.CopyFrom(node.attribute[0].t)
+            tensor.name = node.output[0]
+            found.append(tensor)
+    return found
 
 
 _Rule = Callable[[onnx.NodeProto, Context, NodeWriter], bool]  # False if the node stays
@@ -87,7 +101,7 @@ def decompose_quantised(model: onnx.ModelProto) -> None:
     graph = model.graph
     nodes: list[onnx.NodeProto] = []
     context = Context(graph, opset_of(model, 1))
-    rules: dict[str, _Rule] = {"Einsum": _einsum, **dict.fromkeys(_IMAGE_NORMS, _rows_of_groups)}
+    rules: dict[str, _Rule] = {"Einsum": _einsum, **dict.fromkeys(_IMAGE_NORMS, _rows_of_groups), **_INDEXING}
     for node in graph.node:
         rule = rules.get(node.op_type) if node.domain in STANDARD and context.is_float(node) else None
         if rule is not None and context.made(node.input[0], "DequantizeLinear") is None:
@@ -228,7 +242,14 @@ _RULES: dict[str, _Rule] = {
     "Gemm": product_and_sum,
     "MaxPool": _window_beyond,
 }
+_INDEXING: dict[str, _Rule] = {
+    "GatherElements": gather_elements,
+    "GatherND": gather_nd,
+    "ScatterElements": scatter_elements,
+    "ScatterND": scatter_nd,
+}
 _INTEGER_RULES: dict[str, _Rule] = {
+    **_INDEXING,
     "InstanceNormalization": long_rows,
     "GroupNormalization": long_rows,
     "LRN": local_response,

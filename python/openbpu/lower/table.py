@@ -32,6 +32,10 @@ _FOLDED = {
     "channel, in float models.",
     "InstanceNormalization": "LayerNormalization of channels, for large ones means and squares; gain and offset per "
     "channel, in float models.",
+    "GatherElements": "Gather of elements, of slices where lines of indices are equal; run-time indices: by the CPU.",
+    "GatherND": "Gather of rows; run-time indices: by the CPU.",
+    "ScatterElements": "Concat and Gather (Pad, Gather and Add for reduction add), for constant indices that differ.",
+    "ScatterND": "Concat and Gather (Pad, Gather and Add for reduction add), for constant indices that differ.",
     "LRN": "Convolution of the squares, power and product, in float models that are quantised.",
     "MeanVarianceNormalization": "LayerNormalization of each image's channels, in float models that are quantised.",
     "ReduceLogSum": "ReduceSum and Log, in float models that are quantised.",
