@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from openbpu.lower import requant
-from openbpu.lower.rules.resize import Axis
+from openbpu.lower.rules.coordinates import Axis
 from oracle import derive, tables
 
 ZERO_POINTS = (-128, -7, 0, 3, 127)

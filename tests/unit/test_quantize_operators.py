@@ -46,6 +46,16 @@ def scatter_elements(net: nets.Net) -> str:
     return net.op("ScatterElements", x, net.constant(places), y, axis=1, reduction="add")
 
 
+def cubic(net: nets.Net) -> str:
+    sizes = net.constant(np.array([1, 12, 24, 40]))
+    return net.op("Resize", net.conv("x", 3, 12), "", "", sizes, mode="cubic")
+
+
+def volume(net: nets.Net) -> str:
+    x = net.op("Reshape", net.conv("x", 3, 12), net.constant(np.array([1, 3, 4, 16, 16])))
+    return net.op("Resize", x, "", "", net.constant(np.array([1, 3, 8, 32, 32])), mode="linear")
+
+
 INDICES = {"Add", "ArgMax", "Mod", "Mul", "Reshape"}  # what the CPU may do: integers, and ArgMax of int16
 OPERATORS: dict[str, tuple[Callable[[nets.Net], str], float]] = {  # what it builds, least SQNR in dB
     "log_softmax": (log_softmax, 30),
@@ -54,6 +64,8 @@ OPERATORS: dict[str, tuple[Callable[[nets.Net], str], float]] = {  # what it bui
     "gather_nd": (gather_nd, 30),
     "scatter_nd": (scatter_nd, 30),
     "scatter_elements": (scatter_elements, 30),
+    "cubic": (cubic, 30),
+    "volume": (volume, 30),
 }
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from openbpu.lower import requant
-from openbpu.lower.rules.resize import Axis
+from openbpu.lower.rules.coordinates import Axis
 
 _EXACT_FLOAT32 = 1 << 24
 

@@ -2,129 +2,165 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from fractions import Fraction
-from math import ceil, floor
+from collections.abc import Mapping
+from math import floor, prod
 
 import numpy as np
 
 from openbpu.ir.graph import Value
-from openbpu.lower.builder import Shape
-from openbpu.lower.expressions import Expr
+from openbpu.lower.builder import MAX_EXTENT, Extents, Shape, memory_axis, memory_shape
+from openbpu.lower.expressions import Expr, widened
 from openbpu.lower.node import Node
 from openbpu.lower.operators import Interpolated
 from openbpu.lower.registry import SAME, rule
+from openbpu.lower.rules.coordinates import COORDINATES, Axis
+from openbpu.lower.rules.cubic import cubic
 from openbpu.lower.rules.operands import integers, numbers
-from openbpu.lower.rules.windows import spatial, spatial_shape
+from openbpu.lower.rules.volume import images, volumes
+from openbpu.lower.rules.windows import spatial
 
-_HALF = Fraction(1, 2)
-_ROUNDINGS: dict[str, Callable[[Fraction], int]] = {
-    "floor": floor,
-    "ceil": ceil,
-    "round_prefer_floor": lambda x: ceil(x - _HALF),
-    "round_prefer_ceil": lambda x: floor(x + _HALF),
-}
-_COORDINATES = ("half_pixel", "pytorch_half_pixel", "half_pixel_symmetric", "asymmetric", "align_corners")
-
-
-@dataclass(frozen=True)
-class Axis:
-    """One resized axis: `scale` is the model's own, None if it gives sizes."""
-
-    before: int
-    after: int
-    scale: float | None
-    mode: str
-
-    def source(self, index: int) -> Fraction:
-        """Exact source coordinate of an output index (docs/numerics.md, clause RESIZE)."""
-        before, after, i = self.before, self.after, Fraction(index)
-        exact = self.scale is None or np.float32(self.scale) == np.float32(after / before)
-        ratio = Fraction(after, before) if exact else Fraction(self.scale or 0.0)
-        if self.mode == "asymmetric":
-            return i / ratio
-        if self.mode == "align_corners":
-            return i * (before - 1) / (after - 1) if after > 1 else Fraction(0)
-        if self.mode == "pytorch_half_pixel" and after == 1:
-            return Fraction(0)
-        centre = (i + _HALF) / ratio - _HALF
-        if self.mode == "half_pixel_symmetric":
-            return Fraction(before, 2) * (1 - Fraction(after) / (ratio * before)) + centre
-        return centre
-
-    def nearest(self, rounding: str) -> np.ndarray:
-        """int32 source index per output index."""
-        found = [_ROUNDINGS[rounding](self.source(i)) for i in range(self.after)]
-        return np.clip(found, 0, self.before - 1).astype(np.int32)
-
-    def linear(self, whole: int = 2048) -> tuple[np.ndarray, np.ndarray]:
-        """Indices int32 and weights [after, 2]; the two weights sum to `whole`: 2048, or 2^20 for int16."""
-        index = np.zeros((self.after, 2), np.int32)
-        weight = np.zeros((self.after, 2), np.int16 if whole == 2048 else np.uint32)
-        for i in range(self.after):
-            x = min(max(self.source(i), Fraction(0)), Fraction(self.before - 1))
-            first = floor(x)
-            second = floor((x - first) * whole + _HALF)
-            index[i] = first, min(first + 1, self.before - 1)
-            weight[i] = whole - second, second
-        return index, weight
+_FINE = 1 << 20  # sum of the two weights of an int16 value; 2048 of an int8 value
 
 
 @rule("Resize", int16=SAME)
 def resize(node: Node) -> Expr:
-    """RESIZE_NN in every coordinate and rounding mode; RESIZE_BILIN for mode linear without antialias."""
-    mode = str(node.attribute("mode", "nearest"))
+    """RESIZE_NN; RESIZE_BILIN for mode linear, four of them for cubic of images; volumes by slices; no antialias."""
+    x, mode = node.operand(0), str(node.attribute("mode", "nearest"))
     coordinates = str(node.attribute("coordinate_transformation_mode", "half_pixel"))
-    if coordinates not in _COORDINATES:
-        raise node.refuse("coordinate_transformation_mode", coordinates, f"use one of {', '.join(_COORDINATES)}")
+    if coordinates not in COORDINATES:
+        raise node.refuse("coordinate_transformation_mode", coordinates, f"use one of {', '.join(COORDINATES)}")
     for name, allowed in (("antialias", 0), ("keep_aspect_ratio_policy", "stretch")):
         if node.attribute(name, allowed) != allowed:
             raise node.refuse(f"{name} must be {allowed}", seen=node.attribute(name))
-    rounding = str(node.attribute("nearest_mode", "round_prefer_floor"))
-    return _resized(node, mode, coordinates, rounding, numbers(node, 2), integers(node, 3))
+    axes = _axes(node, x.shape, coordinates)
+    shape = tuple(axis.after for axis in axes)
+    changed = {i: axis for i, axis in enumerate(axes) if axis.changes}
+    if not changed:
+        return x.move(lambda v: v, node, shape)
+    is_image = len(shape) in (3, 4) and min(changed) > 1
+    if mode == "cubic":
+        if not is_image:
+            raise node.refuse("only rows and columns of an image are resized by cubic interpolation", seen=x.shape)
+        exclude = bool(node.attribute("exclude_outside", 0))
+        tables = [axis.cubic(float(node.attribute("cubic_coeff_a", -0.75)), exclude) for axis in _plane(axes)]
+        return cubic(node, x, tables, shape)
+    if is_image:
+        return _image(node, x, _plane(axes), shape)
+    return _others(node, x, changed, shape)
 
 
-def _resized(node: Node, mode: str, coordinates: str, rounding: str, scales: list[float], sizes: list[int]) -> Expr:
-    x = node.operand(0)
-    axes = _axes(node, x.shape, coordinates, scales, sizes)
-    if mode not in ("nearest", "linear", "bilinear"):
-        raise node.refuse("mode must be nearest or linear", seen=mode, remedy="export with bilinear interpolation")
-    kind = "resize_nearest" if mode == "nearest" else "resize_bilinear"
-    inner: Shape = (x.shape[0], x.shape[1], axes[0].after, axes[1].after)
-    after = spatial_shape(inner, len(x.shape))
-
-    def apply(value: Value) -> Value:
-        source = spatial(value, node)
-        consts = _tables(axes, mode, rounding, source.dtype)
-        out = node.graph.emit(kind, [source], inner, value.quant, (node.name,), consts=consts)
-        return node.graph.reshape(out, after, (node.name,))
-
-    if kind == "resize_nearest":
-        return x.move(apply, node, after)
-    origin = (*x.origin, node.name)
-    return Interpolated(node=node, shape=after, origin=origin, source=x.value(node), apply=apply)
-
-
-def _axes(node: Node, shape: Shape, coordinates: str, scales: list[float], sizes: list[int]) -> list[Axis]:
-    """Rows and columns; a single row for a rank 3 tensor."""
-    rank = len(shape)
+def _axes(node: Node, shape: Shape, coordinates: str) -> list[Axis]:
+    """One per dimension."""
+    rank, scales, sizes = len(shape), numbers(node, 2), integers(node, 3)
     named = [int(a) % rank for a in node.attribute("axes", range(rank))]
     if len(scales or sizes) != len(named):
         raise node.refuse("scales or sizes must have one number per axis", seen=f"{scales or sizes} for {len(named)}")
     scale = dict(zip(named, scales, strict=bool(scales)))
     size = dict(zip(named, sizes, strict=bool(sizes)))
     after = [size.get(a, floor(shape[a] * scale.get(a, 1.0))) for a in range(rank)]
-    if rank not in (3, 4) or list(shape[:2]) != after[:2] or min(after) < 1:
-        raise node.refuse("only rows and columns of an image can be resized", seen=f"{shape} to {tuple(after)}")
-    axes = [Axis(shape[a], after[a], scale.get(a), coordinates) for a in range(2, rank)]
-    return axes if rank == 4 else [Axis(1, 1, None, "asymmetric"), *axes]
+    if min(after) < 1:
+        raise node.refuse("its result must not be empty", seen=f"{shape} to {tuple(after)}")
+    return [Axis(shape[a], after[a], scale.get(a), coordinates) for a in range(rank)]
+
+
+def _plane(axes: list[Axis]) -> list[Axis]:
+    """Rows and columns; a single row for a rank 3 tensor."""
+    return axes[2:] if len(axes) == 4 else [_kept(1), *axes[2:]]
+
+
+def _kept(extent: int) -> Axis:
+    return Axis(extent, extent, None, "asymmetric")
+
+
+def _image(node: Node, x: Expr, plane: list[Axis], shape: Shape) -> Expr:
+    inner = (*shape[:2], plane[0].after, plane[1].after)
+
+    def apply(value: Value) -> Value:
+        out = _sampled(node, spatial(value, node), plane, inner)
+        return node.graph.reshape(out, shape, (node.name,))
+
+    if _mode(node) == "nearest":
+        return x.move(apply, node, shape)
+    origin = (*x.origin, node.name)
+    return Interpolated(node=node, shape=shape, origin=origin, source=x.value(node), apply=apply)
+
+
+def _others(node: Node, x: Expr, changed: Mapping[int, Axis], shape: Shape) -> Expr:
+    """Volumes, and axes of batch or channels: in 16-bit steps until the last one."""
+    is_volume = len(shape) == 5 and min(changed) > 1
+    mode = _mode(node)
+    if not is_volume:
+        for axis in changed:
+            _around(node, x.shape, axis)
+
+    def apply(value: Value) -> Value:
+        if is_volume:
+            return _volume(node, value, [changed.get(a, _kept(shape[a])) for a in (2, 3, 4)], shape)
+        for axis, resized in changed.items():
+            value = _along(node, value, axis, resized)
+        return value
+
+    if mode == "nearest":
+        return x.move(apply, node, shape)
+    source = widened(node.graph, x.value(node), (node.name,)) if len(changed) > 1 else x.value(node)
+    return Interpolated(node=node, shape=shape, origin=(*x.origin, node.name), source=source, apply=apply)
+
+
+def _volume(node: Node, value: Value, axes: list[Axis], shape: Shape) -> Value:
+    """Depth, rows and columns of [n, c, d, h, w]: each slice as an image, then depth as rows."""
+    graph, origin = node.graph, (node.name,)
+    n, c, od, oh, ow = shape
+    slices = (n * axes[0].before, c, oh, ow)
+    flat = _sampled(node, images(node, value), axes[1:], slices)
+    if not axes[0].changes:
+        return volumes(node, flat, shape)
+    rows, columns = (oh * ow, c) if oh * ow <= MAX_EXTENT else (oh, ow * c)
+    deep = graph.view(flat, (n, axes[0].before, rows, columns), slices, origin)
+    out = _sampled(node, deep, [axes[0], _kept(rows)], (n * od, c, oh, ow), (n, od, rows, columns))
+    return volumes(node, graph.view(out, memory_shape(out.onnx_shape), out.onnx_shape, origin), shape)
+
+
+def _along(node: Node, value: Value, axis: int, resized: Axis) -> Value:
+    """One axis of any tensor, as it lies in memory: as the rows of images with one column."""
+    graph, origin = node.graph, (node.name,)
+    outer, inner = _around(node, value.onnx_shape, axis)
+    shape = (*value.onnx_shape[:axis], resized.after, *value.onnx_shape[axis + 1 :])
+    source = graph.view(value, (outer, resized.before, 1, inner), value.onnx_shape, origin)
+    out = _sampled(node, source, [resized, _kept(1)], shape, (outer, resized.after, 1, inner))
+    return graph.view(out, memory_shape(shape), shape, origin)
+
+
+def _around(node: Node, shape: Shape, axis: int) -> tuple[int, int]:
+    """The numbers of elements that lie outside and inside of an axis in memory."""
+    rank = len(shape)
+    extents = memory_shape(shape) if rank <= 4 else shape
+    at = memory_axis(rank, axis) if rank <= 4 else axis
+    found = prod(extents[:at]), prod(extents[at + 1 :])
+    if max(*found, shape[axis]) > MAX_EXTENT:
+        raise node.refuse(f"extents of a resize are at most {MAX_EXTENT}", seen=f"axis {axis} of {shape}")
+    return found
+
+
+def _sampled(node: Node, source: Value, plane: list[Axis], shape: Shape, extents: Extents | None = None) -> Value:
+    """A RESIZE of rows and columns; `extents` of the result default to those of its shape."""
+    mode = _mode(node)
+    kind = "resize_nearest" if mode == "nearest" else "resize_bilinear"
+    rounding = str(node.attribute("nearest_mode", "round_prefer_floor"))
+    consts = _tables(plane, mode, rounding, source.dtype)
+    return node.graph.emit(kind, [source], shape, source.quant, (node.name,), shape=extents, consts=consts)
+
+
+def _mode(node: Node) -> str:
+    mode = str(node.attribute("mode", "nearest"))
+    if mode not in ("nearest", "linear", "bilinear"):
+        raise node.refuse("mode must be nearest, linear or cubic", seen=mode)
+    return mode
 
 
 def _tables(axes: list[Axis], mode: str, rounding: str, dtype: str) -> dict[str, np.ndarray]:
     if mode == "nearest":
         return {"rows": axes[0].nearest(rounding), "columns": axes[1].nearest(rounding)}
-    whole = 1 << 20 if dtype == "int16" else 2048
+    whole = _FINE if dtype == "int16" else 2048
     (row_index, row_weight), (column_index, column_weight) = axes[0].linear(whole), axes[1].linear(whole)
     return {
         "row_index": row_index,

@@ -72,17 +72,17 @@ def conv(node: Node) -> Expr:
         view=out,
     )
     shape = (n, co, od, oh, ow)
-    return flat.move(lambda v: _volumes(node, v, shape), node, shape)
+    return flat.move(lambda v: volumes(node, v, shape), node, shape)
 
 
-def _images(node: Node, value: Value) -> Value:
+def images(node: Node, value: Value) -> Value:
     """[n, c, d, h, w] as [n * d, c, h, w]."""
     n, c, d, h, w = value.onnx_shape
     moved = node.graph.transpose(value, (0, 2, 1, 3, 4), (node.name,))
     return node.graph.reshape(moved, (n * d, c, h, w), (node.name,))
 
 
-def _volumes(node: Node, value: Value, shape: Shape) -> Value:
+def volumes(node: Node, value: Value, shape: Shape) -> Value:
     """[n * d, c, h, w] as [n, c, d, h, w]."""
     n, c, d, h, w = shape
     split = node.graph.reshape(value, (n, d, c, h, w), (node.name,))
@@ -93,16 +93,16 @@ def _taps(node: Node, value: Value, place: Window, depth: int, groups: int) -> V
     """For each slice of the result the slices under its taps, [n * depth, groups * taps * c / groups, h, w]."""
     graph, origin = node.graph, (node.name,)
     n, c, d, h, w = value.onnx_shape
-    images, taps, stride, dilation = _images(node, value), place.kernel[0], place.stride[0], place.dilation[0]
+    slices, taps, stride, dilation = images(node, value), place.kernel[0], place.stride[0], place.dilation[0]
     assert value.quant is not None
     before, after = (place.pads[0], 0, 0, 0), (place.pads[2], 0, 0, 0)
     parts = []
     for image in range(n):
-        one = graph.slice(images, 0, image * d, (image + 1) * d, 1, origin)
+        one = graph.slice(slices, 0, image * d, (image + 1) * d, 1, origin)
         one = graph.pad(one, before, after, value.quant.z, origin) if before[0] or after[0] else one
         starts = [tap * dilation for tap in range(taps)]
-        slices = [graph.slice(one, 0, s, s + (depth - 1) * stride + 1, stride, origin) for s in starts]
-        parts.append(graph.concat(slices, 1, origin))
+        taken = [graph.slice(one, 0, s, s + (depth - 1) * stride + 1, stride, origin) for s in starts]
+        parts.append(graph.concat(taken, 1, origin))
     joined = graph.concat(parts, 0, origin)
     if groups == 1 or taps == 1:
         return joined
@@ -128,10 +128,10 @@ def max_pool(node: Node) -> Expr:
     def apply(value: Value) -> Value:
         graph, origin, quant = node.graph, (node.name,), value.quant
         flat = (n * d, c, oh, ow)
-        best = graph.emit("maxpool", [_images(node, value)], flat, quant, origin, attrs=place.plane.attributes)
+        best = graph.emit("maxpool", [images(node, value)], flat, quant, origin, attrs=place.plane.attributes)
         deep = graph.view(best, (n, d, oh * ow, c), flat, origin)
         out, wide = (n * od, c, oh, ow), (n, od, oh * ow, c)
         best = graph.emit("maxpool", [deep], out, quant, origin, shape=wide, attrs=place.depth.attributes)
-        return _volumes(node, graph.view(best, memory_shape(out), out, origin), shape)
+        return volumes(node, graph.view(best, memory_shape(out), out, origin), shape)
 
     return x.move(apply, node, shape, pointwise=False)
