@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import ml_dtypes
@@ -56,6 +57,12 @@ def _rearranged(proto: onnx.NodeProto, node: Node, first: Quantised, opset: int)
     codes = _evaluated(proto, node, [first.codes, *others], opset)
     if first.scale.size == 1:
         return [_constant(node, Quantised(array, first.scale, first.zero)) for array in codes]
+    if first.axis is None:
+        scales, zeros = (
+            _evaluated(proto, node, [first.along(array), *others], opset) for array in (first.scale, first.zero)
+        )
+        moved = zip(codes, scales, zeros, strict=True)
+        return [_constant(node, Quantised(array, scale.ravel(), zero.ravel())) for array, scale, zero in moved]
     channel = first.along(np.arange(first.scale.size, dtype=np.int64))
     where = _evaluated(proto, node, [np.broadcast_to(channel, first.codes.shape), *others], opset)
     zero = np.broadcast_to(first.zero, first.scale.shape)
@@ -95,23 +102,49 @@ def _evaluated(proto: onnx.NodeProto, node: Node, arrays: list[np.ndarray | None
 
 
 def quantized(real: np.ndarray, scale: np.ndarray, zero: np.ndarray, axis: int, dtype: str) -> np.ndarray:
-    """QuantizeLinear of a constant, as integers of the model's type."""
-    limits = np.iinfo(dtype)
+    """QuantizeLinear of a constant, as integers of the model's type, int4 and uint4 included."""
+    limits: Any = ml_dtypes.iinfo(named_type(dtype))  # type: ignore[no-untyped-call]
     shape = [1] * real.ndim
     if scale.size > 1:
         shape[axis] = -1
     divisor, offset = scale.astype(np.float32).reshape(shape), zero.astype(np.float64).reshape(shape)
     steps = np.rint(real.astype(np.float32) / divisor).astype(np.float64)
-    return np.asarray(np.clip(np.nan_to_num(steps) + offset, limits.min, limits.max).astype(dtype))
+    return np.asarray(np.clip(np.nan_to_num(steps) + offset, limits.min, limits.max).astype(named_type(dtype)))
 
 
-def dequantized(node: Node, codes: np.ndarray, scale: np.ndarray, zero: np.ndarray, axis: int) -> Constant:
-    """DequantizeLinear of a constant; uint8 becomes int8, 128 less."""
+def dequantized(
+    node: Node, codes: np.ndarray, scale: np.ndarray, zero: np.ndarray, axis: int, block: int = 0
+) -> Constant:
+    """DequantizeLinear of a constant; uint8 becomes int8, 128 less.
+
+    `block` consecutive indices of `axis` share a scale if it is not 0. Where a scale is negative, as NNCF chooses them
+    to reach -128, the integers change their sign instead; where it is 0, they are those of 0.
+    """
     shift = 128 if codes.dtype == np.uint8 else 0
     wide = codes.astype(np.int32) - shift
-    along = axis % codes.ndim if scale.size > 1 else None
-    offset = zero.astype(np.int64).ravel() - shift
-    return _constant(node, Quantised(wide, scale.astype(np.float64).ravel(), offset, along))
+    along = axis % codes.ndim if scale.size > 1 and not block else None
+    if block:
+        scale, zero = (_of_elements(node, array, codes.shape, axis, block) for array in (scale, zero))
+    held = Quantised(wide, scale.astype(np.float64).ravel(), zero.astype(np.int64).ravel() - shift, along)
+    if (held.scale <= 0).any():
+        signs, points = held.along(np.sign(held.scale).astype(np.int32)), held.along(held.zero)
+        magnitudes = np.where(held.scale == 0, 1.0, np.abs(held.scale))
+        held = replace(held, codes=points + signs * (wide - points), scale=magnitudes)
+    return _constant(node, held)
+
+
+def _of_elements(node: Node, array: np.ndarray, shape: tuple[int, ...], axis: int, block: int) -> np.ndarray:
+    """Scales or zero points of blocks, one for each element."""
+    blocks = list(shape)
+    blocks[axis] = -(-shape[axis] // block)
+    if list(array.shape) != blocks:
+        raise ModelError(
+            "scales and zero points of blocks must cover the tensor",
+            where=node.where,
+            seen=f"shape {array.shape} for blocks of {block} in axis {axis} of {shape}",
+            remedy="quantise the model again",
+        )
+    return np.repeat(array, block, axis).take(range(shape[axis]), axis)
 
 
 def _constant(node: Node, quantised: Quantised) -> Constant:

@@ -119,7 +119,7 @@ class Expr(ABC):
 class Quantised:
     """Constant integers with their scales: codes int32 or wider, uint8 already 128 less; real = scale * (codes - zero).
 
-    scale float64 and zero int64 have one element, or one per index of `axis`.
+    scale float64 and zero int64 have one element, or one per index of `axis`, or, if that is None, one per element.
     """
 
     codes: np.ndarray
@@ -129,9 +129,11 @@ class Quantised:
 
     def along(self, values: np.ndarray) -> np.ndarray:
         """Scales or zero points shaped to broadcast with the codes."""
+        if self.axis is None:
+            return values.reshape(self.codes.shape if values.size > 1 else (1,) * self.codes.ndim)
         shape = [1] * self.codes.ndim
         if values.size > 1:
-            shape[self.axis or 0] = -1
+            shape[self.axis] = -1
         return values.reshape(shape)
 
     @property

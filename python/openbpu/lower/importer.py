@@ -19,6 +19,7 @@ from openbpu.ir.onnx_graph import STANDARD, UNFOLDED, array_of, opset_of
 from openbpu.ir.quant import QuantParams
 from openbpu.lower import camera, constants, cpu, qoperator, rules
 from openbpu.lower.builder import MAX_EXTENT, GraphBuilder, Shape, memory_shape
+from openbpu.lower.centring import Centring
 from openbpu.lower.cpu.emission import alias
 from openbpu.lower.cpu.kernels import PORT_TYPES
 from openbpu.lower.expressions import Codes, Constant, Expr, Plain, Unary
@@ -56,6 +57,7 @@ class Importer:
         self.builder = GraphBuilder(model.graph.name or "model")
         self.tensors: dict[str, Expr] = {}
         self.infos = infos_of(self.model.graph)
+        self.centring = Centring(self.model.graph)
         self.images = {name for node in self.model.graph.node if node.domain == camera.DOMAIN for name in node.input}
         self.forced, self.apart = frozenset(run_on_cpu), frozenset(apart)
         self.nodes: list[Node] = []  # in the order of the model
@@ -296,15 +298,16 @@ class Importer:
             axis = int(node.attribute("axis", 1))
             codes = constants.quantized(operand.real, scale, zero, axis, dtype)
             return Constant(node=node, shape=tuple(codes.shape), origin=(), numbers=codes)
-        if dtype not in _INTEGERS.values():
+        grid = self.centring.grid(name)
+        if dtype not in _INTEGERS.values() and grid is None:
             raise node.refuse("activations are int8, uint8 or int16", seen=dtype, remedy=_SMALLER)
         if scale.size != 1:
             raise node.refuse("activations have one scale", seen=f"{scale.size} scales", remedy="use per-tensor scales")
-        if dtype == "int16" and zero.any():
+        if dtype == "int16" and zero.any() and grid is None:
             raise node.refuse("int16 activations have zero point 0", seen=int(zero.ravel()[0]), remedy=_SMALLER)
-        quant = _activation_parameters(scale, zero)
+        quant = grid.symmetric if grid else _activation_parameters(scale, zero)
         try:
-            value = operand.quantise(quant, name)
+            value = self.centring.quantise(operand, grid, node, name) if grid else operand.quantise(quant, name)
         except UnsupportedError as refusal:  # the scales around the operator have no integer form
             held = operand.node.on_cpu(operand.index, refusal)
             value = self.builder.emit("quantize", [held], operand.shape, quant, (), name=name)
@@ -318,18 +321,21 @@ class Importer:
         return Codes(node=node, shape=value.onnx_shape, origin=(), held=value, unsigned=unsigned, port=port)
 
     def _dequantize(self, proto: onnx.NodeProto, node: Node) -> Expr:
-        operand = node.operand(0)
-        if node.attribute("block_size", 0):
-            seen = f"blocks of {node.attribute('block_size')}"
-            raise node.refuse("scales are per tensor or per channel", seen, "quantise without blocks")
+        operand, block = node.operand(0), int(node.attribute("block_size", 0))
         if isinstance(operand, Constant):
             if not operand.real.dtype.name.startswith(("int", "uint")):
                 raise node.refuse("quantised constants are integers", seen=operand.real.dtype)
-            scale, zero, _ = self._parameters(node, operand.real.dtype.name)
-            return constants.dequantized(node, operand.real, scale, zero, int(node.attribute("axis", 1)))
+            scale, zero, _ = self._parameters(node, operand.real.dtype.name, signed=True)
+            return constants.dequantized(node, operand.real, scale, zero, int(node.attribute("axis", 1)), block)
+        if block:
+            raise node.refuse("activations have one scale", f"blocks of {block}", "use per-tensor scales")
         if not isinstance(operand, Codes):
-            raise node.refuse("its input must be an integer tensor")
-        scale, zero, _ = self._parameters(node, operand.dtype)
+            raise node.refuse(
+                "its input must be an integer tensor of the BPU",
+                seen=f"the result of {operand.node.where}",
+                remedy="the reason of that node says what would move both",
+            )
+        scale, zero = self.centring.parameters(proto.input) or self._parameters(node, operand.dtype)[:2]
         if operand.dtype == "int16" and zero.any():
             raise node.refuse("int16 activations have zero point 0", seen=int(zero.ravel()[0]), remedy=_SMALLER)
         if scale.size != 1:
@@ -340,14 +346,14 @@ class Importer:
             value = self.builder.emit("reshape", [value], value.onnx_shape, quant, (node.name,), shape=value.shape)
         return Unary.of(value, node)
 
-    def _parameters(self, node: Node, default: str) -> tuple[np.ndarray, np.ndarray, str]:
-        """Scales, zero points and integer type of a QuantizeLinear or DequantizeLinear node."""
+    def _parameters(self, node: Node, default: str, signed: bool = False) -> tuple[np.ndarray, np.ndarray, str]:
+        """Scales, zero points and integer type of a QuantizeLinear or DequantizeLinear node; `signed`: of any sign."""
         scale, zero = node.operand(1), node.optional(2)
         if not isinstance(scale, Constant) or not (zero is None or isinstance(zero, Constant)):
             raise node.refuse("scale and zero point must be constant", remedy="use static quantisation")
-        if not (np.isfinite(scale.real).all() and (scale.real > 0).all()):
+        if not (np.isfinite(scale.real).all() and (signed or (scale.real > 0).all())):
             raise ModelError(
-                "scales must be positive and finite",
+                "scales must be finite" if signed else "scales must be positive and finite",
                 where=node.where,
                 seen=f"{float(np.min(scale.real))} .. {float(np.max(scale.real))}",
                 remedy="quantise the model again",

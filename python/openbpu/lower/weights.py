@@ -39,6 +39,8 @@ def symmetric(operand: Expr, axis: int, node: Node) -> Weights:
         if centred.min(initial=0) >= -128 and centred.max(initial=0) <= 127:
             return Weights(centred.astype(np.int8), scale)
         why = "need more than 8 bits without their zero point"
+    elif held.axis is None:
+        why = "have one scale per block"
     else:
         why = f"have one scale per index of axis {held.axis} instead of the output channels"
     node.warn(f"its weights {why}; they are quantised again, per output channel and symmetrically")

@@ -106,10 +106,16 @@ def _by_output_channel(operand: Expr, groups: int, node: Node) -> Expr:
         return operand  # `symmetric` says what is wrong with it
     held = operand.quantised
     ci, per_group, *taps = held.codes.shape
-    split = held.codes.reshape(groups, ci // groups, per_group, *taps).swapaxes(1, 2)
-    codes = split.reshape(groups * per_group, ci // groups, *taps)
+
+    def reordered(array: np.ndarray) -> np.ndarray:
+        split = array.reshape(groups, ci // groups, per_group, *taps).swapaxes(1, 2)
+        return np.asarray(split.reshape(groups * per_group, ci // groups, *taps))
+
+    codes = reordered(held.codes)
     scale, zero, axis = held.scale, np.broadcast_to(held.zero, held.scale.shape), None
-    if scale.size > 1 and held.axis == 1:
+    if scale.size > 1 and held.axis is None:
+        scale, zero = reordered(scale).ravel(), reordered(zero).ravel()
+    elif scale.size > 1 and held.axis == 1:
         scale, zero, axis = np.tile(scale, groups), np.tile(zero, groups), 0
     elif scale.size > 1:
         if groups > 1:

@@ -144,6 +144,8 @@ def _with_constant(node: Node, x: Expr, constant: Constant, reverse: bool) -> Ex
     if x.shape != common_shape(node, [x.shape, constant.shape]):
         return None
     k = np.asarray(constant.real, np.float64)
+    if node.op == "Pow":  # whether an exponent is a whole number shows in its float32
+        k = k.astype(np.float32).astype(np.float64)
     one = np.ones(1)
     if k.size > 1:
         padded = (1,) * (len(x.shape) - k.ndim) + k.shape
