@@ -9,6 +9,7 @@ import pytest
 
 from lowering.check import check
 from lowering.nets import Net
+from openbpu.lower import lower
 
 MEANS = ["ReduceMean", "ReduceSum"]
 EXTREMES = ["ReduceMax", "ReduceMin"]
@@ -81,3 +82,54 @@ def test_global_pools_of_volumes(op: str) -> None:
     net = Net(6)
     net.output(net.quantise(net.node(op, net.input(2, 5, 3, 4, 6))))
     check(net)
+
+
+@pytest.mark.parametrize(("shape", "axes"), CASES)
+def test_reduction_of_int16(shape: tuple[int, ...], axes: tuple[int, ...]) -> None:
+    net = Net(len(shape) * 10 + sum(axes), "int16")
+    x = net.input(*shape)
+    for op in (*MEANS, *EXTREMES, "ReduceL1"):
+        net.output(net.quantise(reduced(net, op, x, axes, sum(axes) % 2)))
+    graph = check(net)
+    assert not any(op.kind == "cpu" for op in graph.ops)
+
+
+@pytest.mark.parametrize("p", [1, 2])
+@pytest.mark.parametrize("shape", [(2, 5, 4, 3), (2, 3, 6), (1, 4, 2, 3, 5)])
+def test_global_norms(shape: tuple[int, ...], p: int) -> None:
+    net = Net(p)
+    net.output(net.quantise(net.node("GlobalLpPool", net.input(*shape), p=p)))
+    graph = check(net)
+    assert not any(op.kind == "cpu" for op in graph.ops)
+
+
+PRODUCTS = [
+    ((4, 6), (1,), 2), ((2, 5, 2), (2,), 2), ((3, 3), (0,), 3), ((2, 4, 3, 5), (1,), 4), ((2, 2, 3, 2), (1, 3), 4),
+    ((1, 2, 2, 2), (2, 3), 4), ((2, 1, 2, 3, 5), (2, 3), 6), ((5, 4), (0,), 5),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8"])
+@pytest.mark.parametrize(("shape", "axes", "count"), PRODUCTS)
+def test_products(shape: tuple[int, ...], axes: tuple[int, ...], count: int, dtype: str) -> None:
+    net = Net(count + len(shape), dtype)
+    x = net.input(*shape, quantised=False)
+    net.feeds[x] = np.clip(net.feeds[x], -1.2, 1.2)
+    net.output(net.quantise(reduced(net, "ReduceProd", net.quantise(x), axes, count % 2)))
+    graph = check(net)
+    assert not any(op.kind == "cpu" for op in graph.ops)
+
+
+def test_products_of_int16() -> None:
+    net = Net(3, "int16")
+    net.output(net.quantise(reduced(net, "ReduceProd", net.input(6, 2), (1,))))
+    graph = check(net)
+    assert not any(op.kind == "cpu" for op in graph.ops)
+
+
+@pytest.mark.parametrize(("count", "reason"), [(65, "64"), (12, "large")])
+def test_products_that_16_bits_cannot_hold_run_on_the_cpu(count: int, reason: str) -> None:
+    net = Net(4)
+    net.output(net.quantise(reduced(net, "ReduceProd", net.input(6, count, spread=2.0), (1,)), 0.01))
+    decision = next(d for d in lower(net.model()).decisions if d.op == "ReduceProd")
+    assert decision.where == "CPU" and reason in decision.reason

@@ -17,7 +17,14 @@ from onnx import TensorProto
 from openbpu.frontend.batch_norm import over_images
 from openbpu.frontend.einsum import write_einsum
 from openbpu.frontend.indexing import DATA, gather_elements, gather_nd, scatter_elements, scatter_nd
-from openbpu.frontend.norms import LONGEST_ROW, local_response, logarithm_of_sum, long_rows, mean_and_variance
+from openbpu.frontend.norms import (
+    LONGEST_ROW,
+    local_response,
+    logarithm_of_sum,
+    long_rows,
+    mean_and_variance,
+    product_of_slices,
+)
 from openbpu.frontend.volumes import mean_of_volume, product_and_sum, transposed_volume
 from openbpu.frontend.writing import NodeWriter, attributes_of
 from openbpu.ir.onnx_graph import STANDARD, array_of, opset_of
@@ -54,8 +61,9 @@ class Context:
         return np.asarray((parts[0].astype(np.float32) - zero) * parts[1], np.float32)
 
     def is_float(self, node: onnx.NodeProto) -> bool:
-        """float32 operands, but for indices: the constants that rules write are."""
-        names = [node.input[i] for i in DATA[node.op_type]] if node.op_type in DATA else node.input
+        """float32 operands, but for indices and axes: the constants that rules write are."""
+        first = (0,) if node.op_type.startswith("Reduce") else tuple(range(len(node.input)))
+        names = [node.input[i] for i in DATA.get(node.op_type, first)]
         return all(self.types.get(name, TensorProto.FLOAT) == TensorProto.FLOAT for name in names)
 
     def made(self, name: str, op: str) -> onnx.NodeProto | None:
@@ -102,6 +110,8 @@ def decompose_quantised(model: onnx.ModelProto) -> None:
     nodes: list[onnx.NodeProto] = []
     context = Context(graph, opset_of(model, 1))
     rules: dict[str, _Rule] = {"Einsum": _einsum, **dict.fromkeys(_IMAGE_NORMS, _rows_of_groups), **_INDEXING}
+    if context.opset >= _LAYER_NORM:
+        rules["MeanVarianceNormalization"] = mean_and_variance
     for node in graph.node:
         rule = rules.get(node.op_type) if node.domain in STANDARD and context.is_float(node) else None
         if rule is not None and context.made(node.input[0], "DequantizeLinear") is None:
@@ -255,4 +265,5 @@ _INTEGER_RULES: dict[str, _Rule] = {
     "LRN": local_response,
     "MeanVarianceNormalization": mean_and_variance,
     "ReduceLogSum": logarithm_of_sum,
+    "ReduceProd": product_of_slices,
 }

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from openbpu.frontend.decomposition import Context
 
 LONGEST_ROW = 65535  # elements of a row that LAYERNORM takes, and of each extent
+_MOST_FACTORS = 64  # of ReduceProd
 _MOST_CHANNELS = 2048  # of LRN: its window over channels is a product of as many rows and columns
 
 
@@ -95,4 +96,28 @@ def logarithm_of_sum(node: onnx.NodeProto, context: Context, write: NodeWriter) 
     if "axes" in given:
         axes = [write.constant(np.array(given.pop("axes"), np.int64))]
     write.op("Log", write.op("ReduceSum", node.input[0], *axes, **given), output=node.output[0])
+    return True
+
+
+def product_of_slices(node: onnx.NodeProto, context: Context, write: NodeWriter) -> bool:
+    """ReduceProd of few elements: products of halves, each with a range of its own."""
+    shape, result = context.shapes.get(node.input[0]), context.shapes.get(node.output[0])
+    given = attributes_of(node)
+    axes = given.get("axes") or [int(a) for name in node.input[1:] for a in context.constants.get(name, np.zeros(0))]
+    if shape is None or result is None or (not axes and given.get("noop_with_empty_axes")):
+        return False
+    axes = [axis % len(shape) for axis in axes or range(len(shape))]
+    if not 2 <= prod(shape[axis] for axis in axes) <= _MOST_FACTORS:
+        return False
+    x = node.input[0]
+    for axis in axes:
+        left, apart = shape[axis], []
+        while left > 1:
+            half = left // 2
+            first, second, *odd = write.parts(x, [half, half, 1][: 2 + left % 2], axis)
+            apart += odd
+            x, left = write.op("Mul", first, second), half
+        for name in apart:
+            x = write.op("Mul", x, name)
+    write.shaped(x, result, output=node.output[0])
     return True

@@ -299,6 +299,8 @@ class Reduced(Scaled):
     kind: str
 
     def _quantise(self, quant: QuantParams, name: str) -> Value:
+        if is_wide(quant, self.source) and self.kind in ("sum", "l1"):
+            return self._wide(quant, name)
         x = self.source.quant
         assert x is not None
         ratio = x.s * self.gain / quant.s
@@ -306,6 +308,32 @@ class Reduced(Scaled):
         m, sh = requant.multiplier(ratio)
         attrs = {"kind": self.kind, "m": m, "sh": sh, **self.limits(quant)}
         return reduced(self.graph, self.source, self.shape, quant, self.origin, name, attrs)
+
+    def _wide(self, quant: QuantParams, name: str) -> Value:
+        """A product with ones, of magnitudes for l1."""
+        graph, origin = self.graph, self.origin
+        n, h, w, c = self.source.shape
+        image, sums = (n * h, c, 1, w), (n * h, 1, 1, w)
+        terms = widened(graph, graph.view(self.source, memory_shape(image), image, origin), origin)
+        if self.kind == "l1":
+            assert terms.quant is not None
+            terms = Unary.of(terms, self.node, origin).map(np.abs, self.node).quantise(terms.quant)
+        total = Linear(
+            node=self.node,
+            shape=sums,
+            origin=origin,
+            kind="matmul",
+            source=terms,
+            attrs={},
+            weight=np.ones((1, c), np.int8),
+            weight_scale=np.array([self.gain]),
+            bias=np.zeros(1),
+            extents=memory_shape(sums),
+            view=sums,
+            lo=self.lo,
+            hi=self.hi,
+        )
+        return as_pixels(graph, total.quantise(quant, name), self.shape, origin)
 
 
 def reduced(
@@ -319,9 +347,14 @@ def reduced(
 ) -> Value:
     """The op that reduces the channels of `source`; its pixels, in order, become the elements of `shape`."""
     n, h, w, _ = source.shape
-    pixels = (n * h * w,)
-    out = graph.emit("reduce", [source], pixels, quant, origin, name=name, shape=(n, h, w, 1), attrs=attrs)
-    return graph.reshape(graph.view(out, memory_shape(pixels), pixels, origin), shape, origin)
+    out = graph.emit("reduce", [source], (n * h * w,), quant, origin, name=name, shape=(n, h, w, 1), attrs=attrs)
+    return as_pixels(graph, out, shape, origin)
+
+
+def as_pixels(graph: GraphBuilder, value: Value, shape: Shape, origin: tuple[str, ...]) -> Value:
+    """A surface of one channel whose pixels, in order, are the elements of `shape`."""
+    pixels = (prod(value.shape),)
+    return graph.reshape(graph.view(value, memory_shape(pixels), pixels, origin), shape, origin)
 
 
 @dataclass(eq=False, kw_only=True)

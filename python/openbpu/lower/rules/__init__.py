@@ -10,8 +10,10 @@ from openbpu.lower.rules import (
     normalise,
     pad,
     pool,
+    products,
     reduce,
     resize,
+    triangles,
 )
 
 __all__ = [
@@ -24,6 +26,8 @@ __all__ = [
     "normalise",
     "pad",
     "pool",
+    "products",
     "reduce",
     "resize",
+    "triangles",
 ]

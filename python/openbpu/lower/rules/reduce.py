@@ -8,9 +8,9 @@ import numpy as np
 
 from openbpu.ir.graph import Value
 from openbpu.lower.builder import MAX_EXTENT, Shape, memory_axis, memory_shape
-from openbpu.lower.expressions import CODES, Expr, Plain
+from openbpu.lower.expressions import CODES, Expr, Plain, Unary
 from openbpu.lower.node import Node
-from openbpu.lower.operators import Mean, Reduced, reduced
+from openbpu.lower.operators import Mean, Reduced, as_pixels, reduced
 from openbpu.lower.registry import rule
 from openbpu.lower.rules.operands import integers
 from openbpu.lower.rules.windows import Window
@@ -18,7 +18,7 @@ from openbpu.lower.rules.windows import Window
 _NORMS = {"ReduceL1": "l1", "ReduceL2": "l2", "ReduceSumSquare": "square"}
 
 
-@rule("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin")
+@rule("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", int16="The same; MATMUL or MAXPOOL in place of REDUCE.")
 def reduce(node: Node) -> Expr:
     """AVGPOOL or MAXPOOL where what is reduced lies in rows and columns, REDUCE where it lies innermost."""
     x = node.operand(0)
@@ -53,14 +53,20 @@ def mean(node: Node, x: Expr, axes: tuple[int, ...]) -> Expr:
     )
 
 
-@rule(*_NORMS)
+@rule("ReduceL1", "GlobalLpPool", int16="Sums of magnitudes: LUT16 and MATMUL.")
+@rule("ReduceL2", "ReduceSumSquare")
 def norm(node: Node) -> Expr:
     """REDUCE, behind a transposition where the axes do not lie innermost."""
-    x = node.operand(0)
-    axes = reduced_axes(node, len(x.shape))
+    x, kind = node.operand(0), _NORMS.get(node.op)
+    axes = reduced_axes(node, len(x.shape)) if kind else tuple(range(2, len(x.shape)))
+    if kind is None:  # GlobalLpPool
+        p = int(node.attribute("p", 2))
+        if p not in (1, 2):
+            raise node.refuse("norms are sums of magnitudes or roots of squares", seen=f"p {p}")
+        kind = f"l{p}"
     shape, _ = reduced_shapes(node, x.shape, axes)
     rows = pixels(node, x.value(node), axes)
-    return Reduced(node=node, shape=shape, origin=(*x.origin, node.name), source=rows, kind=_NORMS[node.op])
+    return Reduced(node=node, shape=shape, origin=(*x.origin, node.name), source=rows, kind=kind)
 
 
 @rule("ArgMax", "ArgMin")
@@ -149,6 +155,8 @@ def extreme(node: Node, x: Expr, axes: tuple[int, ...], lowest: bool) -> Expr:
     place = _window(x.shape, axes)
 
     def apply(value: Value) -> Value:
+        if place is None and value.dtype == "int16":
+            return _highest_of_rows(node, value, axes, shape, lowest)
         if place is None:
             attrs = {"kind": "min" if lowest else "max", "m": 0, "sh": 0, "lo": -128, "hi": 127}
             return reduced(graph, pixels(node, value, axes), shape, value.quant, origin, node.name, attrs)
@@ -162,8 +170,24 @@ def extreme(node: Node, x: Expr, axes: tuple[int, ...], lowest: bool) -> Expr:
     return x.move(apply, node, shape, pointwise=False)
 
 
+def _highest_of_rows(node: Node, value: Value, axes: tuple[int, ...], shape: Shape, lowest: bool) -> Value:
+    """Of int16: what is reduced as the columns of a window."""
+    graph, origin = node.graph, (node.name,)
+    rows = pixels(node, _complement(node, value) if lowest else value, axes)
+    n, h, w, c = rows.shape
+    columns, kept = (n * h, 1, w, c), (n * h, 1, w, 1)
+    source = graph.view(rows, memory_shape(columns), columns, origin)
+    attrs = Window((1, c), (1, 1), (1, 1), (0, 0, 0, 0)).attributes
+    best = as_pixels(graph, graph.emit("maxpool", [source], kept, source.quant, origin, attrs=attrs), shape, origin)
+    return _complement(node, best) if lowest else best
+
+
 def _complement(node: Node, value: Value) -> Value:
     """-1 - x of each code: the order of values turned around, exactly."""
+    if value.dtype == "int16":
+        quant = value.quant
+        assert quant is not None
+        return Unary.of(value, node, (node.name,)).map(lambda x: -quant.s - x, node).quantise(quant)
     root, codes = node.graph.tables.get(value, (value, CODES))
     table = (-1 - codes.astype(np.int64)).astype(np.int8)
     origin, shape = (node.name,), value.onnx_shape
