@@ -15,7 +15,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from openbpu import frontend, ptq
-from openbpu.errors import SampleError, SampleWarning
+from openbpu.errors import ModelError, SampleError, SampleWarning
 
 X = nets.samples(1)[0]
 
@@ -114,6 +114,49 @@ def test_flat_samples_are_warned_of_once() -> None:
         "of 3 samples, 2 arrays hold one value only: sample 1, input x (3), sample 2, input x (0); "
         "ranges may be too narrow"
     ]
+
+
+def test_samples_that_are_one_sample_again_and_again_are_warned_of() -> None:
+    buffer = np.empty_like(X)
+
+    def reused(values: list[np.ndarray]) -> Iterator[np.ndarray]:
+        for value in values:
+            buffer[:] = value
+            yield buffer
+
+    with pytest.warns(SampleWarning, match="all 5 calibration samples are the same"):
+        quantised([X] * 5)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", SampleWarning)
+        quantised([X, X, X + 1])
+        quantised(reused([X, X + 1]))
+
+
+def test_a_batch_in_place_of_a_sample_is_told_how_to_be_given() -> None:
+    with pytest.raises(SampleError, match=r"Give 1 at a time: x\[k : k \+ 1\]"):
+        quantised([np.concatenate([X, X])])
+    with pytest.raises(SampleError, match="A photograph needs a recipe"):
+        quantised([Path("photograph.png")])
+
+
+def test_progress_knows_the_number_of_samples_from_the_start() -> None:
+    told: list[tuple[str, int, int]] = []
+    ptq.quantize(small(), nets.samples(5), refinement=(), progress=lambda *step: told.append(step))
+    assert told[0] == ("calibrate: ranges", 1, 5)
+
+
+@pytest.mark.parametrize("name", ["weight", "bias"])
+def test_weights_that_are_infinite_are_named(name: str) -> None:
+    model = small()
+    index = 1 if name == "weight" else 2
+    wanted = next(node.input[index] for node in model.graph.node if node.op_type == "Conv")
+    for tensor in model.graph.initializer:
+        if tensor.name == wanted:
+            array = numpy_helper.to_array(tensor).copy()
+            array.flat[0] = np.inf
+            tensor.CopyFrom(numpy_helper.from_array(array, wanted))
+    with pytest.raises(ModelError, match=f"tensor {wanted}: weights must be finite; got inf"):
+        ptq.quantize(model, [X, X + 1])
 
 
 def test_one_sample_is_warned_of_and_works() -> None:

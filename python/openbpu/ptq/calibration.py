@@ -115,7 +115,7 @@ def calibrate(
 
     options = [list(groups.items()), sorted(placement.fixed)]
     told = partial(progress, "calibrate: ranges")
-    cache.fold("ranges", model, options, samples, {"ends": ends}, extremes, lambda k: told(k, samples.count))
+    cache.fold("ranges", model, options, samples, {"ends": ends}, extremes, lambda k: told(k, samples.expected))
     low, high = ({group: float(row[k]) for group, k in index.items()} for row in ends)
     placement = settled(placement, low, high)
     low = raised_floors(model, placement, low, high)
@@ -136,7 +136,7 @@ def calibrate(
     state = {str(k): statistics[group].counts for group, k in index.items()}
     told = partial(progress, "calibrate: histograms")
     options += [bins, low, high]
-    cache.fold("histograms", model, options, samples, state, histograms, lambda k: told(k, samples.count))
+    cache.fold("histograms", model, options, samples, state, histograms, lambda k: told(k, samples.expected))
     return placement, statistics
 
 

@@ -133,7 +133,7 @@ def _reaches(
     def seen(count: int) -> None:
         nonlocal halves
         halves = "eo" if count % 2 == 0 else "oe"
-        progress("ranges of channels", count, samples.count)
+        progress("ranges of channels", count, samples.expected)
 
     cache.fold("channels", model, list(axes.items()), samples, state, step, seen)
     even = {name: Reach(*state[f"e/{k}"]) for name, k in index.items()}

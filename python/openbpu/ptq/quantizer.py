@@ -177,9 +177,15 @@ def _check(model: onnx.ModelProto) -> None:
         raise ModelError(
             "the model is quantised already", where=model.graph.name, remedy="compile it, or start from the float model"
         )
-    for tensor in model.graph.initializer:
-        if tensor.data_type == onnx.TensorProto.FLOAT and np.isnan(onnx.numpy_helper.to_array(tensor)).any():
-            raise ModelError("weights must be numbers", where=f"tensor {tensor.name}", seen="NaN")
+    view = ModelView(model)
+    weights = {name for node in model.graph.node if view.weighted(node) for name in node.input[1:]}
+    for name, array in view.constants.items():
+        if array.dtype.kind != "f":
+            continue
+        if np.isnan(array).any():
+            raise ModelError("weights must be numbers", where=f"tensor {name}", seen="NaN")
+        if name in weights and np.isinf(array).any():  # elsewhere they may be a mask
+            raise ModelError("weights must be finite", where=f"tensor {name}", seen="inf")
 
 
 def decided_nodes(qdq: onnx.ModelProto) -> set[str]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import tempfile
 import warnings
 from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
+from operator import length_hint
+from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,8 @@ from onnx import helper
 from openbpu.errors import SampleError, SampleWarning
 
 Feed = dict[str, np.ndarray]
-_ONE_SAMPLE = "one calibration sample only: ranges and corrections fit it and little else; 50 to 100 are usual"
+_FITTED = "ranges and corrections fit it and little else; 50 to 100"
+_ONE_SAMPLE = f"one calibration sample only: {_FITTED} are usual"
 
 
 class SampleStream:
@@ -35,8 +38,14 @@ class SampleStream:
         self._types = {i.name: helper.tensor_dtype_to_np_dtype(i.type.tensor_type.elem_type) for i in model.graph.input}
         self._samples, self._calibrates = samples, calibrates
         self._equal: list[str] = []  # samples of the first pass that hold one value only
+        self._repeated: Feed | None = None  # the first sample, as long as all that follow are the same
         self._spool: tempfile.TemporaryDirectory[str] | None = None
         self.count = 0  # samples of a whole pass; 0 before the first
+
+    @property
+    def expected(self) -> int:
+        """Samples of a pass, for progress: before the first what the samples say of themselves; 0 if nothing."""
+        return self.count or length_hint(self._samples)
 
     def __iter__(self) -> Iterator[Feed]:
         if self._spool is not None:
@@ -51,15 +60,32 @@ class SampleStream:
             feed = self._feed(sample, count - 1)
             if one_shot and self._spool is not None:
                 np.savez(Path(self._spool.name) / f"{count - 1:08}.npz", *feed.values())
+            self._compare(feed, count)
             yield feed
         if count == 0:
             what = "calibration sample" if self._calibrates else "sample"
             raise SampleError(f"at least one {what} is needed", seen="none")
-        if count == 1 and not self.count and self._calibrates:
-            warnings.warn(_ONE_SAMPLE, SampleWarning, stacklevel=2)
-        if self._equal and not self.count and self._calibrates:
-            warnings.warn(_all_equal(self._equal, count), stacklevel=2)
+        if not self.count and self._calibrates:
+            self._warn(count)
         self.count = count
+
+    def _compare(self, feed: Feed, count: int) -> None:
+        """Whether the samples of the first pass are all the same: one of them is kept, until another differs."""
+        if count == 1 and not self.count:
+            self._repeated = {name: array.copy() for name, array in feed.items()}  # the caller may use its buffer again
+        elif self._repeated is not None and any(not np.array_equal(feed[n], x) for n, x in self._repeated.items()):
+            self._repeated = None
+
+    def _warn(self, count: int) -> None:
+        """Of samples that say little."""
+        if count == 1:
+            warnings.warn(_ONE_SAMPLE, SampleWarning, stacklevel=3)
+        elif self._repeated is not None:
+            said = f"all {count} calibration samples are the same: {_FITTED} different ones are usual"
+            warnings.warn(said, SampleWarning, stacklevel=3)
+        if self._equal:
+            warnings.warn(_all_equal(self._equal, count), SampleWarning, stacklevel=3)
+        self._repeated = None
 
     def places(self, most: int, odd: bool = False, without: Collection[int] = ()) -> list[int]:
         """Indices of at most so many samples of a stream that was read before, evenly spaced.
@@ -105,6 +131,9 @@ class SampleStream:
 
     def _array(self, value: Any, name: str, where: str) -> np.ndarray:
         where = f"{where}, input {name}"
+        if isinstance(value, str | PathLike):
+            remedy = "a photograph needs a recipe: preprocess=..., or one that the model records"
+            raise SampleError("must be an array", where=where, seen=f"the path {fspath(value)}", remedy=remedy)
         try:
             array = np.asarray(value)
         except ValueError as error:
@@ -113,7 +142,11 @@ class SampleStream:
             raise SampleError("must be an array of real numbers", where=where, seen=f"type {array.dtype}")
         shape = self._shapes[name]
         if array.shape != shape:
-            hint = "add the batch dimension: x[None]" if array.shape == shape[1:] else ""
+            hint = ""
+            if array.shape == shape[1:]:
+                hint = "add the batch dimension: x[None]"
+            elif shape and array.ndim and array.shape[1:] == shape[1:] and len(array) > shape[0]:
+                hint = f"give {shape[0]} at a time: x[k : k + {shape[0]}]"
             raise SampleError(f"must have shape {shape}", where=where, seen=f"shape {array.shape}", remedy=hint)
         wanted = self._types[name]
         if wanted.kind != "f" and not (array.dtype.kind in "iub" and np.array_equal(array, array.astype(wanted))):
