@@ -13,7 +13,8 @@ import pytest
 from float_networks import Net
 
 import openbpu
-from openbpu.analyze.difference import ChannelBoxes
+from openbpu.analyze.accuracy import AccuracyReport, OutputError
+from openbpu.analyze.difference import ChannelBoxes, Difference
 from openbpu.analyze.studies import affordable
 from openbpu.errors import ModelError, SampleError
 
@@ -71,6 +72,26 @@ def test_values_beyond_the_calibrated_range_are_named_as_the_cause() -> None:
     image = report.layers[0]
     assert image.cause == "clamping" and image.clamped > 0.2 and "max" in image.remedy
     assert report.sqnr_db < 10 and "poor" in report.line
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_values_that_are_not_finite_are_the_worst_result(value: float) -> None:
+    difference, x = Difference(), np.ones(4, np.float32)
+    difference.add(x, x)
+    difference.add(x, np.array([1, value, 1, 1], np.float32))
+    difference.add(x, x)
+    assert difference.cosine == 0 and difference.sqnr == -np.inf and not np.isfinite(difference.largest)
+    output = OutputError("y", difference.cosine, difference.sqnr, difference.l1, difference.l2, difference.largest)
+    assert "NaN or infinite" in AccuracyReport("net", 3, (output,), (), {}, {}, ()).line
+
+
+def test_the_last_line_says_how_bad_it_is() -> None:
+    def line(cosine: float, sqnr_db: float) -> str:
+        return AccuracyReport("net", 1, (OutputError("y", cosine, sqnr_db, 0.1, 0.1, 0.1),), (), {}, {}, ()).line
+
+    assert line(0.995, 20.0) == "cosine 0.99500, SQNR 20.0 dB over 1 sample"
+    assert "below 0.99" in line(0.98, 14.0) and "--target-cosine" in line(0.98, 14.0)
+    assert "poor" in line(0.9, 7.0)
 
 
 def test_coarse_weights_are_named_as_the_cause() -> None:

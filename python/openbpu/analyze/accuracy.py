@@ -28,6 +28,8 @@ from openbpu.ptq.view import ModelView, channel_axis
 WORST = 8  # layers that the report shows with a histogram
 _SENSITIVE = 40  # nodes whose sensitivity is drawn
 _POOR_DB = 10.0  # below this an output is called poor
+_WANTED = 0.99  # cosine below which something should be done
+_ADVICE = "see the worst layers, or give a target (--target-cosine 0.99)"
 _REMEDIES = {
     "clamping": 'calibration="max" keeps every value of this tensor',
     "rounding": "int16 activations for this node",
@@ -111,8 +113,16 @@ class AccuracyReport:
     @property
     def line(self) -> str:
         """The result in one line."""
-        poor = " -- poor: see the worst layers" if self.sqnr_db < _POOR_DB else ""
-        return f"cosine {self.cosine:.5f}, SQNR {self.sqnr_db:.1f} dB over {self.samples} samples{poor}"
+        count = "1 sample" if self.samples == 1 else f"{self.samples} samples"
+        return f"cosine {self.cosine:.5f}, SQNR {self.sqnr_db:.1f} dB over {count}{self._verdict}"
+
+    @property
+    def _verdict(self) -> str:
+        if any(math.isnan(output.l1) or math.isinf(output.l1) for output in self.outputs):
+            return " -- not usable: an output is NaN or infinite"
+        if self.sqnr_db < _POOR_DB:
+            return f" -- poor: {_ADVICE}"
+        return f" -- below {_WANTED}: {_ADVICE}" if self.cosine < _WANTED else ""
 
     def __str__(self) -> str:
         """The summary in plain text."""
@@ -203,7 +213,7 @@ def measure(
                 own[name].add(array, found[real])
                 boxes[name].add(array)
         if progress:
-            progress("measure accuracy", done, stream.count)
+            progress("measure accuracy", done, stream.expected)
     return assembled(
         model.graph.name,
         stream.count,

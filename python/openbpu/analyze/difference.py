@@ -36,7 +36,7 @@ class Difference:
         if a.size:
             self.absolute += float(np.abs(error).sum())
             self.magnitude += float(np.abs(a).sum())
-            self.largest = max(self.largest, float(np.abs(error).max()))
+            self.largest = float(np.maximum(self.largest, np.abs(error).max()))  # of NaN and a number it is NaN
 
     @property
     def sqnr(self) -> float:
@@ -45,8 +45,10 @@ class Difference:
 
     @property
     def cosine(self) -> float:
-        """Cosine of the angle between all float and all quantised values; 1 if both are zero."""
-        length = np.sqrt(self.signal * self.quantised)
+        """Cosine of the angle between float and quantised values; 1 if all are zero, 0 if any is not finite."""
+        if not np.isfinite(self.signal + self.quantised):
+            return 0.0
+        length = np.sqrt(self.signal) * np.sqrt(self.quantised)
         return float(self.product / length) if length > 0 else float(self.signal == self.quantised)
 
     @property
@@ -140,7 +142,7 @@ class ChannelBoxes:
 
 
 def decibels(signal: float, noise: float) -> float:
-    """10 log10(signal / noise); inf without noise, -inf without signal."""
+    """10 log10(signal / noise); inf without noise, -inf without signal or with noise that is not finite."""
     if noise <= 0:
         return float("inf")
-    return float(10 * np.log10(signal / noise)) if signal > 0 else float("-inf")
+    return float(10 * np.log10(signal / noise)) if signal > 0 and np.isfinite(noise) else float("-inf")
