@@ -24,6 +24,8 @@ from openbpu.analyze.studies import (
     units_of,
 )
 from openbpu.errors import ConfigError
+from openbpu.preprocess.attach import stream
+from openbpu.preprocess.recipe import recorded_in
 
 _COSINE = "cosine-similarity"
 _WORST = 5  # nodes that are studied if none is named
@@ -51,7 +53,8 @@ class Debugger:
         progress: Progress | None = None,
     ) -> None:
         self.model, self.qdq = frontend.prepare(frontend.load(model), input_shapes), frontend.load(qdq)
-        self.feeds, self.progress = feeds_of(self.model, samples, count), progress
+        prepared = stream(samples, recorded_in(self.qdq))
+        self.feeds, self.progress = feeds_of(self.model, prepared, count), progress
         self.nodes = [unit.name for unit in units_of(self.model, self.qdq)]
 
     def sensitivity(

@@ -33,7 +33,7 @@ from openbpu.perf import PerfReport
 from openbpu.preprocess import InputSpec, Recipe
 from openbpu.preprocess.attach import recipes_of, specs_of, stream
 from openbpu.preprocess.recipe import KEY as RECIPE_RECORD
-from openbpu.preprocess.recipe import record, recorded
+from openbpu.preprocess.recipe import record, recorded_in
 from openbpu.programs import Aim, Cache, chosen
 from openbpu.ptq.samples import SampleStream
 from openbpu.runtime import Executable
@@ -157,7 +157,7 @@ def compile(
     options.check(target)
     aim, cache = Aim(compile_mode, balance_factor), Cache(cache_mode, str(cache_path))
     ready = _ready(frontend.load(model), input_shapes)
-    recipes = _recipes(ready)
+    recipes = recorded_in(ready)
     specs, differences = specs_of(inputs, recipes)
     for difference in differences:
         warnings.warn(difference, ModelWarning, stacklevel=2)
@@ -322,7 +322,7 @@ def accuracy(
     whose operators the executable follows within one step. Raises ModelError, SampleError.
     """
     clean, quantised = frontend.prepare(frontend.load(model), input_shapes), frontend.load(qdq)
-    return measure(clean, quantised, stream(samples, _recipes(quantised)), progress, affordable(clean, sensitivity))
+    return measure(clean, quantised, stream(samples, recorded_in(quantised)), progress, affordable(clean, sensitivity))
 
 
 def search(
@@ -436,11 +436,6 @@ def remove_boundary_nodes(
 
 def _input_shapes(model: onnx.ModelProto) -> dict[str, list[int]]:
     return {i.name: [d.dim_value for d in i.type.tensor_type.shape.dim] for i in model.graph.input}
-
-
-def _recipes(model: onnx.ModelProto) -> dict[str, Recipe]:
-    values = metadata_of(model, RECIPE_RECORD)
-    return recorded(values) if values else {}
 
 
 def _ready(model: onnx.ModelProto, input_shapes: Mapping[str, tuple[int, ...]] | None) -> onnx.ModelProto:

@@ -201,6 +201,23 @@ def test_interrupt_stops_cleanly(workspace: Path) -> None:
     assert not list(workspace.glob("*never*"))
 
 
+def test_warnings_are_lines_and_the_float_model_is_kept(workspace: Path) -> None:
+    one, net = ("--samples", workspace / "calibration" / "00.npy"), workspace / "net.onnx"
+    quick = ("--calibration", "max", "--refinement", "none")
+    result = _openbpu("quantize", net, *one, "-o", workspace / "one.qdq.onnx", *quick)
+    assert result.returncode == 0
+    assert "openbpu: warning: one calibration sample only" in result.stderr and ".py:" not in result.stderr
+    before = net.read_bytes()
+    result = _openbpu("quantize", net, *one, "-o", net, *quick)
+    assert result.returncode == 2 and "would replace the float model" in result.stderr and net.read_bytes() == before
+
+
+def test_the_package_runs_as_a_module() -> None:
+    command = [sys.executable, "-m", "openbpu", "--version"]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert result.returncode == 0 and "openbpu" in result.stdout
+
+
 def test_a_poor_result_has_an_exit_code_of_its_own(workspace: Path) -> None:
     samples = ("--samples", workspace / "calibration")
     _ok("quantize", workspace / "net.onnx", *samples, "-o", workspace / "poor.qdq.onnx")

@@ -17,6 +17,7 @@ from PIL import Image
 
 import needs
 import openbpu
+from openbpu.debugger import Debugger
 from openbpu.errors import ConfigError, ExecutorError, MetricError, ModelError, OpenBpuError, SampleError
 from openbpu.evaluation import LabelledFolder
 from openbpu.evaluation.intervals import bootstrap, wilson
@@ -203,10 +204,16 @@ def test_photographs_go_through_the_recorded_recipe(tmp_path: Path) -> None:
     assert report.rows[0].value == np.mean(wanted == np.arange(4))
     alone = openbpu.evaluate([openbpu.compile(qdq)], tmp_path)
     assert alone.rows[0].value == report.rows[2].value
+    arrays = [recipe.apply(path) for path in files]
+    assert Debugger(model, qdq, files).sensitivity() == Debugger(model, qdq, arrays).sensitivity()
 
 
 def _fails(outputs: Sequence[Any], references: Sequence[Any]) -> float:
     return float(np.linalg.inv(np.zeros((2, 3)))[0, 0])
+
+
+def _leaves(outputs: Sequence[Any], references: Sequence[Any]) -> float:
+    raise SystemExit(0)
 
 
 def _broken_loader() -> Iterator[np.ndarray]:
@@ -225,6 +232,7 @@ def _broken_loader() -> Iterator[np.ndarray]:
         (nets.samples(2), {"labels": [1]}, SampleError, "one label per sample.*only 1"),
         (nets.samples(1), {"labels": [1, 2]}, SampleError, "one label per sample.*2 for 1"),
         (nets.samples(1), {"metric": _fails}, MetricError, "LinAlgError.*test_evaluate.py, line"),
+        (nets.samples(1), {"metric": _leaves}, MetricError, "SystemExit.*test_evaluate.py, line"),
         (nets.samples(1), {"metric": lambda o, r: float("inf")}, MetricError, "finite number"),
         (nets.samples(1), {"metric": "f1"}, ConfigError, "module:function"),
         (nets.samples(1), {"confidence": 95}, ConfigError, "between 0 and 1"),

@@ -52,7 +52,7 @@ PYTHON_FLOORS = {
     "zoo": {*_BASE, "preprocess", "samples"},
     "analyze": {*_STAGE, "ptq", "tasks"},
     "perf": {*_STAGE, "target", "runtime"},
-    "debugger": {*_STAGE, "analyze", "frontend"},
+    "debugger": {*_STAGE, "analyze", "frontend", "preprocess"},
     "evaluation": {*_STAGE, "preprocess", "frontend", "ptq", "runtime", "tasks"},
     "artefacts": {*_STAGE, "analyze", "evaluation", "frontend", "perf", "preprocess", "runtime", "target"},
     "tuning": {*_STAGE, "analyze", "evaluation", "perf", "runtime"},
@@ -109,6 +109,7 @@ PYTHON_FLOORS = {
         "_native",
         "__init__",
     },
+    "__main__": {"cli"},
     "__init__": {"pipeline", "runtime", "errors"},
 }
 

@@ -16,8 +16,7 @@ from openbpu import frontend
 from openbpu.errors import ConfigError, ModelError
 from openbpu.evaluation.runners import EXECUTABLE, FLOAT, QDQ, Runnable
 from openbpu.preprocess import InputSpec
-from openbpu.preprocess.recipe import KEY as RECIPE_RECORD
-from openbpu.preprocess.recipe import Recipe, recorded
+from openbpu.preprocess.recipe import Recipe, recorded_in
 from openbpu.runtime import Executable
 
 PROGRAMS = (".bpux", ".hbm")
@@ -139,7 +138,6 @@ def _model(name: str, model: onnx.ModelProto) -> Stage:
         )
         for o in graph.output
     ]
-    record = next((p.value for p in model.metadata_props if p.key == RECIPE_RECORD), "")
     return Stage(
         name,
         QDQ if frontend.is_quantised(model) else FLOAT,
@@ -148,7 +146,7 @@ def _model(name: str, model: onnx.ModelProto) -> Stage:
         tuple(inputs),
         tuple(outputs),
         {},
-        recorded(record) if record else {},
+        recorded_in(model),
     )
 
 

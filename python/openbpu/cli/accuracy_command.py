@@ -34,7 +34,6 @@ def command(
       openbpu accuracy net.onnx net.qdq.onnx --samples test/ --report accuracy.html --fail-under 0.99
     """
     from openbpu import pipeline
-    from openbpu.samples import SampleFiles
 
     for path in reports:
         check_writable(path)  # said before the long work
@@ -42,7 +41,7 @@ def command(
         report = pipeline.accuracy(
             model,
             qdq,
-            SampleFiles(sources),
+            options.samples_of(sources, options.RECORDED),
             input_shapes=input_shapes,
             sensitivity=options.SENSITIVITY if reports else 0,
             progress=progress,

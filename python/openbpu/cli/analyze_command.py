@@ -50,10 +50,9 @@ _threshold = click.option(
 def _debugger(given: dict[str, Any]) -> Iterator[Any]:
     """The debugger with a progress bar."""
     from openbpu.debugger import Debugger
-    from openbpu.samples import SampleFiles
 
     check_writable(given["folder"] / "report.html")  # said before the long work
-    samples = SampleFiles(given["sources"])
+    samples = options.samples_of(given["sources"], options.RECORDED)
     with options.progress() as progress:
         yield Debugger(
             given["model"],

@@ -35,12 +35,11 @@ def command(
       openbpu build net.onnx --samples calibration/ -o net.bpux --report accuracy.html --fail-under 0.99
     """
     from openbpu import pipeline
-    from openbpu.samples import SampleFiles
 
     output = output or model.with_suffix(".bpux")
     for path in (output, *reports):
         check_writable(path)  # said before the long work
-    samples: Any = options.photographs(sources, choices["preprocess"]) or SampleFiles(sources)
+    samples = options.samples_of(sources, choices["preprocess"])
     measured: list[Any] = []
     sensitivity = options.SENSITIVITY if reports else 0
     with options.progress() as progress:

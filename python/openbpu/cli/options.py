@@ -102,12 +102,20 @@ preprocess: Decorator = click.option(
 )
 
 
-def photographs(sources: tuple[str, ...], recipe: Any) -> list[Path] | None:
-    """The files of a folder of photographs; None if the sources hold arrays."""
-    from openbpu.preprocess.images import holds_images, photographs_of
+RECORDED = "recorded"  # in place of a recipe: the quantised model has one
 
-    if recipe is None or len(sources) != 1 or not holds_images(sources[0]):
-        return None
+
+def samples_of(sources: tuple[str, ...], recipe: Any) -> Any:
+    """The samples of `--samples`: files of arrays, or photographs if there is a recipe for them."""
+    from openbpu.preprocess.images import holds_images, photographs_of
+    from openbpu.samples import SampleFiles
+
+    if len(sources) != 1 or not holds_images(sources[0]):
+        return SampleFiles(sources)
+    if not recipe:
+        raise OpenBpuError(
+            "photographs need a recipe", where=sources[0], seen="none", remedy="give --preprocess FAMILY|FILE.json"
+        )
     return photographs_of(sources[0])
 
 
@@ -251,9 +259,9 @@ def print_accuracy(report: Any, outputs: bool = True) -> None:
             rows.add_row(o.name, f"{o.cosine:.6f}", f"{o.sqnr_db:.1f}", f"{o.l1:.4g}", f"{o.l2:.4g}", f"{o.max:.4g}")
         console.print(rows)
     if report.worst:
-        worst = table("what adds most error", "tensor", "operator", ">SQNR, dB", ">added here, dB", "by", "what helps")
+        worst = table("what adds most error", "node", "operator", ">SQNR, dB", ">added here, dB", "by", "what helps")
         for x in report.worst[:5]:
-            worst.add_row(x.tensor, x.op, f"{x.sqnr_db:.1f}", f"{x.own_db:.1f}", x.cause, x.remedy)
+            worst.add_row(x.node or x.tensor, x.op, f"{x.sqnr_db:.1f}", f"{x.own_db:.1f}", x.cause, x.remedy)
         console.print(worst)
     console.print(report.line, highlight=False)
 

@@ -48,16 +48,17 @@ def command(
       openbpu quantize net.onnx --samples calibration/ --evaluation test/ --target-cosine 0.99
     """
     from openbpu import pipeline
-    from openbpu.samples import SampleFiles
 
     goal = targets.goal(metric, target, cosine=target_cosine, sqnr=target_sqnr, recovery=target_recovery)
     if goal is None and (evaluation or search_report):
         raise click.UsageError("--evaluation and --search-report need a target")
     output = output or model.with_suffix(".qdq.onnx")
+    if output.exists() and model.exists() and output.samefile(model):
+        raise click.UsageError(f"the output {output} would replace the float model: give another name with -o")
     for path in (output, *reports, *([search_report] if search_report else [])):
         check_writable(path)  # said before the long work
     changed = options.changed(model, output_nodes, remove_node_type, remove_node_name)
-    samples: Any = options.photographs(sources, choices["preprocess"]) or SampleFiles(sources)
+    samples = options.samples_of(sources, choices["preprocess"])
     with options.progress() as progress:
         if goal is None:
             found = None
@@ -66,7 +67,7 @@ def command(
             metric, value = goal
             test: Any = None
             if evaluation:
-                test = options.photographs(evaluation, choices["preprocess"]) or SampleFiles(evaluation)
+                test = options.samples_of(evaluation, choices["preprocess"])
             found = pipeline.search(
                 changed, samples, metric=metric, target=value, evaluation=test, cost=cost, **choices, progress=progress
             )

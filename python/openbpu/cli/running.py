@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from typing import NoReturn
+import warnings
+from typing import NoReturn, TextIO
 
 import click
 
@@ -15,6 +16,7 @@ def run(command: click.Command, name: str) -> NoReturn:
 
     0: done, 1: the work failed, 2: the command line is wrong, or what the command itself exits with.
     """
+    _say_warnings(name)
     try:
         code = command.main(prog_name=name, standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
@@ -27,3 +29,23 @@ def run(command: click.Command, name: str) -> NoReturn:
     except (click.Abort, KeyboardInterrupt):
         click.echo(f"{name}: interrupted; nothing is half-written.", err=True)
         sys.exit(1)
+
+
+def _say_warnings(name: str) -> None:
+    """Warnings meant for users are one line on stderr from here on, without the place in the source."""
+    usual = warnings.showwarning
+
+    def show(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        if issubclass(category, UserWarning):
+            click.echo(f"{name}: warning: {message}", err=True)
+        else:
+            usual(message, category, filename, lineno, file, line)
+
+    warnings.showwarning = show

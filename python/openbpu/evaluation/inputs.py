@@ -18,7 +18,7 @@ from openbpu.evaluation.metrics import place
 from openbpu.evaluation.runners import EXECUTABLE, FLOAT, QDQ, Feed, Runnable
 from openbpu.preprocess import Recipe
 from openbpu.preprocess.attach import recipes_of, stream
-from openbpu.preprocess.recipe import KEY, recorded
+from openbpu.preprocess.recipe import recorded_in
 from openbpu.ptq.samples import SampleStream
 from openbpu.runtime import Executable
 
@@ -39,7 +39,9 @@ def gathered(
     given = _models(models)
     executables = [m for m in given.values() if isinstance(m, Executable)]
     protos = [_ready(m, input_shapes) for m in given.values() if not isinstance(m, Executable)]
-    recipes: dict[str, Recipe] = next(filter(None, [*map(_recipes, protos), *(m.preprocess for m in executables)]), {})
+    recipes: dict[str, Recipe] = next(
+        filter(None, [*map(recorded_in, protos), *(m.preprocess for m in executables)]), {}
+    )
     shapes = _shapes(protos, executables)
     if preprocess is not None:
         recipes = recipes_of(preprocess, shapes)
@@ -51,11 +53,6 @@ def gathered(
 def _ready(model: onnx.ModelProto, input_shapes: Mapping[str, tuple[int, ...]] | None) -> onnx.ModelProto:
     prepare = frontend.prepare_qdq if frontend.is_quantised(model) else frontend.prepare
     return prepare(model, input_shapes)
-
-
-def _recipes(model: onnx.ModelProto) -> dict[str, Recipe]:
-    value = next((p.value for p in model.metadata_props if p.key == KEY), "")
-    return recorded(value) if value else {}
 
 
 def _shapes(protos: Sequence[onnx.ModelProto], executables: Sequence[Executable]) -> dict[str, tuple[int, ...]]:
@@ -126,7 +123,7 @@ class _Pairs:
             yield from self.samples
         except OpenBpuError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             seen = f"{type(error).__name__}: {error}"
             raise SampleError("the loader must not fail", where="samples", seen=seen, remedy=place(error)) from error
 

@@ -36,7 +36,7 @@ class Metric:
             value = self.function(outputs, references)
         except (KeyboardInterrupt, MemoryError):
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise MetricError(
                 "the metric function must not fail",
                 where=where,
@@ -80,7 +80,7 @@ def imported(name: str, what: str) -> Callable[..., Any]:
         function = getattr(importlib.import_module(module_name), attribute)
     except (ImportError, AttributeError) as error:
         raise ConfigError("the function must exist", where=where, seen=error) from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         seen = f"{type(error).__name__}: {error}"
         raise ConfigError("the module must import", where=where, seen=seen) from error
     if not callable(function):
@@ -93,7 +93,7 @@ def called(loader: str) -> Any:
     function = imported(loader, "loader")
     try:
         return function()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         seen = f"{type(error).__name__}: {error}"
         raise SampleError(
             "the loader must not fail", where=f"loader {loader}", seen=seen, remedy=place(error)

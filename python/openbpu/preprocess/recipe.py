@@ -188,6 +188,12 @@ def recorded(text: str | Mapping[str, Any]) -> dict[str, Recipe]:
     return {str(name): Recipe.from_dict(recipe) for name, recipe in values["inputs"].items()}
 
 
+def recorded_in(model: Any) -> dict[str, Recipe]:
+    """The recipes that an ONNX model records, by input name. Raises ConfigError if the record is damaged."""
+    text = next((p.value for p in model.metadata_props if p.key == KEY), "")
+    return recorded(text) if text else {}
+
+
 def opened(image: Image | np.ndarray[Any, Any] | str | os.PathLike[str]) -> Image:
     """A Pillow image of a path, an array uint8 [h, w, 3] or [h, w], or a Pillow image. Raises SampleError."""
     module = pillow()
