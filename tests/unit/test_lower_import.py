@@ -11,10 +11,13 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
+import openbpu
 from lowering.check import check, check_model
-from lowering.nets import Net
-from openbpu.errors import OpenBpuError, UnsupportedError
+from lowering.nets import Net, reference
+from openbpu.errors import ModelWarning, OpenBpuError, UnsupportedError
 from openbpu.lower import lower, operators
+from openbpu.lower.node import CPU_INTEGERS
+from openbpu.runtime import Session
 
 
 def float_net(opset: int = 17) -> onnx.ModelProto:
@@ -167,7 +170,63 @@ def test_operator_form_with_integer_ports() -> None:
     check_model(*qlinear_conv())
 
 
+def test_operator_form_with_parameters_as_nodes() -> None:
+    model, feeds = qlinear_conv()
+    kept = [tensor for tensor in model.graph.initializer if tensor.name in ("w", "b")]
+    nodes = [
+        helper.make_node("Constant", [], [tensor.name], name=tensor.name, value=tensor)
+        for tensor in model.graph.initializer
+        if tensor.name not in ("w", "b")
+    ]
+    nodes += model.graph.node
+    del model.graph.initializer[:], model.graph.node[:]
+    model.graph.initializer.extend(kept)
+    model.graph.node.extend(nodes)
+    check_model(model, feeds)
+
+
+def test_a_product_in_operator_form_may_have_a_float_result() -> None:
+    """QGemm without a scale for its result."""
+    net = Net(9, "uint8")
+    operands = net.constant(np.float32(0.02)), net.constant(120, np.uint8)
+    x = net.node("QuantizeLinear", net.input(3, 8, quantised=False), *operands)
+    weight = net.constant(net.random.integers(-127, 128, (4, 8)), np.int8)
+    weights = weight, net.constant(np.float32(0.01)), net.constant(0, np.int8)
+    bias = net.constant(net.random.integers(-900, 900, 4), np.int32)
+    product = net.node("QGemm", x, *operands, *weights, bias, domain="com.microsoft", transB=1)
+    model = net.model(net.node("Identity", product))
+    model.graph.output[0].CopyFrom(helper.make_tensor_value_info(net.outputs[0], TensorProto.FLOAT, (3, 4)))
+    (want,) = reference(model, net.feeds)
+    with pytest.warns(ModelWarning, match="nothing of this model runs on the BPU"):
+        (got,) = Session(openbpu.compile(model)).run(net.feeds).values()
+    np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5)
+
+
+def test_selection_in_operator_form() -> None:
+    net = Net(10, "uint8")
+    operands = net.constant(np.float32(0.02)), net.constant(120, np.uint8)
+    other = net.constant(np.float32(0.03)), net.constant(100, np.uint8)
+    x = net.node("QuantizeLinear", net.input(3, 8, quantised=False), *operands)
+    mask = net.constant(net.random.integers(0, 2, (3, 8)), bool)
+    y = net.node("QLinearWhere", mask, x, *operands, x, *operands, *other, domain="com.microsoft")
+    net.output(net.node("DequantizeLinear", y, *other))
+    check(net)
+
+
 # ---- what the BPU refuses runs on the CPU, with the reason
+
+
+def test_no_refusal_is_without_a_remedy() -> None:
+    """Integers too, and rules that name none."""
+    net = Net(11)
+    x = net.indices(2, 3, low=0, high=9)
+    y = net.node("Cast", x, to=TensorProto.FLOAT)
+    net.output(net.node("Unsqueeze", net.node("Equal", x, x), net.constant([0])))
+    net.output(net.node("ArgMax", y, select_last_index=1))
+    refused = {d.op: d.remedy for d in lower(net.model()).decisions if d.where == "CPU"}
+    assert set(refused) == {"Cast", "Equal", "Unsqueeze", "ArgMax"}
+    assert refused["Cast"] == refused["Equal"] == refused["Unsqueeze"] == CPU_INTEGERS
+    assert refused["ArgMax"] == "another form of this node, one that keeps the rule"
 
 
 def _float_output(net: Net, x: str) -> str:

@@ -56,6 +56,17 @@ def test_every_calibration(calibration: str, symmetric: bool) -> None:
     assert facts["openbpu.calibration"] == calibration and facts["openbpu.symmetric"] == str(symmetric).lower()
 
 
+def test_an_output_that_is_an_input_is_that_input() -> None:
+    """Not rounded: a pair behind the input is for what reads it."""
+    model = nets.activation("silu")
+    model.graph.output.append(model.graph.input[0])
+    samples = nets.samples(4, (1, 3, 32, 32))
+    qdq = openbpu.quantize(model, samples, calibration="max")
+    (name,) = (info.name for info in model.graph.input)
+    results = openbpu.Session(openbpu.compile(qdq)).run({name: samples[0]})
+    np.testing.assert_array_equal(results[name], samples[0])
+
+
 def test_same_inputs_give_the_same_bytes() -> None:
     first, second = (
         ptq.quantize(frontend.prepare(nets.squeeze_excite()), nets.samples(4)).SerializeToString(deterministic=True)

@@ -9,6 +9,7 @@ from openbpu.ir.graph import Decision, Graph
 from openbpu.lower.node import Node
 from openbpu.lower.registry import RULES, sentence
 
+_ANOTHER_FORM = "another form of this node, one that keeps the rule"
 _QUANTISATION = ("QuantizeLinear", "DequantizeLinear")
 
 
@@ -25,7 +26,7 @@ def decide(nodes: Sequence[Node], graph: Graph, run_on_bpu: Collection[str] = ()
             raise UnsupportedError(
                 f"it is asked to run on the BPU: {decision.reason}",
                 where=f"node '{decision.node}' ({decision.op})",
-                remedy=decision.remedy or "take it out of run_on_bpu",
+                remedy=decision.remedy,
             )
     return made
 
@@ -37,7 +38,8 @@ def _decision(node: Node, on_cpu: bool, on_bpu: bool) -> Decision:
         reason = "" if refusal is None else refusal.rule + (f"; got {refusal.seen}" if refusal.seen else "")
         if on_bpu:
             reason += "; the BPU computes it too, for readers of the quantised result"
-        return Decision(node.name, node.op, "CPU", reason, "" if refusal is None else refusal.remedy, outputs)
+        remedy = (refusal.remedy if refusal else "") or _ANOTHER_FORM
+        return Decision(node.name, node.op, "CPU", reason, remedy, outputs)
     if on_bpu:
         return Decision(node.name, node.op, "BPU", sentence(node.op) if node.op in RULES else "", "", outputs)
     reason = "a border between float and integers" if node.op in _QUANTISATION else "folded, a view, or not needed"

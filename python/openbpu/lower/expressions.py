@@ -20,7 +20,7 @@ from openbpu.ir.graph import Value
 from openbpu.ir.quant import QuantParams
 from openbpu.lower import requant, requant16
 from openbpu.lower.builder import MAX_EXTENT, GraphBuilder, Shape, memory_shape
-from openbpu.lower.node import QUANTISE_BEHIND, QUANTISE_BETWEEN, Node
+from openbpu.lower.node import CPU_INTEGERS, QUANTISE_BEHIND, QUANTISE_BETWEEN, Node
 
 Function = Callable[[np.ndarray], np.ndarray]  # element-wise on float64
 Move = Callable[[Value], Value]
@@ -77,7 +77,8 @@ class Expr(ABC):
     def dense(self, reader: str) -> Value:
         """The tensor as CPU operators read it; `reader` says who needs it in float."""
         if self.dtype in ("int32", "int64", "bool"):
-            return self.node.on_cpu(self.index, self.node.refuse("it moves integers of the CPU", seen=self.dtype))
+            moved = self.node.refuse("it moves integers of the CPU", seen=self.dtype, remedy=CPU_INTEGERS)
+            return self.node.on_cpu(self.index, moved)
         why = self.node.refuse(
             "its result is not quantised", seen=f"a float result for {reader}", remedy=QUANTISE_BEHIND
         )

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 QUANTISE_BETWEEN = "put a QuantizeLinear and DequantizeLinear pair in front of this node"
 QUANTISE_BEHIND = "put a QuantizeLinear and DequantizeLinear pair behind this node"
+CPU_INTEGERS = "nothing: numbers that are not quantised floats are computed on the CPU"
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper, numpy_helper
 
 from openbpu.errors import UnsupportedError
 from openbpu.ir.onnx_graph import STANDARD, array_of
+from openbpu.lower.constants import value_of
 
 _MICROSOFT = "com.microsoft"
 _Form = Callable[["_Expansion"], Iterator[onnx.NodeProto]]
@@ -35,7 +36,8 @@ def expand(model: onnx.ModelProto) -> onnx.ModelProto:
     result = onnx.ModelProto()
     result.CopyFrom(model)
     graph = result.graph
-    tensors = {tensor.name: tensor for tensor in graph.initializer}
+    tensors = {tensor.name: array_of(tensor) for tensor in graph.initializer}
+    tensors |= {node.output[0]: value_of(node) for node in graph.node if node.op_type == "Constant"}
     nodes: list[onnx.NodeProto] = []
     for node in graph.node:
         form = _form(node)
@@ -63,13 +65,13 @@ def _form(node: onnx.NodeProto) -> _Form | None:
         return _unary
     if node.op_type in _BINARY:
         return _binary
-    return {"QLinearConcat": _concat, "QGemm": _gemm}.get(node.op_type)
+    return {"QLinearConcat": _concat, "QGemm": _gemm, "QLinearWhere": _where}.get(node.op_type)
 
 
 class _Expansion:
     """One node being written as several; makes their names and constants."""
 
-    def __init__(self, node: onnx.NodeProto, graph: onnx.GraphProto, tensors: dict[str, TensorProto]) -> None:
+    def __init__(self, node: onnx.NodeProto, graph: onnx.GraphProto, tensors: dict[str, np.ndarray]) -> None:
         self.node, self.graph, self.tensors = node, graph, tensors
         self.title = node.name or node.output[0]
         self.inputs = [*node.input, *[""] * 9]
@@ -102,7 +104,12 @@ class _Expansion:
         return out, [helper.make_node("DequantizeLinear", [name, grid], [out], name=out, **attributes)]
 
     def core(self, op: str, inputs: list[str], scale: str, zero: str, **attributes: Any) -> Iterator[onnx.NodeProto]:
-        """The float operator and the QuantizeLinear behind it."""
+        """The float operator and the QuantizeLinear behind it, if there is a scale for that."""
+        if not scale:
+            yield helper.make_node(
+                op, inputs, [self.node.output[0]], name=self.title, **{**self.attributes, **attributes}
+            )
+            return
         real = f"{self.title}.real"
         yield helper.make_node(op, inputs, [real], name=self.title, **{**self.attributes, **attributes})
         operands = [real, scale, zero] if zero else [real, scale]
@@ -110,8 +117,8 @@ class _Expansion:
 
     def array(self, name: str) -> np.ndarray:
         if name not in self.tensors:
-            raise self.refuse("its scales must be initializers", "use static quantisation")
-        return array_of(self.tensors[name])
+            raise self.refuse("its scales must be constant", "use static quantisation")
+        return self.tensors[name]
 
 
 def _conv(e: _Expansion) -> Iterator[onnx.NodeProto]:
@@ -157,3 +164,10 @@ def _concat(e: _Expansion) -> Iterator[onnx.NodeProto]:
     parts = [e.dequantized(first) for first in range(2, len(e.node.input), 3)]
     yield from (node for _, node in parts)
     yield from e.core("Concat", [name for name, _ in parts], e.inputs[0], e.inputs[1])
+
+
+def _where(e: _Expansion) -> Iterator[onnx.NodeProto]:
+    a, first = e.dequantized(1)
+    b, second = e.dequantized(4)
+    yield from (first, second)
+    yield from e.core("Where", [e.inputs[0], a, b], e.inputs[7], e.inputs[8])

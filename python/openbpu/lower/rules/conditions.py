@@ -12,7 +12,7 @@ from openbpu.lower import requant
 from openbpu.lower.broadcast import Frame, common_shape, frame
 from openbpu.lower.builder import memory_shape
 from openbpu.lower.expressions import Constant, Expr, Plain, Unary
-from openbpu.lower.node import QUANTISE_BETWEEN, Node
+from openbpu.lower.node import CPU_INTEGERS, QUANTISE_BETWEEN, Node
 from openbpu.lower.registry import rule
 from openbpu.lower.rules.elementwise import same_root
 from openbpu.lower.selections import TRUTH, Mask, Selected
@@ -32,7 +32,7 @@ def compare(node: Node) -> Expr:
     """CMP, exact; LUT8 with a constant, and for functions of one tensor. Its result is int8, 0 or 1."""
     a, b = node.operand(0), node.operand(1)
     if a.dtype != "float32" or b.dtype != "float32":
-        raise node.refuse("comparisons are of float tensors", seen=f"{a.dtype} and {b.dtype}")
+        raise node.refuse("comparisons are of float tensors", seen=f"{a.dtype} and {b.dtype}", remedy=CPU_INTEGERS)
     shape = common_shape(node, [a.shape, b.shape])
     function = _FUNCTIONS[node.op]
 
@@ -128,7 +128,7 @@ def where(node: Node) -> Expr:
     condition, a, b = (node.operand(i) for i in range(3))
     for part in (a, b):
         if part.dtype != "float32":
-            raise node.refuse("it selects among float tensors", seen=part.dtype)
+            raise node.refuse("it selects among float tensors", seen=part.dtype, remedy=CPU_INTEGERS)
         if isinstance(part, Plain):
             part.value(node)
     joined = _same_tensor(node, condition, a, b)

@@ -9,7 +9,7 @@ import numpy as np
 
 from openbpu.lower.broadcast import common_shape, frame
 from openbpu.lower.expressions import Constant, Expr, Plain, Unary
-from openbpu.lower.node import Node
+from openbpu.lower.node import CPU_INTEGERS, Node
 from openbpu.lower.operators import Product, Quotient, Sum, affine
 from openbpu.lower.registry import SAME, TABLE, rule
 from openbpu.lower.rules import functions
@@ -68,7 +68,7 @@ def _extreme(node: Node, parts: list[Expr], largest: bool) -> Expr:
     """MAX or MIN; refused for operands without a result to be quantised."""
     for part in parts:
         if part.dtype != "float32":
-            raise node.refuse("its operands must be float", seen=part.dtype)
+            raise node.refuse("its operands must be float", seen=part.dtype, remedy=CPU_INTEGERS)
         if isinstance(part, Plain):
             part.value(node)
     framed = frame(node, [part.shape for part in parts])

@@ -6,13 +6,13 @@ from collections.abc import Callable, Sequence
 from math import prod
 
 import numpy as np
-from onnx import TensorProto
+from onnx import TensorProto, helper
 
 from openbpu.ir.graph import Value
 from openbpu.lower.broadcast import common_shape, frame
 from openbpu.lower.builder import MAX_EXTENT, Shape, memory_shape
 from openbpu.lower.expressions import Codes, Constant, Expr, Join, Plain, Unary
-from openbpu.lower.node import QUANTISE_BETWEEN, Node
+from openbpu.lower.node import CPU_INTEGERS, QUANTISE_BETWEEN, Node
 from openbpu.lower.registry import SAME, rule
 from openbpu.lower.rules.operands import integers
 from openbpu.lower.selections import Mask
@@ -45,7 +45,8 @@ def cast(node: Node) -> Expr:
         if isinstance(x, Mask):
             return Unary.of(x.held, node, (*x.origin, node.name))
     if x.dtype != "float32" or int(node.attribute("to")) != TensorProto.FLOAT:
-        raise node.refuse("only casts to float", seen=f"{x.dtype} to {TensorProto.DataType.Name(node.attribute('to'))}")
+        seen = f"{x.dtype} to {helper.tensor_dtype_to_np_dtype(node.attribute('to')).name}"
+        raise node.refuse("floats, 8-bit integers and conditions are cast, to float", seen, CPU_INTEGERS)
     return x
 
 
