@@ -59,7 +59,7 @@ class _Inserter:
         self.biases: dict[str, str] = {}  # name of an Add behind a MatMul -> its dequantised bias
         self.taken = {*self.view.constants, *self.view.producers, *(i.name for i in model.graph.input)}
         self.taken |= {node.name for node in model.graph.node}
-        # A graph output keeps its name: the float tensor before its pair gets another one. One that is an input stays it.
+        # A graph output that is no input keeps its name: the float tensor before its pair gets another one.
         outputs = self.view.outputs - {info.name for info in model.graph.input}
         self.before = {name: self._fresh(f"{name}/float") for name in params if name in outputs}
         self.real = {name: name if name in outputs else self._fresh(f"{name}/real") for name in params}
