@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, assume, given, settings
 from onnx import defs
@@ -12,7 +13,7 @@ from onnx import defs
 from graph_fuzz.compare import compare
 from graph_fuzz.graph import Graph
 from graph_fuzz.models import OPSETS, graphs
-from graph_fuzz.quantised import compare_quantised, quantised_graph
+from graph_fuzz.quantised import QuantisedGraph, compare_quantised, quantised_graph
 from graph_fuzz.registry import GENERATORS
 from openbpu.lower.table import table
 
@@ -77,3 +78,25 @@ def test_random_quantised_graphs(block: int) -> None:
         graph = quantised_graph(seed)
         if graph.steps:
             compare_quantised(graph)
+
+
+def test_a_chain_of_int16_functions_may_be_one_table() -> None:
+    """|x|, doubled: the program doubles before it rounds. What is off by more than that fails."""
+    graph = QuantisedGraph(4)  # an int16 one
+    x = graph.operand(shape=(3, 40))
+    graph.result(graph.net.node("Abs", x.name), len(graph.net.nodes) - 1, x)
+    y = graph.operands[-1]
+    graph.result(graph.net.node("Add", y.name, y.name), len(graph.net.nodes) - 1, y)
+    step, scale = graph.steps[-1], graph.scales[y.name]
+    values = {o.name: o.value for o in graph.operands}
+    wanted = graph.codes(step, values).astype(np.int64)
+    moved = graph.moved(step, values, wanted)
+    assert moved.max() <= 2 * scale / step.scale + 1 and moved.min() >= 2 * scale / step.scale - 1
+    assert not graph.moved(graph.steps[1], values, graph.codes(graph.steps[1], values)).any()  # of an input: no chain
+    compare_quantised(graph)
+
+
+def test_a_graph_gives_its_model_again() -> None:
+    """As keeping what failed does."""
+    graph = quantised_graph(3)
+    assert graph.model().SerializeToString() == graph.model().SerializeToString()

@@ -56,6 +56,13 @@ def test_log_softmax_of_equal_and_of_extreme_values() -> None:
     check(net, tolerance=2)
 
 
+@pytest.mark.parametrize("axis", [0, 2])
+def test_log_softmax_of_single_values_is_zero(axis: int) -> None:
+    net = Net(8)
+    net.output(net.quantise(net.node("LogSoftmax", net.input(1, 5, 1), axis=axis), 1e-5, 100))
+    check(net, tolerance=0)
+
+
 def test_log_softmax_of_more_terms_runs_on_the_cpu() -> None:
     net = Net(6)
     net.output(net.quantise(net.node("LogSoftmax", net.input(1, 4097), axis=-1)))

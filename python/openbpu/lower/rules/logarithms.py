@@ -39,6 +39,8 @@ def log_softmax(node: Node) -> Expr:
             seen=f"axis {axis} of {x.shape}",
             remedy="convert the model with onnx.version_converter",
         )
+    if x.shape[axis] == 1:
+        return Unary.of(x.value(node), node, x.origin).map(np.zeros_like, node)
     lines = _along(node, x.value(node), axis)
     total = lines.logarithm(node, x.origin)
     top = total.quantise(lines.parameters)
