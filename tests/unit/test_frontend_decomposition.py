@@ -137,12 +137,6 @@ def long_group_norm() -> onnx.ModelProto:
     return with_ports(net, (1, 3, 160, 150), (1, 6, 160, 150))
 
 
-def local_response() -> onnx.ModelProto:
-    net = nets.Net(11)
-    x = net.op("LRN", net.conv("x", 3, 24), size=5, alpha=0.1, beta=0.75, bias=2.0)
-    return net.model(net.conv(x, 24, 4, out="y"))
-
-
 def mean_and_variance() -> onnx.ModelProto:
     net = nets.Net(12)
     net.op("MeanVarianceNormalization", net.conv("x", 3, 8), out="y")
@@ -174,7 +168,6 @@ NETWORKS: dict[str, tuple[Callable[[], onnx.ModelProto], str, float]] = {
     "normalised": (normalised, "ReduceL2", 25),
     "long_instance_norm": (long_instance_norm, "InstanceNormalization", 25),
     "long_group_norm": (long_group_norm, "GroupNormalization", 25),
-    "local_response": (local_response, "LRN", 25),
     "mean_and_variance": (mean_and_variance, "MeanVarianceNormalization", 25),
     "logarithm_of_sum": (logarithm_of_sum, "ReduceLogSum", 25),
 }

@@ -134,3 +134,11 @@ def test_other_writes_stay(case: str) -> None:
     y = net.node("ScatterND", x, places, net.input(2, 5), reduction=reduction)
     prepared = frontend.prepare_qdq(net.model(net.quantise(y)))
     assert "ScatterND" in {node.op_type for node in prepared.graph.node}
+
+
+@pytest.mark.parametrize(("time", "batch"), [(0, 1), (1, 0)])
+@pytest.mark.parametrize("shape", [(4, 3), (3, 4, 5)])
+def test_reversed_sequences(shape: tuple[int, ...], time: int, batch: int) -> None:
+    net, x = net_with_input(*shape)
+    lengths = net.constant(net.random.integers(1, shape[time] + 1, shape[batch]), np.int64)
+    exact(net, net.node("ReverseSequence", x, lengths, time_axis=time, batch_axis=batch), shape)

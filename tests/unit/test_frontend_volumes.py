@@ -9,6 +9,9 @@ import numpy as np
 import pytest
 
 import openbpu
+from lowering.check import check_model
+from lowering.nets import Net
+from openbpu import frontend
 from openbpu.errors import ModelWarning
 from unit.test_frontend_decomposition import agree
 
@@ -78,3 +81,26 @@ def test_a_float_layer_of_few_steps_stays_whole() -> None:
     with pytest.warns(ModelWarning, match="nothing of this model"):
         program = openbpu.compile(net.model("y", shape=(6, 2, 5)))
     assert program.disassemble().count("CPUCALL") < 6
+
+
+COLUMNS = [
+    ((5, 6), (2, 3), {}), ((7, 6), (3, 2), {"strides": [2, 2], "pads": [1, 0, 1, 0]}),
+    ((8, 8), (2, 2), {"dilations": [2, 1], "strides": [1, 3]}), ((4, 4), (2, 2), {"strides": [2, 2]}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16"])
+@pytest.mark.parametrize(("extents", "block", "given"), COLUMNS)
+def test_images_of_columns(
+    extents: tuple[int, int], block: tuple[int, int], given: dict[str, list[int]], dtype: str
+) -> None:
+    net = Net(8, dtype, opset=21)
+    pads, steps = given.get("pads", [0] * 4), []
+    for a in (0, 1):
+        reach = given.get("dilations", [1, 1])[a] * (block[a] - 1) + 1
+        steps.append((extents[a] + pads[a] + pads[a + 2] - reach) // given.get("strides", [1, 1])[a] + 1)
+    x = net.input(2, 3 * block[0] * block[1], steps[0] * steps[1])
+    y = net.node("Col2Im", x, net.constant(extents, np.int64), net.constant(block, np.int64), **given)
+    net.output(net.quantise(y))
+    graph = check_model(frontend.prepare_qdq(net.model()), net.feeds)
+    assert not any(decision.where == "CPU" for decision in graph.decisions)

@@ -201,3 +201,25 @@ def test_normalisation_of_quantised_images_is_rows(groups: int, uniform: bool) -
     model.graph.output[0].CopyFrom(helper.make_tensor_value_info(result, TensorProto.FLOAT, (2, 6, 5, 4)))
     graph = check_model(frontend.prepare_qdq(model), net.feeds, tolerance=2)
     assert not any(decision.where == "CPU" for decision in graph.decisions)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16"])
+@pytest.mark.parametrize(
+    ("shape", "size"), [((1, 7, 5, 4), 3), ((2, 24, 3, 3), 5), ((2, 6, 1, 9), 3), ((1, 3, 4, 4), 7)]
+)
+@pytest.mark.parametrize(("alpha", "beta", "bias"), [(1e-4, 0.75, 1.0), (0.5, 0.75, 2.0), (1.0, 0.5, 0.5)])
+def test_local_response(shape: tuple[int, ...], size: int, alpha: float, beta: float, bias: float, dtype: str) -> None:
+    net = Net(size, dtype)
+    y = net.node("LRN", net.input(*shape, spread=2.0), size=size, alpha=alpha, beta=beta, bias=bias)
+    net.output(net.quantise(y))
+    graph = check(net, tolerance=1 if dtype != "int16" else 6)  # of int16: four roundings
+    assert not any(op.kind == "cpu" for op in graph.ops)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16"])
+@pytest.mark.parametrize(("shape", "axes"), [((1, 6, 5, 4), [0, 2, 3]), ((3, 5, 4, 7), [2, 3])])
+def test_mean_and_variance_of_quantised_images(shape: tuple[int, ...], axes: list[int], dtype: str) -> None:
+    net = Net(99, dtype, opset=21)
+    net.output(net.quantise(net.node("MeanVarianceNormalization", net.input(*shape, spread=3.0), axes=axes)))
+    graph = check_model(frontend.prepare_qdq(net.model()), net.feeds, tolerance=2)
+    assert not any(decision.where == "CPU" for decision in graph.decisions)

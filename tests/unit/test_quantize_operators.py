@@ -72,6 +72,15 @@ def global_norm(net: nets.Net) -> str:
     return net.op("GlobalLpPool", net.conv("x", 3, 12), p=1)
 
 
+def local_response(net: nets.Net) -> str:
+    return net.op("LRN", net.conv("x", 3, 24), size=5, alpha=0.1, beta=0.75, bias=2.0)
+
+
+def image_of_columns(net: nets.Net) -> str:
+    columns = net.op("Reshape", net.conv("x", 3, 12), net.constant(np.array([1, 12, 256])))
+    return net.op("Col2Im", columns, net.constant(np.array([17, 17])), net.constant(np.array([2, 2])))
+
+
 INDICES = {"Add", "ArgMax", "Mod", "Mul", "Reshape"}  # what the CPU may do: integers, and ArgMax of int16
 OPERATORS: dict[str, tuple[Callable[[nets.Net], str], float]] = {  # what it builds, least SQNR in dB
     "log_softmax": (log_softmax, 30),
@@ -81,6 +90,8 @@ OPERATORS: dict[str, tuple[Callable[[nets.Net], str], float]] = {  # what it bui
     "scatter_nd": (scatter_nd, 30),
     "scatter_elements": (scatter_elements, 30),
     "cubic": (cubic, 30),
+    "local_response": (local_response, 30),
+    "image_of_columns": (image_of_columns, 30),
     "running_sum": (running_sum, 30),
     "triangle": (triangle, 30),
     "product": (product, 25),

@@ -8,6 +8,7 @@ windows over volumes become windows over images (volumes.py).
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from math import prod
 
 import numpy as np
@@ -16,16 +17,22 @@ from onnx import TensorProto
 
 from openbpu.frontend.batch_norm import over_images
 from openbpu.frontend.einsum import write_einsum
-from openbpu.frontend.indexing import DATA, gather_elements, gather_nd, scatter_elements, scatter_nd
+from openbpu.frontend.indexing import (
+    DATA,
+    gather_elements,
+    gather_nd,
+    reverse_sequence,
+    scatter_elements,
+    scatter_nd,
+)
 from openbpu.frontend.norms import (
     LONGEST_ROW,
-    local_response,
     logarithm_of_sum,
     long_rows,
     mean_and_variance,
     product_of_slices,
 )
-from openbpu.frontend.volumes import mean_of_volume, product_and_sum, transposed_volume
+from openbpu.frontend.volumes import image_of_columns, mean_of_volume, product_and_sum, transposed_volume
 from openbpu.frontend.writing import NodeWriter, attributes_of
 from openbpu.ir.onnx_graph import STANDARD, array_of, opset_of
 
@@ -110,6 +117,7 @@ def decompose_quantised(model: onnx.ModelProto) -> None:
     nodes: list[onnx.NodeProto] = []
     context = Context(graph, opset_of(model, 1))
     rules: dict[str, _Rule] = {"Einsum": _einsum, **dict.fromkeys(_IMAGE_NORMS, _rows_of_groups), **_INDEXING}
+    rules["Col2Im"] = partial(image_of_columns, quantised=True)
     if context.opset >= _LAYER_NORM:
         rules["MeanVarianceNormalization"] = mean_and_variance
     for node in graph.node:
@@ -257,12 +265,13 @@ _INDEXING: dict[str, _Rule] = {
     "GatherND": gather_nd,
     "ScatterElements": scatter_elements,
     "ScatterND": scatter_nd,
+    "ReverseSequence": reverse_sequence,
 }
 _INTEGER_RULES: dict[str, _Rule] = {
     **_INDEXING,
+    "Col2Im": image_of_columns,
     "InstanceNormalization": long_rows,
     "GroupNormalization": long_rows,
-    "LRN": local_response,
     "MeanVarianceNormalization": mean_and_variance,
     "ReduceLogSum": logarithm_of_sum,
     "ReduceProd": product_of_slices,

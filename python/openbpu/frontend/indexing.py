@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from openbpu.frontend.decomposition import Context
 
 LONGEST = 65535  # rows of a look-up, and indices
-DATA = {"GatherElements": (0,), "GatherND": (0,), "ScatterElements": (0, 2), "ScatterND": (0, 2)}  # float operands
+DATA = {  # float operands
+    **dict.fromkeys(("Col2Im", "GatherElements", "GatherND", "ReverseSequence"), (0,)),
+    **dict.fromkeys(("ScatterElements", "ScatterND"), (0, 2)),
+}
 
 
 def gather_elements(node: onnx.NodeProto, context: Context, write: NodeWriter) -> bool:
@@ -84,6 +87,21 @@ def scatter_nd(node: onnx.NodeProto, context: Context, write: NodeWriter) -> boo
     steps = _strides(shape[:depth])
     places = ((indices % np.array(shape[:depth])) * np.array(steps)).sum(axis=-1).ravel()
     return _written_flat(node, shape, prod(shape[:depth]), tuple(shape[depth:]), places, write)
+
+
+def reverse_sequence(node: onnx.NodeProto, context: Context, write: NodeWriter) -> bool:
+    """ReverseSequence of constant lengths: a look-up of steps."""
+    shape, lengths = context.shapes.get(node.input[0]), context.constants.get(node.input[1])
+    given = attributes_of(node)
+    time, batch = int(given.get("time_axis", 0)), int(given.get("batch_axis", 1))
+    if shape is None or lengths is None or sorted((time, batch)) != [0, 1] or max(prod(shape[:2]), 1) > LONGEST:
+        return False
+    rows = np.moveaxis(np.arange(prod(shape[:2])).reshape(shape[:2]), time, 0).copy()  # [time, batch]
+    for item, length in enumerate(lengths.tolist()):
+        rows[:length, item] = rows[:length, item][::-1]
+    places = write.constant(np.moveaxis(rows, 0, time).ravel().astype(np.int64))
+    _look_up(write, node.input[0], prod(shape[:2]), shape[2:], places, shape, node.output[0])
+    return True
 
 
 # ---- reads

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 LONGEST_ROW = 65535  # elements of a row that LAYERNORM takes, and of each extent
 _MOST_FACTORS = 64  # of ReduceProd
-_MOST_CHANNELS = 2048  # of LRN: its window over channels is a product of as many rows and columns
 
 
 def long_rows(node: onnx.NodeProto, context: Context, write: NodeWriter) -> bool:
@@ -56,24 +55,6 @@ def _statistics(x: str, epsilon: float, write: NodeWriter) -> tuple[str, str]:
     variance = write.op("GlobalAveragePool", write.op("Mul", centred, centred))
     deviation = write.op("Sqrt", write.op("Add", variance, write.constant(np.float32(epsilon))))
     return centred, write.op("Reciprocal", deviation)
-
-
-def local_response(node: onnx.NodeProto, context: Context, write: NodeWriter) -> bool:
-    """LRN: a pointwise convolution of the squares with a band of weights, a power by table, a product."""
-    shape, given = context.shapes.get(node.input[0]), attributes_of(node)
-    if shape is None or len(shape) not in (3, 4) or shape[1] > _MOST_CHANNELS:
-        return False
-    channels, size = shape[1], int(given["size"])
-    distance = np.arange(channels)[None] - np.arange(channels)[:, None]  # of an input channel from an output channel
-    window = (distance >= -((size - 1) // 2)) & (distance <= size // 2)
-    weights = window * np.float32(given.get("alpha", 1e-4) / size)
-    bias = np.full(channels, given.get("bias", 1.0), np.float32)
-    x = node.input[0]
-    taps = weights.astype(np.float32).reshape(channels, channels, *[1] * (len(shape) - 2))
-    base = write.op("Conv", write.op("Mul", x, x), write.constant(taps), write.constant(bias))
-    factor = write.op("Pow", base, write.constant(np.float32(-given.get("beta", 0.75))))
-    write.op("Mul", x, factor, output=node.output[0])
-    return True
 
 
 def mean_and_variance(node: onnx.NodeProto, context: Context, write: NodeWriter) -> bool:

@@ -1,4 +1,5 @@
-"""Windows over volumes as windows over images, and products with a run-time bias as a product and a sum."""
+"""Windows over volumes as windows over images, columns as the image that they are of, and products with a run-time bias
+as a product and a sum."""
 
 from __future__ import annotations
 
@@ -86,4 +87,31 @@ def product_and_sum(node: onnx.NodeProto, context: Context, write: NodeWriter) -
     if beta != 1:
         c = write.op("Mul", c, write.constant(np.float32(beta)))
     write.op("Add", product, c, output=node.output[0])
+    return True
+
+
+def image_of_columns(node: onnx.NodeProto, context: Context, write: NodeWriter, quantised: bool = False) -> bool:
+    """Col2Im of images: a transposed convolution that puts each column at its place; `quantised` has int8 weights."""
+    shape, result, given = context.shapes.get(node.input[0]), context.shapes.get(node.output[0]), attributes_of(node)
+    extents, block = (context.constants.get(name) for name in node.input[1:3])
+    if shape is None or result is None or extents is None or block is None or block.size != 2:
+        return False
+    kernel, pads = block.tolist(), given.get("pads", [0] * 4)
+    strides, dilations = given.get("strides", [1, 1]), given.get("dilations", [1, 1])
+    room = [e + a + b - d * (k - 1) - 1 for e, a, b, d, k in
+            zip(extents.tolist(), pads[:2], pads[2:], dilations, kernel, strict=True)]  # fmt: skip
+    steps = [r // s + 1 for r, s in zip(room, strides, strict=True)]
+    channels, taps = result[1], prod(kernel)
+    if prod(steps) != shape[2]:
+        return False
+    places = np.tile(np.eye(taps).reshape(taps, 1, *kernel), (channels, 1, 1, 1))
+    if quantised:
+        ones = (write.constant(places.astype(np.int8)), write.constant(np.float32(1)), write.constant(np.int8(0)))
+        weight = write.op("DequantizeLinear", *ones)
+    else:
+        weight = write.constant(places.astype(np.float32))
+    columns = write.shaped(node.input[0], (shape[0], channels * taps, *steps))
+    left = [r % s for r, s in zip(room, strides, strict=True)]
+    attributes = {"strides": strides, "dilations": dilations, "pads": pads, "output_padding": left, "group": channels}
+    write.op("ConvTranspose", columns, weight, output=node.output[0], **attributes)
     return True

@@ -10,8 +10,8 @@ NORMALISING = frozenset({"LayerNormalization", "LpNormalization", "RMSNormalizat
 
 # Other operators whose result has parameters of its own.
 COMPUTING = WEIGHTED | NORMALISING | {
-    "AveragePool", "CumSum", "GlobalAveragePool", "GlobalLpPool", "LogSoftmax", "ReduceL1", "ReduceL2",
-    "ReduceLogSumExp", "ReduceMean", "ReduceProd", "ReduceSum", "ReduceSumSquare", "Softmax", "Where",
+    "AveragePool", "CumSum", "GlobalAveragePool", "GlobalLpPool", "LRN", "LogSoftmax", "ReduceL1",
+    "ReduceL2", "ReduceLogSumExp", "ReduceMean", "ReduceProd", "ReduceSum", "ReduceSumSquare", "Softmax", "Where",
 }  # fmt: skip
 
 # Arithmetic of two tensors; of functions of one tensor, or with a number, it belongs to that tensor's chain.

@@ -7,11 +7,15 @@ from math import prod
 import numpy as np
 
 from openbpu.ir.graph import Value
+from openbpu.ir.quant import QuantParams
+from openbpu.lower.broadcast import Frame
 from openbpu.lower.builder import memory_axis
-from openbpu.lower.expressions import Constant, Expr
+from openbpu.lower.expressions import Constant, Expr, Unary, widened
 from openbpu.lower.node import Node
-from openbpu.lower.operators import Norm, Softmax
+from openbpu.lower.operators import Linear, Norm, Product, Softmax
 from openbpu.lower.registry import SAME, rule
+
+_MOST_CHANNELS = 2048  # of LRN: its window over channels is a product of as many rows and columns
 
 
 @rule("Softmax", int16=SAME)
@@ -115,3 +119,46 @@ def _per_element(node: Node, index: int, shape: tuple[int, ...], default: float)
     if not isinstance(operand, Constant):
         raise node.refuse(f"operand {index} must be constant")
     return np.array(np.broadcast_to(np.asarray(operand.real, np.float64), shape)).ravel()
+
+
+@rule("LRN", int16=SAME)
+def local_response(node: Node) -> Expr:
+    """MUL, CONV2D over channels with a band of ones, LUT16, MUL, in 16-bit steps; up to 2048 channels."""
+    x, graph, names = node.operand(0), node.graph, (node.name,)
+    size, offset = int(node.attribute("size")), float(node.attribute("bias", 1.0))
+    gain, beta = float(node.attribute("alpha", 1e-4)) / size, float(node.attribute("beta", 0.75))
+    if len(x.shape) != 4 or x.shape[1] > _MOST_CHANNELS or offset <= 0 or gain < 0:
+        seen = f"shape {x.shape}, bias {offset}, alpha {gain * size}"
+        raise node.refuse(f"images of up to {_MOST_CHANNELS} channels, a positive bias, alpha at least 0", seen=seen)
+    value, channels, origin = x.value(node), x.shape[1], (*x.origin, node.name)
+    assert value.quant is not None
+    largest = value.quant.s * max(value.quant.qmax - value.quant.z, value.quant.z - value.quant.qmin)
+    wide = widened(graph, value, origin)
+    frame = Frame(wide.onnx_shape, wide.shape)
+
+    def product(a: Value, b: Value) -> Product:
+        return Product(node=node, shape=wide.onnx_shape, origin=origin, frame=frame, a=a, b=b)
+
+    distance = np.arange(channels)[None] - np.arange(channels)[:, None]  # of an input channel from an output channel
+    window = (distance >= -((size - 1) // 2)) & (distance <= size // 2)
+    sums = Linear(
+        node=node,
+        shape=wide.onnx_shape,
+        origin=origin,
+        kind="conv2d",
+        source=product(wide, wide).quantise(_fine(largest * largest)),
+        attrs={"stride": (1, 1), "dilation": (1, 1), "pads": (0, 0, 0, 0), "groups": 1},
+        weight=window.astype(np.int8).reshape(channels, 1, 1, channels),
+        weight_scale=np.full(channels, max(gain, 1e-30)),
+        bias=np.full(channels, offset),
+        extents=wide.shape,
+        view=wide.onnx_shape,
+    )
+    base = sums.quantise(_fine(offset + gain * min(size, channels) * largest * largest))
+    power = Unary.of(base, node, names).map(lambda v: np.maximum(v, offset / 2) ** -beta, node)
+    return product(wide, power.quantise(_fine(offset**-beta)))
+
+
+def _fine(largest: float) -> QuantParams:
+    """int16 parameters of values up to `largest`."""
+    return QuantParams.per_tensor(max(largest, 1e-30) / 32767, 0, "int16")
