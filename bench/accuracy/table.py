@@ -44,6 +44,7 @@ from openbpu import frontend, pipeline, zoo
 
 OURS: dict[str, dict[str, object]] = {
     rows.OURS: {},
+    "openbpu, reconstruction": {"refinement": (*pipeline.REFINEMENTS, "reconstruction")},
     "openbpu, symmetric": {"symmetric": True},
     "openbpu, per channel": {"per_channel": True},
     "openbpu, no equalisation, no scales": {"refinement": ("weights", "rounding", "bias")},

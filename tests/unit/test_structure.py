@@ -42,7 +42,8 @@ PYTHON_FLOORS = {
     "ir": {"errors"},
     "preprocess": {"errors"},
     "frontend": {*_STAGE, "preprocess"},
-    "ptq": {*_STAGE, "__init__"},  # it writes the version into what it makes
+    "fake_quantisation": set(),
+    "ptq": {*_STAGE, "fake_quantisation", "__init__"},  # it writes the version into what it makes
     "lower": {*_STAGE, "preprocess", "_native"},  # it asks the runtime which CPU operators there are
     "schedule": {*_STAGE, "target"},  # it emits through target
     "target": {*_STAGE, "_native"},
@@ -89,7 +90,7 @@ PYTHON_FLOORS = {
         "runtime",
     },
     "backend": {*_STAGE, "lower", "pipeline", "runtime"},
-    "qat": {*_STAGE, "analyze", "frontend", "ptq", "lower", "pipeline", "runtime", "__init__"},
+    "qat": {*_STAGE, "fake_quantisation", "analyze", "frontend", "ptq", "lower", "pipeline", "runtime", "__init__"},
     "demo": {*_STAGE, "preprocess", "samples", "zoo", "pipeline", "runtime", "_native"},
     "cli": {
         *_STAGE,
@@ -135,8 +136,8 @@ EXTERNAL = {
         "cli",
     },
     "onnxruntime": {"analyze", "evaluation", "frontend", "ptq", "pipeline", "qat", "demo", "workflow", "cli"},
-    "onnxscript": {"frontend", "ptq", "qat"},
-    "torch": {"qat"},
+    "onnxscript": {"fake_quantisation", "frontend", "ptq", "qat"},
+    "torch": {"fake_quantisation", "ptq", "qat"},
     "click": {"cli"},
     "rich": {"cli"},
     "pydantic": {"config"},

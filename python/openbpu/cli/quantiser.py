@@ -14,15 +14,15 @@ from openbpu.cli import options
 def _refinement(context: click.Context, param: click.Parameter, value: str) -> tuple[str, ...]:
     from openbpu.pipeline import MORE_REFINEMENTS, REFINEMENTS
 
-    if value in ("all", "none"):
-        return REFINEMENTS if value == "all" else ()
-    steps = tuple(step.strip() for step in value.split(","))
-    for step in steps:
-        if step not in (*REFINEMENTS, *MORE_REFINEMENTS):
-            raise click.BadParameter(
-                f"{step!r} is none of all, none, {', '.join((*REFINEMENTS, *MORE_REFINEMENTS))}", context, param
-            )
-    return steps
+    if value == "none":
+        return ()
+    steps: dict[str, None] = {}
+    for step in map(str.strip, value.split(",")):
+        if step not in ("all", *REFINEMENTS, *MORE_REFINEMENTS):
+            known = ", ".join((*REFINEMENTS, *MORE_REFINEMENTS))
+            raise click.BadParameter(f"{step!r} is none of all, none, {known}", context, param)
+        steps |= dict.fromkeys(REFINEMENTS if step == "all" else (step,))
+    return tuple(steps)
 
 
 def quantiser(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -39,7 +39,7 @@ def quantiser(function: Callable[..., Any]) -> Callable[..., Any]:
             default="all",
             show_default=True,
             callback=_refinement,
-            help="all, none (quick), or steps with commas: weights,rounding,bias.",
+            help="With commas, all or none (quick) or steps: all,reconstruction.",
         ),
         click.option("--per-channel", is_flag=True, help="Equal ranges for a tensor's channels."),
         click.option("--symmetric", is_flag=True, help="Make every zero point 0."),

@@ -22,6 +22,7 @@ from openbpu.ptq.equalisation import equalise
 from openbpu.ptq.forms import Ground, Options, Ranges, form
 from openbpu.ptq.placement import place
 from openbpu.ptq.ranges import PERCENTILE
+from openbpu.ptq.reconstruction import step
 from openbpu.ptq.refinement import Refinements, refine
 from openbpu.ptq.samples import SampleStream
 from openbpu.ptq.view import ModelView, channel_axis
@@ -32,7 +33,7 @@ from openbpu.ptq.wide_tails import Tails, wide_tails
 
 CALIBRATIONS = ("auto", "max", "percentile", "kl", "mse")
 REFINEMENTS = ("wide-sums", "wide-tails", "equalisation", "smoothing", "scales", "weights", "rounding", "bias")
-MORE_REFINEMENTS = ("analytic-bias",)  # not taken by default
+MORE_REFINEMENTS = ("analytic-bias", "reconstruction")  # not taken by default
 LAYERWISE = ("rounding", "bias", "analytic-bias")  # steps that change weights and biases, layer by layer
 FLOAT_RECORD, WIDE_RECORD = "openbpu.float_nodes", "openbpu.int16_nodes"  # metadata: JSON lists, what was decided here
 _DRAFT_SCALE = 1 / 16
@@ -89,6 +90,10 @@ def quantize(
         ranges = scaled(ground, stream, ranges, report)
     whole = Whole(model, stream, stream.places(output_error.SAMPLES))
     qdq, refused = _refined(ground, ranges, stream, whole, refinement, report)
+    facts: dict[str, str] = {}
+    if step.NAME in refinement:
+        qdq, facts = step.taken(model, qdq, placement, stream, report)
+        refused = refused if facts else {*refused, step.NAME}
     taken = [step for step in (*REFINEMENTS, *MORE_REFINEMENTS) if step in refinement and step not in refused]
     lifted = {"wide-sums": sums, "wide-tails": tails.names}
     _describe(
@@ -100,6 +105,7 @@ def quantize(
         refinement="+".join(step for step in taken if lifted.get(step, True)),
         int16_sums=len(sums),
         samples=stream.count,
+        **facts,
     )
     onnx.checker.check_model(qdq, full_check=True)
     return qdq
@@ -167,6 +173,8 @@ def _check_options(calibration: str, percentile: float, bins: int, refinement: C
         raise ConfigError("a share of the values from 0.5 to 1", where="percentile", seen=percentile)
     if not FEWEST_BINS <= bins <= MOST_BINS:
         raise ConfigError(f"from {FEWEST_BINS} to {MOST_BINS} bins", where="bins", seen=bins)
+    if step.NAME in refinement:
+        step.check()
     if unknown := set(refinement) - {*REFINEMENTS, *MORE_REFINEMENTS}:
         known = ", ".join((*REFINEMENTS, *MORE_REFINEMENTS))
         raise ConfigError(f"refinement holds some of {known}", where="refinement", seen=", ".join(sorted(unknown)))

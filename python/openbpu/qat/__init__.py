@@ -7,7 +7,7 @@
     executable = openbpu.compile(qat.export(model))
     print(qat.verify(model, executable, samples))
 
-The only package of openbpu that imports torch: `pip install 'openbpu[qat]'`.
+It imports torch, as `openbpu.ptq.reconstruction` does: `pip install 'openbpu[qat]'`.
 """
 
 try:

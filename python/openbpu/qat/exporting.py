@@ -21,9 +21,9 @@ from torch import Tensor, fx, nn
 
 from openbpu import __version__
 from openbpu.errors import ConfigError, ModelError
+from openbpu.fake_quantisation import TRANSLATIONS, dequantize
 from openbpu.files import write_file
 from openbpu.qat.laws import FrozenLaw, Law
-from openbpu.qat.operators import TRANSLATIONS, dequantize
 from openbpu.qat.preparing import preparation
 from openbpu.qat.quantisers import FrozenSite, Site
 from openbpu.qat.states import State

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from openbpu.errors import ConfigError
+from openbpu.fake_quantisation import fake_quantize
 from openbpu.qat.grids import Grid, parameters
 from openbpu.qat.integers import Params
 from openbpu.qat.observers import Fixed, Observer
-from openbpu.qat.operators import fake_quantize
 from openbpu.qat.states import State
 
 RANGES = ("moving", "fixed", "learned")

@@ -20,12 +20,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from openbpu.errors import ConfigError
+from openbpu.fake_quantisation import dequantize, fake_quantize
 from openbpu.lower import requant, requant16
 from openbpu.ptq.weights import BIAS_LEVELS, SMALLEST_RATIO, SMALLEST_SCALE, SMALLEST_SHARE
 from openbpu.qat.grids import Grid
 from openbpu.qat.integers import Params, Table, accumulated
 from openbpu.qat.integers16 import rounded, widened
-from openbpu.qat.operators import dequantize, fake_quantize
 from openbpu.qat.quantisers import Quantiser, params_of, to_integers, to_reals
 from openbpu.qat.states import QUANTISING, State
 
