@@ -37,3 +37,27 @@ def test_what_runs_equals_what_was_trained(name: str) -> None:
     assert result.ok, str(result)
     assert all(row.executable.equal == row.executable.elements for row in result.layers)  # to the last bit
     assert not openbpu.check(qat.export(model)).on_cpu
+
+
+class Rest(torch.nn.Module):
+    """Operators whose instructions QAT does not compute: fake quantisation alone stands for them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = torch.nn.Conv2d(3, 12, 3, padding=1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.conv(x)
+        likelihood = torch.log_softmax(y, dim=1)
+        best = torch.logsumexp(y, dim=1, keepdim=True)
+        places = torch.tensor([3, 0, 2], device=x.device).reshape(1, 3, 1, 1).expand(x.shape[0], 3, 12, 12)
+        picked = torch.gather(likelihood, 1, places)
+        return torch.cat([torch.cumsum(torch.tril(y), dim=3), picked, best], dim=1)
+
+
+def test_operators_without_a_law_run_on_the_bpu() -> None:
+    batches = [torch.randn(8, 3, 12, 12) for _ in range(4)]
+    model = nets.trained(nets.settled(Rest(), batches), batches)
+    assert not openbpu.check(qat.export(model)).on_cpu
+    result = nets.verified(model, [torch.randn(8, 3, 12, 12)])
+    assert all(row.executable.largest <= 2 for row in result.layers), str(result)  # steps

@@ -37,7 +37,7 @@ _MODULES: dict[Kind, tuple[type[nn.Module], ...]] = {
     Kind.WEIGHTED: (Weighted,),
     Kind.COMPUTING: (
         nn.AvgPool1d, nn.AvgPool2d, nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.LayerNorm, nn.BatchNorm1d,
-        nn.BatchNorm2d, nn.RMSNorm,
+        nn.BatchNorm2d, nn.LogSoftmax, nn.RMSNorm,
     ),
     Kind.SOFTMAX: (nn.Softmax, nn.Softmax2d),
     Kind.CLAMP: (nn.ReLU, nn.ReLU6, nn.Hardtanh),
@@ -56,7 +56,7 @@ _MODULES: dict[Kind, tuple[type[nn.Module], ...]] = {
     Kind.RESIZE: (nn.Upsample, nn.UpsamplingBilinear2d, nn.UpsamplingNearest2d),
     Kind.FLOAT: (
         nn.BatchNorm3d, nn.Bilinear, nn.Conv3d, nn.ConvTranspose3d, nn.CosineSimilarity, nn.Embedding, nn.GroupNorm,
-        nn.InstanceNorm1d, nn.InstanceNorm2d, nn.LocalResponseNorm, nn.LogSoftmax, nn.LPPool2d, nn.MaxPool3d,
+        nn.InstanceNorm1d, nn.InstanceNorm2d, nn.LocalResponseNorm, nn.LPPool2d, nn.MaxPool3d,
         nn.AvgPool3d, nn.Softmin,
     ),
 }  # fmt: skip
@@ -65,7 +65,7 @@ _MODULES: dict[Kind, tuple[type[nn.Module], ...]] = {
 # underscore, of a method that works in place, is taken off before.
 _NAMES: dict[Kind, str] = {
     Kind.COMPUTING: """matmul bmm mm mv dot baddbmm addmm avg_pool1d avg_pool2d adaptive_avg_pool1d adaptive_avg_pool2d
-        mean sum layer_norm rms_norm batch_norm""",
+        mean sum layer_norm rms_norm batch_norm cumsum log_softmax logsumexp""",
     Kind.SOFTMAX: "softmax",
     Kind.ARITHMETIC: """add iadd sub isub rsub subtract mul imul multiply div truediv itruediv true_divide divide pow
         maximum minimum""",
@@ -74,15 +74,15 @@ _NAMES: dict[Kind, str] = {
         log log2 log10 logsigmoid mish neg negative prelu reciprocal round rsqrt selu sigmoid sign silu sin sinh cosh
         softplus softsign sqrt square tan tanh tanhshrink threshold hardshrink softshrink expm1 log1p""",
     Kind.MOVE: """adaptive_max_pool1d adaptive_max_pool2d alias amax chunk clone contiguous detach dropout expand
-        expand_as flatten getitem max_pool1d max_pool2d movedim moveaxis narrow pad permute pixel_shuffle
+        expand_as flatten gather getitem max_pool1d max_pool2d movedim moveaxis narrow pad permute pixel_shuffle
         pixel_unshuffle reshape reshape_as select split squeeze swapaxes swapdims t tensor_split to transpose type
-        type_as float unbind unflatten unsqueeze view view_as channel_shuffle flip""",
+        type_as float tril triu unbind unflatten unsqueeze view view_as channel_shuffle flip""",
     Kind.JOIN: "cat concat concatenate stack hstack vstack",
     Kind.RESIZE: "interpolate upsample upsample_bilinear upsample_nearest",
-    Kind.FLOAT: """argmax argmin bool cdist conv3d conv_transpose3d cumprod cumsum einsum embedding eq fmod gather ge
-        grid_sample group_norm gt index_select instance_norm int le local_response_norm log_softmax logical_and
-        logical_not logical_or long logsumexp lt masked_fill max min ne norm normalize prod remainder repeat
-        repeat_interleave roll scatter sort std take_along_dim tile topk tril triu var where xor affine_grid
+    Kind.FLOAT: """argmax argmin bool cdist conv3d conv_transpose3d cumprod einsum embedding eq fmod ge
+        grid_sample group_norm gt index_select instance_norm int le local_response_norm logical_and
+        logical_not logical_or long lt masked_fill max min ne norm normalize prod remainder repeat
+        repeat_interleave roll scatter sort std take_along_dim tile topk var where xor affine_grid
         outer index_put""",
     Kind.SHAPE: """getattr size dim ndimension numel nelement stride is_floating_point ones zeros full arange ones_like
         zeros_like full_like empty_like new_zeros new_ones new_full new_empty new_tensor empty linspace""",

@@ -60,8 +60,11 @@ def triangle(node: Node) -> Expr:
     mask = Constant(node=node, shape=kept.shape, origin=(), quantised=quantised).value(node)
     framed, names = frame(node, [x.shape, kept.shape]), (node.name,)
 
-    def aligned(value: Value) -> Value:
-        return framed.aligned(node.graph, value, names)
+    def apply(value: Value) -> Value:
+        """On its own grid, which has a zero, the product is exact."""
+        a, b = (framed.aligned(node.graph, operand, names) for operand in (value, mask))
+        assert value.quant is not None
+        kept = Product(node=node, shape=x.shape, origin=names, frame=framed, a=a, b=b)
+        return kept.quantise(value.quant)
 
-    origin = (*x.origin, node.name)
-    return Product(node=node, shape=x.shape, origin=origin, frame=framed, a=aligned(x.value(node)), b=aligned(mask))
+    return x.move(apply, node, x.shape, pointwise=False)
