@@ -132,6 +132,25 @@ def test_errors_are_those_of_the_consumers() -> None:
         assert error == pytest.approx(np.sum((seen - values) ** 2) / np.sum(values**2), rel=1e-4)
 
 
+def test_copies_of_int16_tensors_are_judged_by_who_reads_them() -> None:
+    net = nets.Net(7)
+    x = net.op("Relu", net.conv("x", 3, 4))
+    y, z = net.conv(x, 4, 5, out="y"), net.conv(x, 4, 6, out="z")
+    model = frontend.prepare(net.model(y, z))
+    first, second = (n.name for n in model.graph.node if n.output[0] in ("y", "z"))
+    samples = SampleStream(nets.samples(2), model)
+    assert len(list(samples)) == 2
+    quants = {x: [QuantParams.per_tensor(s) for s in (0.01, 0.1)]}
+
+    def found(*int16: str) -> np.ndarray | None:
+        return errors(model, samples, place(model, int16=int16), quants, lambda *_: None).get(x)
+
+    both, one, other = found(), found(first), found(second)
+    assert both is not None and one is not None and other is not None
+    assert one + other == pytest.approx(both, rel=1e-5)  # relative errors of both outputs add up
+    assert found(first, second) is None
+
+
 def test_auto_is_at_least_as_good_as_the_worst_method() -> None:
     model, samples = frontend.prepare(nets.attention()), nets.samples(6, (1, 20, 32))
     want = nets.run(model, samples[0])[0]

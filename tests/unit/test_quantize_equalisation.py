@@ -84,6 +84,21 @@ def test_residual_chains_are_one_site() -> None:
     assert error(model, refinement=("equalisation",)) > error(model, refinement=()) + 3
 
 
+def test_a_chain_that_is_int16_still_has_even_channels_for_those_that_read_int8() -> None:
+    """Its sum is lifted; what reads the int8 copies of the chain gains what it gained before."""
+    model = residual_chain()
+    (add,) = (n.name for n in model.graph.node if n.op_type == "Add")
+    samples = nets.samples(8)
+    found = {}
+    for steps in ((), ("equalisation",)):
+        mixed = ptq.quantize(model, samples, refinement=steps, int16=[add])
+        want, got = (np.stack([nets.run(m, x)[0] for x in samples]) for m in (model, mixed))
+        found[steps] = nets.sqnr(want, got)
+    assert found["equalisation",] > found[()] + 3
+    everything = [n.name for n in model.graph.node]
+    assert RECORD not in {p.key for p in ptq.quantize(model, samples, int16=everything).metadata_props}
+
+
 def test_a_norm_that_others_read_is_doubled() -> None:
     model, shape = encoder(), (1, 20, 32)
     samples = nets.samples(8, shape)

@@ -76,9 +76,19 @@ def joined(view: ModelView, parts: Sequence[Block]) -> Block:
 
 
 class BlockRunner:
-    """A block in ONNX Runtime, one of its inputs quantised with parameters that each run gives."""
+    """A block in ONNX Runtime, one of its inputs quantised with parameters that each run gives.
 
-    def __init__(self, model: onnx.ModelProto, view: ModelView, block: Block, quantised: str) -> None:
+    With `readers`, names of nodes, only these read it quantised.
+    """
+
+    def __init__(
+        self,
+        model: onnx.ModelProto,
+        view: ModelView,
+        block: Block,
+        quantised: str,
+        readers: Container[str] | None = None,
+    ) -> None:
         self._quantised, self._outputs = quantised, list(block.outputs)
         types = {i.name: i for i in (*model.graph.input, *model.graph.value_info, *model.graph.output)}
         own = f"openbpu:{quantised}"
@@ -88,7 +98,8 @@ class BlockRunner:
         ]
         for node in block.nodes:
             copy = onnx.NodeProto.FromString(node.SerializeToString())
-            copy.input[:] = [own if name == quantised else name for name in node.input]
+            if readers is None or node.name in readers:
+                copy.input[:] = [own if name == quantised else name for name in node.input]
             nodes.append(copy)
         used = dict.fromkeys(name for node in block.nodes for name in reads(node))
         inputs = [types[name] for name in block.inputs]

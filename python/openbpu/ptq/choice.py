@@ -31,9 +31,7 @@ def scaled(ground: Ground, samples: SampleStream, ranges: Ranges, progress: Prog
     near = {
         group: around(quant, ground.symmetric(group))
         for group, quant in ranges.items()
-        if group not in ground.placement.wide
-        and ground.statistics[group].high > ground.statistics[group].low
-        and not is_mask(ground.statistics[group])
+        if ground.statistics[group].high > ground.statistics[group].low and not is_mask(ground.statistics[group])
     }
     return {**ranges, **_best(ground, samples, near, progress)}
 
@@ -48,7 +46,7 @@ def _best(
     ground: Ground, samples: SampleStream, proposed: Mapping[str, Sequence[QuantParams]], progress: Progress
 ) -> dict[str, QuantParams]:
     """Of each group the candidate with the least error at its consumers; without one, with the least of its own."""
-    open_groups = {g: found for g, found in proposed.items() if len(found) > 1 and g not in ground.placement.wide}
+    open_groups = {g: found for g, found in proposed.items() if len(found) > 1}
     measured = {}
     if open_groups:
         measured = output_error.errors(ground.model, samples, ground.placement, open_groups, progress)

@@ -80,10 +80,8 @@ def equalise(
     all channels of every such tensor get the same range, whatever the readers' weights lose. `model` itself if nothing
     changes. Metadata RECORD holds the factors.
     """
-    wide = {t for t, g in placement.groups.items() if g in placement.wide}
     wanted = {False: per_channel or "equalisation" in steps, True: per_channel or "smoothing" in steps}
-    found = [s for s in sites(model, placement.cpu) if wanted[s.normalised] and _is_narrow(s, wide, placement)]
-    found = [s for s in found if all(name in placement.groups for name in s.read)]
+    found = [s for s in sites(model, placement.cpu) if wanted[s.normalised] and _is_narrow(s, placement)]
     if not found:
         return model
     even, reaches = _reaches(model, found, samples, cache, progress)
@@ -94,7 +92,7 @@ def equalise(
         return rewritten(model, chosen, placement.cpu)
     # Made from one half of the samples, measured on the other: what is rare in a channel must not be cut off.
     proposals = {s.name: _proposals(view, s, even, per_channel) for s in found}
-    errors = _errors(model, view, found, samples, proposals, even, symmetric, progress)
+    errors = _errors(model, view, found, samples, proposals, even, placement, symmetric, progress)
     chosen = []
     for site in found:
         best = int(np.argmin(errors[site.name]))
@@ -105,11 +103,16 @@ def equalise(
     return rewritten(model, chosen, placement.cpu)
 
 
-def _is_narrow(site: Site, wide: Collection[str], placement: Placement) -> bool:
-    """Whether the site is int8, or an int16 one whose readers can have an int8 one of their own."""
-    return all(t not in wide for t in site.tensors) or (
-        site.shared and site.normalised and all(node.name in placement.narrow for node in site.readers)
-    )
+def _is_narrow(site: Site, placement: Placement) -> bool:
+    """Whether a reader reads int8, its copy of an int16 tensor included; where a norm is doubled, all must."""
+    if any(name not in placement.groups for name in site.read):
+        return False
+    narrow = [_reads_int8(node, placement) for node in site.readers]
+    return all(narrow) if site.shared else any(narrow)
+
+
+def _reads_int8(node: onnx.NodeProto, placement: Placement) -> bool:
+    return placement.groups[node.input[0]] not in placement.wide or node.name in placement.narrow
 
 
 def _reaches(
@@ -188,11 +191,12 @@ def _positive(peaks: list[np.ndarray]) -> np.ndarray:
 
 
 class _Reader:
-    """A reader without its bias, its input scaled and quantised, its weight given with each run."""
+    """A reader without its bias, its input scaled and, if it reads int8, quantised, its weight given with each run."""
 
-    def __init__(self, model: onnx.ModelProto, node: onnx.NodeProto) -> None:
+    def __init__(self, model: onnx.ModelProto, node: onnx.NodeProto, eight: bool) -> None:
+        self.eight = eight
         self.float = self._session(model, node, False)
-        self.quantised = self._session(model, node, True)
+        self.quantised = self._session(model, node, True) if eight else self.float
 
     @staticmethod
     def _session(model: onnx.ModelProto, node: onnx.NodeProto, quantised: bool) -> ort.InferenceSession:
@@ -224,6 +228,7 @@ def _errors(
     samples: SampleStream,
     proposals: Mapping[str, list[Factors]],
     reaches: Mapping[str, Reach],
+    placement: Placement,
     symmetric: bool,
     progress: Progress,
 ) -> dict[str, np.ndarray]:
@@ -234,7 +239,7 @@ def _errors(
     done = 0
     for portion in _portions(found, sizes):
         runner = Runner(model, dict.fromkeys(name for s in portion for name in s.read))
-        trials = [_Trial(model, view, s, proposals[s.name], reaches, symmetric) for s in portion]
+        trials = [_Trial(model, view, s, proposals[s.name], reaches, placement, symmetric) for s in portion]
         for feed in feeds:
             arrays = dict(runner.run(feed))
             for trial in trials:
@@ -255,11 +260,12 @@ class _Trial:
         site: Site,
         proposals: list[Factors],
         reaches: Mapping[str, Reach],
+        placement: Placement,
         symmetric: bool,
     ) -> None:
         self.site = site
         self.weights = [view.constants[n.input[1]] for n in site.readers]
-        self.readers = [_Reader(model, n) for n in site.readers]
+        self.readers = [_Reader(model, n, _reads_int8(n, placement)) for n in site.readers]
         self.trials = [self._trial(factors, reaches, symmetric) for factors in [np.ones(1), *proposals]]
         self.noise = np.zeros((len(self.trials), len(self.readers)))
         self.signal = np.zeros(len(self.readers))
@@ -287,7 +293,11 @@ class _Trial:
             (y,) = reader.float.run(None, {"x": x, "weight": self.weights[k]})
             self.signal[k] += energy(y)
             for index, feeds in enumerate(self.trials):
-                feed = feeds[k] | {"x": x, "gain": feeds[k]["gain"].reshape(shape)}
+                gain = feeds[k]["gain"].reshape(shape)
+                if reader.eight:
+                    feed = feeds[k] | {"x": x, "gain": gain}
+                else:
+                    feed = {"x": x * gain, "weight": feeds[k]["weight"]}
                 self.noise[index, k] += energy(reader.quantised.run(None, feed)[0] - y)
 
 

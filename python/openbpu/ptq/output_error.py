@@ -16,7 +16,7 @@ from dataclasses import replace
 import numpy as np
 import onnx
 
-from openbpu.ir.onnx_graph import shapes_of
+from openbpu.ir.onnx_graph import reads, shapes_of
 from openbpu.ir.quant import QuantParams
 from openbpu.ptq.blocks import Block, BlockRunner, blocks, energy, joined
 from openbpu.ptq.calibration import PORTION_BYTES, Progress, Runner, tensor_bytes
@@ -62,7 +62,7 @@ def errors(
     trials: list[_Trial] = []
     for portion in _portions(stretches, sizes, weights):
         trials.clear()  # before the next are made
-        trials += [_Trial(model, view, block, name, candidates[placement.groups[name]]) for name, block in portion]
+        trials += [_Trial(model, view, block, name, candidates, placement) for name, block in portion]
         tensors = dict.fromkeys(name for _, b in portion for name in (*b.inputs, *b.outputs) if name in infos)
         runner = Runner(model, tensors)
         for feed in feeds:
@@ -110,7 +110,10 @@ def multiplications(view: ModelView, node: onnx.NodeProto, shapes: Mapping[str, 
 def _stretches(
     model: onnx.ModelProto, view: ModelView, placement: Placement, wanted: Container[str], most: int
 ) -> list[tuple[str, Block]]:
-    """Of each tensor in the groups `wanted` what follows it, `most` blocks that compute deep."""
+    """Of each tensor in the groups `wanted` what follows it, `most` blocks that compute deep.
+
+    Of an int16 tensor what follows the readers of its int8 copy.
+    """
     found, shapes = blocks(model, placement.groups), shapes_of(model.graph)
     readers: dict[str, list[int]] = defaultdict(list)
     for index, block in enumerate(found):
@@ -122,12 +125,16 @@ def _stretches(
     for tensor, group in placement.groups.items():
         if group not in wanted:
             continue
-        if made_by.get(tensor, -1) in passing and any(
-            placement.groups.get(name) == group for name in found[made_by[tensor]].inputs
+        wide = group in placement.wide
+        if (
+            not wide
+            and made_by.get(tensor, -1) in passing
+            and any(placement.groups.get(name) == group for name in found[made_by[tensor]].inputs)
         ):
             continue  # judged where it comes from
         reached: dict[int, int] = {}
-        front = [(index, 1) for index in readers[tensor]]
+        copied = {index for index in readers[tensor] if _reads_any(found[index], tensor, placement.narrow)}
+        front = [(index, 1) for index in (copied if wide else readers[tensor])]
         while front:
             index, depth = front.pop()
             depth -= index in passing
@@ -138,6 +145,11 @@ def _stretches(
         if reached:
             result.append((tensor, _telling(view, [found[index] for index in sorted(reached)], shapes)))
     return result
+
+
+def _reads_any(block: Block, tensor: str, readers: Container[str]) -> bool:
+    """Whether one of these nodes reads the tensor in this block."""
+    return any(node.name in readers and tensor in reads(node) for node in block.nodes)
 
 
 def _telling(view: ModelView, parts: Sequence[Block], shapes: Mapping[str, Sequence[int]]) -> Block:
@@ -152,13 +164,20 @@ class _Trial:
     """One input of one block with all candidates for it."""
 
     def __init__(
-        self, model: onnx.ModelProto, view: ModelView, block: Block, tensor: str, candidates: Sequence[QuantParams]
+        self,
+        model: onnx.ModelProto,
+        view: ModelView,
+        block: Block,
+        tensor: str,
+        candidates: Mapping[str, Sequence[QuantParams]],
+        placement: Placement,
     ) -> None:
-        self.tensor, self.block, self.candidates = tensor, block, candidates
-        self.runner = BlockRunner(model, view, block, tensor)
+        self.tensor, self.block, self.candidates = tensor, block, candidates[placement.groups[tensor]]
+        readers = placement.narrow if placement.groups[tensor] in placement.wide else None
+        self.runner = BlockRunner(model, view, block, tensor, readers)
         infos = {i.name: i for i in (*model.graph.value_info, *model.graph.output)}
         self.kept = [k for k, name in enumerate(block.outputs) if comparable(infos[name])]
-        self.noise = np.zeros((len(candidates), len(self.kept)))
+        self.noise = np.zeros((len(self.candidates), len(self.kept)))
         self.signal = np.zeros(len(self.kept))
 
     def add(self, arrays: Mapping[str, np.ndarray]) -> None:
