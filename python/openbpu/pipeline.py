@@ -9,6 +9,7 @@ What the BPU cannot do, and what is named in `run_on_cpu`, stays float and runs 
 from __future__ import annotations
 
 import json
+import math
 import tempfile
 import warnings
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
 
 Sample = np.ndarray | Mapping[str, np.ndarray]
 Progress = Callable[[str, int, int], None]  # stage, steps done, steps in all (0: unknown)
+_TARGET = 0.99  # cosine of a search that is given nothing else
 _CPU_RECORD = "openbpu.run_on_cpu"  # metadata of a QDQ model: nodes that its maker wants on the CPU
 CONFIG_RECORD = "openbpu.config"  # what a configuration said; the executable keeps it
 MEASURED = 32  # samples of the calibration on which the accuracy is measured
@@ -330,7 +332,7 @@ def search(
     samples: Iterable[Sample],
     *,
     metric: str | MetricFunction = "cosine",
-    target: float = 0.99,
+    target: float | None = None,
     evaluation: Iterable[Sample] | None = None,
     labels: Sequence[Any] | None = None,
     march: str = "nash-e",
@@ -342,6 +344,7 @@ def search(
     preprocess: Recipe | str | Mapping[str, Recipe | str] | None = None,
     rounds: int = 8,
     cost: str = "balanced",
+    max_macs: float = 1.0,
     cache: str | PathLike[str] | None = None,
     executor: Executor | None = None,
     progress: Progress | None = None,
@@ -354,13 +357,18 @@ def search(
     of two lists in the order of the samples: dicts {output: array}, and `labels` or, without, the float model's
     outputs. It is measured on the executable over `evaluation`, by default the first 32 of the calibration `samples`. A
     node without an int16 form is lifted to float on the CPU. Nodes whose type `node_types` or `run_on_cpu` gives keep
-    it. `cost` says what is cheap: "time" on the target, "macs", "nodes", or "balanced" between these. At most `rounds`
-    models are quantised; `options` are those of `quantize`. With an `executor` (of concurrent.futures, or what behaves
-    so) the runs are its tasks. The result says whether the target was reached. Raises what `quantize` raises,
-    MetricError and ExecutorError.
+    it. `cost` says what is cheap: "time" on the target, "macs", "nodes", or "balanced" between these. No more than the
+    share `max_macs` of the multiply-accumulates is lifted, that is, reads int16. Without a `target` the best mixture
+    within `max_macs` is looked for, or, if that is 1, a cosine of 0.99. At most `rounds` models are quantised;
+    `options` are those of `quantize`. With an `executor` (of concurrent.futures, or what behaves so) the runs are its
+    tasks. The result says whether the target was reached. Raises what `quantize` raises, MetricError and ExecutorError.
     """
     target_profile, weights = profile(march), weights_of(cost)  # what is wrong is said before the long work
-    goal = Goal.of(metric, target)
+    if not 0 <= max_macs <= 1:
+        raise ConfigError("a share of the multiply-accumulates lies from 0 to 1", where="max_macs", seen=max_macs)
+    goal = Goal.of(metric, _TARGET if target is None and max_macs == 1 and metric == "cosine" else target)
+    if goal.target == math.inf and max_macs == 1:
+        raise ConfigError("a target, or max_macs below 1", where=f"search for {goal.name}", seen="neither")
     if rounds < 1:
         raise ConfigError("at least one model is tried", where="rounds", seen=rounds)
     clean = frontend.prepare(frontend.load(model), input_shapes)
@@ -411,6 +419,7 @@ def search(
             decided=ptq.decided_nodes,
             rounds=rounds,
             weights=weights,
+            budget=max_macs,
             progress=progress,
         )
 

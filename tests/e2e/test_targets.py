@@ -33,6 +33,15 @@ def test_a_target_out_of_reach_has_a_code_of_its_own(hb: Commands, folder: Path)
     assert (folder / "lifted.onnx").is_file()  # the best there is, and said to be short of it
 
 
+def test_the_best_within_a_budget(hb: Commands, folder: Path) -> None:
+    code, out, error = hb(f"{_QUANTIZE} --max-macs 0.5 --search-report search.json")
+    assert code == 0, error
+    assert "recovery" in out and "with up to 50 % of the MACs" in out
+    data = json.loads((folder / "search.json").read_text())
+    chosen = data["trials"][data["chosen"]]
+    assert data["reached"] and chosen["int16_macs"] <= 0.5 and len(data["trials"]) == 3
+
+
 def test_a_metric_of_ones_own(hb: Commands, folder: Path) -> None:
     (folder / "own_metric_of_targets.py").write_text(
         "import numpy as np\n\ndef agreement(outputs, references):\n"

@@ -16,10 +16,11 @@ from float_networks import Net
 
 import openbpu
 from openbpu import frontend
-from openbpu.analyze.sensitivity import measure_errors
+from openbpu.analyze.anatomy import COMPUTES, Unit
+from openbpu.analyze.sensitivity import Errors, Source, measure_errors, shrunk
 from openbpu.errors import ConfigError, MetricError, ModelError
 from openbpu.evaluation import Metric, resolved
-from openbpu.tuning.lifting import Lifting, candidates
+from openbpu.tuning.lifting import Candidate, Lifting, candidates
 
 NETWORKS = {
     "silu": (nets.activation("silu"), (1, 3, 32, 32)),
@@ -71,6 +72,62 @@ def test_a_part_of_the_lifting_is_predicted_too() -> None:
     assert levels[2] == pytest.approx(openbpu.accuracy(model, mixed, samples).sqnr_db, abs=1.0)
     lifting.reset(order[:2])
     assert levels[2] == pytest.approx(-10 * np.log10(lifting.noise.max()))
+
+
+def test_products_that_may_be_chance_shrink() -> None:
+    """Two errors with the same part in all samples, and two that share nothing."""
+    random, count = np.random.default_rng(0), 32
+    common = random.standard_normal((count, 1, 200))
+    signal, weights = random.standard_normal((2, count, 1, 200))
+    alike = common + 0.3 * random.standard_normal((count, 2, 200))
+    unlike = random.standard_normal((count, 30, 200))
+    vectors = np.concatenate([signal, weights, alike, unlike], axis=1)
+    products = (vectors @ vectors.transpose(0, 2, 1))[:, None]
+    total, squares = products.sum(axis=0), (products**2).sum(axis=0)
+    found = shrunk(total, squares, count)
+    assert found[0, 2, 3] == pytest.approx(total[0, 2, 3], rel=0.01)
+    assert np.array_equal(np.diagonal(found[0]), np.diagonal(total[0]))
+    pairs = np.triu_indices(30, 1)
+    before, after = (np.abs(m[0, 4:, 4:][pairs]).sum() for m in (total, found))
+    assert after < 0.5 * before
+    assert np.array_equal(shrunk(total, squares, 1), total)  # nothing is known of chance
+
+
+def _even(noises: Sequence[float], shares: Sequence[float], budget: float) -> Lifting:
+    """Sources whose errors have nothing in common, each a candidate that costs its share."""
+    size = 2 + len(noises)
+    products = np.zeros((1, size, size))
+    products[0, range(size), range(size)] = [1000.0, 1.0, *noises]
+    units = [Unit(k, (f"n{k}",), "Conv", (), frozenset(), COMPUTES) for k in range(len(noises))]
+    sources = tuple(Source(unit, "", frozenset()) for unit in units)
+    choices = [Candidate(k, share, 0.0, frozenset(), share) for k, share in enumerate(shares)]
+    return Lifting(Errors(("y",), sources, products), choices, {u.name: shares[u.index] for u in units}, budget)
+
+
+def test_the_order_ends_with_the_budget() -> None:
+    lifting = _even([10.0, 20.0, 8.0, 2.0], [0.03, 0.10, 0.06, 0.0], budget=0.1)
+    order, levels = lifting.path(100)
+    # The best for its cost leaves no room for what is worth most; what fits behind it comes all the same
+    assert order == [3, 0, 2] and levels == sorted(levels)
+    assert levels[-1] == pytest.approx(-10 * np.log10((1 + 20) / 1000))
+    assert _even([10.0, 20.0], [0.03, 0.10], budget=0.01).path(100)[0] == []
+
+
+def test_the_best_mixture_within_a_budget() -> None:
+    model, samples = _outliers(), nets.samples(4, (1, 3, 16, 16))
+    # The convolutions that read what the outlier left of a tensor have most of the multiply-accumulates
+    result = openbpu.search(model, samples, metric="recovery", max_macs=0.3, refinement=())
+    best = result.best
+    assert result.reached and 0 < best.int16_macs <= 0.3 and best.value > 0.5
+    assert "is the best found with up to 30 % of the MACs" in result.line
+    data = json.loads(result.to_json())
+    assert data["target"] is None and data["max_macs"] == 0.3
+    # Of a target within the budget what is cheaper, of one out of reach what is best
+    less = openbpu.search(model, samples, metric="recovery", target=0.5, max_macs=0.3, refinement=())
+    assert less.reached and less.best.int16_macs <= best.int16_macs and less.best.value >= 0.5
+    more = openbpu.search(model, samples, metric="recovery", target=0.9999, max_macs=0.3, refinement=())
+    assert not more.reached and more.node_types == result.node_types and "does NOT reach" in more.line
+    assert openbpu.search(model, samples, metric="recovery", max_macs=0, refinement=()).best.int16_macs == 0
 
 
 def test_the_node_that_needs_it_is_lifted_and_the_executable_measured() -> None:
@@ -200,6 +257,8 @@ def test_metrics_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         ({"metric": "top5", "target": 0.9}, "module:function"),
         ({"target": 0.9, "labels": [1]}, "one label per"),
         ({"target": 0.9, "march": "none"}, "unknown march"),
+        ({"target": 0.9, "max_macs": 1.1}, "from 0 to 1"),
+        ({"metric": "sqnr"}, "a target, or max_macs"),
     ],
 )
 def test_wrong_goals_are_refused(options: dict[str, Any], text: str) -> None:

@@ -4,7 +4,8 @@ The float model runs once per sample, all its tensors are kept; then the inputs 
 quantised, everything behind that operator is computed anew, and the change of each output is kept as a vector. What the
 quantiser's correction of biases removes, the mean per channel of a weighted result, is taken off first. Errors of small
 size add up as vectors do, so the inner products of these vectors (`Errors`) predict the outputs of any mixture of types
-without another run. Vectors longer than _WIDTH are folded with random signs, which keeps inner products (count sketch,
+without another run. Products of different errors that differ between the samples by more than they are, are chance, and
+shrink. Vectors longer than _WIDTH are folded with random signs, which keeps inner products (count sketch,
 Charikar et al. 2002).
 """
 
@@ -126,12 +127,30 @@ def measure_errors(
         if progress:
             progress("sensitivity", done, steps)
     total = np.zeros((len(names), 2 + len(sources), 2 + len(sources)))
+    squares = np.zeros_like(total)
     for found in run(_products, [models] * len(feeds), feeds, [means] * len(feeds)):
         total += found
+        squares += found**2
         done += 1
         if progress:
             progress("sensitivity", done, steps)
-    return Errors(tuple(names), sources, total)
+    return Errors(tuple(names), sources, shrunk(total, squares, len(feeds)))
+
+
+def shrunk(total: np.ndarray, squares: np.ndarray, count: int) -> np.ndarray:
+    """Sums of `count` inner products, those of two different errors less what may be chance.
+
+    A sum t with standard error e, by the sum of the squares of its terms, is taken (1 - e^2/t^2) times, or not at all.
+    A model is made of more operators than there are samples: without this the sums of what happens to cancel on these
+    samples look best.
+    """
+    if count < 2:
+        return total
+    variance = np.maximum(squares - total**2 / count, 0) * count / (count - 1)
+    factors = np.maximum(1 - variance / np.maximum(total**2, 1e-300), 0)
+    own = np.eye(total.shape[-1], dtype=bool)
+    own[FLOAT], own[:, FLOAT] = True, True
+    return np.asarray(total * np.where(own, 1.0, factors))
 
 
 def has_float_output(model: onnx.ModelProto) -> bool:

@@ -36,6 +36,7 @@ def command(
     evaluation: tuple[str, ...],
     search_report: Path | None,
     cost: str,
+    max_macs: float | None,
     reports: tuple[Path, ...],
     fail_under: float | None,
     **choices: Any,
@@ -49,9 +50,9 @@ def command(
     """
     from openbpu import pipeline
 
-    goal = targets.goal(metric, target, cosine=target_cosine, sqnr=target_sqnr, recovery=target_recovery)
+    goal = targets.goal(metric, target, max_macs, cosine=target_cosine, sqnr=target_sqnr, recovery=target_recovery)
     if goal is None and (evaluation or search_report):
-        raise click.UsageError("--evaluation and --search-report need a target")
+        raise click.UsageError("--evaluation and --search-report need a target or --max-macs")
     output = output or model.with_suffix(".qdq.onnx")
     if output.exists() and model.exists() and output.samefile(model):
         raise click.UsageError(f"the output {output} would replace the float model: give another name with -o")
@@ -68,9 +69,9 @@ def command(
             test: Any = None
             if evaluation:
                 test = options.samples_of(evaluation, choices["preprocess"])
-            found = pipeline.search(
-                changed, samples, metric=metric, target=value, evaluation=test, cost=cost, **choices, progress=progress
-            )
+            limit = 1.0 if max_macs is None else max_macs
+            goals: dict[str, Any] = {"metric": metric, "target": value, "max_macs": limit, "cost": cost}
+            found = pipeline.search(changed, samples, **goals, evaluation=test, **choices, progress=progress)
             qdq = found.model
         accuracy = pipeline.accuracy(
             *(changed, qdq, islice(samples, pipeline.MEASURED)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,12 @@ Decorated = Callable[..., Any]
 def target(function: Decorated) -> Decorated:
     """The options of a search; `goal` reads them."""
     for option in (
+        click.option(
+            "--max-macs",
+            type=click.FloatRange(0, 1),
+            metavar="SHARE",
+            help="Lift no more of the MACs; without a target, the best within that.",
+        ),
         click.option(
             "--cost",
             type=click.Choice(["balanced", "time", "macs", "nodes"]),
@@ -43,15 +50,22 @@ def target(function: Decorated) -> Decorated:
     return function
 
 
-def goal(metric: str | None, value: float | None, **built_in: float | None) -> tuple[str, float] | None:
-    """Metric and target; None if none is asked for. Raises UsageError for more than one, or half of one."""
-    if (metric is None) != (value is None):
+def goal(
+    metric: str | None, value: float | None, max_macs: float | None, **built_in: float | None
+) -> tuple[str, float | None] | None:
+    """Metric and target, None for the best within `max_macs`; None if nothing is asked for.
+
+    Raises UsageError for more than one target, or half of one.
+    """
+    if (metric is None) != (value is None) and (metric is None or max_macs is None):
         raise click.UsageError("--metric and --target belong together")
-    given = [(name, number) for name, number in built_in.items() if number is not None]
-    if metric is not None and value is not None:
+    given: list[tuple[str, float | None]] = [(name, number) for name, number in built_in.items() if number is not None]
+    if metric is not None:
         given.append((metric, value))
     if len(given) > 1:
         raise click.UsageError("give one of --target-cosine, --target-sqnr, --target-recovery and --metric")
+    if not given and max_macs is not None:
+        return "recovery", None
     return given[0] if given else None
 
 
@@ -67,7 +81,8 @@ def print_search(result: Any) -> None:
         ">ms here",
         "",
     )
-    tried = options.table(f"search for {result.metric} {result.target:g}", *columns)
+    wanted = f" {result.target:g}" if result.target < math.inf else ""
+    tried = options.table(f"search for {result.metric}{wanted}", *columns)
     for index, t in enumerate(result.trials):
         mark = "chosen" if index == result.chosen else ""
         shares = tuple(f"{100 * share:.1f} %" for share in (t.int16_macs, t.wide_macs, t.float_macs))

@@ -1,7 +1,7 @@
 """Which operators to lift to int16: chosen on predicted errors, without running anything.
 
 What lifting an operator costs depends on what is lifted already: those that write its inputs write int16 then, and take
-their 16-bit forms for it.
+their 16-bit forms for it. The multiply-accumulates of the lifted may have a limit; the forms do not count there.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from openbpu.analyze.anatomy import COMPUTES
 from openbpu.analyze.sensitivity import Errors, Source
 
 _SLACK_DB = 0.05  # that pruning may cost
+_NONE = 1e-30  # noise that nothing reaches
+_ROUNDING = 1e-9  # of a sum of shares
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,7 @@ class Candidate:
     form: float  # its 16-bit form
     each: float  # its being one more
     touches: frozenset[str]
+    share: float = 0.0  # of the multiply-accumulates
 
     @property
     def cost(self) -> float:
@@ -34,25 +37,36 @@ class Candidate:
 
 
 def candidates(
-    errors: Errors, liftable: Collection[str], costs: Mapping[str, float], each: float = 0.0
+    errors: Errors,
+    liftable: Collection[str],
+    costs: Mapping[str, float],
+    each: float = 0.0,
+    shares: Mapping[str, float] | None = None,
 ) -> list[Candidate]:
-    """The units whose nodes are liftable; `costs` of their 16-bit forms by name of a unit's first node."""
+    """The units whose nodes are liftable; `costs` of their 16-bit forms by name of a unit's first node.
+
+    `shares` of the multiply-accumulates, by node.
+    """
     found = []
     for index, source in enumerate(errors.sources):
         unit = source.unit
         if unit is not None and unit.kind == COMPUTES and set(unit.nodes) & set(liftable):
-            found.append(Candidate(index, costs[unit.name], each, unit.touches))
+            share = sum(shares.get(name, 0.0) for name in unit.nodes) if shares else 0.0
+            found.append(Candidate(index, costs[unit.name], each, unit.touches, share))
     return found
 
 
 class Lifting:
     """A growing set of lifted candidates and the noise that is left, as the errors predict it.
 
-    `costs` are those of the 16-bit forms of all units, by name.
+    `costs` are those of the 16-bit forms of all units, by name; `budget` is the share of the multiply-accumulates that
+    may be lifted.
     """
 
-    def __init__(self, errors: Errors, choices: Sequence[Candidate], costs: Mapping[str, float]) -> None:
-        self.errors, self.choices = errors, choices
+    def __init__(
+        self, errors: Errors, choices: Sequence[Candidate], costs: Mapping[str, float], budget: float = 1.0
+    ) -> None:
+        self.errors, self.choices, self.budget = errors, choices, budget
         self._products = errors.products[:, 1:, 1:]  # weights first, then sources
         own = {choice.source for choice in choices}
         self._forms = {k: costs[s.unit.name] for k, s in enumerate(errors.sources) if s.unit and s.unit.name in costs}
@@ -76,7 +90,7 @@ class Lifting:
     @property
     def noise(self) -> np.ndarray:
         """Predicted noise over signal of each output."""
-        return np.asarray(np.maximum(self._sums[:, self._kept].sum(axis=1), 1e-30) / self.errors.signals)
+        return np.asarray(np.maximum(self._sums[:, self._kept].sum(axis=1), _NONE) / self.errors.signals)
 
     def lift(self, index: int) -> None:
         """Lifts one more candidate."""
@@ -96,20 +110,25 @@ class Lifting:
         rows = [1 + k for k in gone if self._kept[1 + k]]
         inner = self._products[:, rows][:, :, rows].sum(axis=(1, 2))
         left = self._sums[:, self._kept].sum(axis=1) - 2 * self._sums[:, rows].sum(axis=1) + inner
-        return np.asarray(np.maximum(left, 1e-30) / self.errors.signals)
+        return np.asarray(np.maximum(left, _NONE) / self.errors.signals)
+
+    def fitting(self) -> list[int]:
+        """The candidates that may be lifted as well."""
+        room = self.budget - sum(self.choices[k].share for k in self.chosen) + _ROUNDING
+        return [k for k, choice in enumerate(self.choices) if k not in self.chosen and choice.share <= room]
 
     def path(self, goal: float) -> tuple[list[int], list[float]]:
-        """All candidates in the order in which they are worth their cost, and the predicted dB before and after each.
+        """Candidates in the order in which they are worth their cost, and the predicted dB before and after each.
 
-        Until every output has `goal` dB the decibels that lack count, from then on all of them.
+        Until every output has `goal` dB the decibels that lack count, from then on all of them. It ends with what the
+        budget has room for.
         """
         self.reset(())
         order: list[int] = []
         levels = [level(self.noise)]
-        while len(order) < len(self.choices):
-            limit = 10 ** (-goal / 10) if _missing(self.noise, 10 ** (-goal / 10)) > 0 else 1e-30
+        while left := self.fitting():
+            limit = 10 ** (-goal / 10) if _missing(self.noise, 10 ** (-goal / 10)) > 0 else _NONE
             now = _missing(self.noise, limit)
-            left = [k for k in range(len(self.choices)) if k not in self.chosen]
             gains = [(now - _missing(self.after(k), limit)) / self.price(k) for k in left]
             order.append(left[int(np.argmax(gains))])
             self.lift(order[-1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass, field
 from os import PathLike
 from typing import TYPE_CHECKING, Any
@@ -51,7 +52,8 @@ class SearchResult:
     model: onnx.ModelProto = field(repr=False)
     executable: Executable = field(repr=False)
     metric: str
-    target: float
+    target: float  # infinite: as good as `max_macs` allows
+    max_macs: float  # share of the multiply-accumulates that might be lifted
     samples: int  # on which the metric was measured
     node_types: dict[str, str]  # for `quantize(node_types=...)`: gives the same model again
     trials: tuple[Trial, ...]
@@ -65,15 +67,19 @@ class SearchResult:
 
     @property
     def reached(self) -> bool:
-        """Whether the executable has the target on the evaluation samples."""
-        return self.best.reached
+        """Whether the executable has the target, if there is one, on the evaluation samples."""
+        return self.best.reached or self.target == math.inf
 
     @property
     def line(self) -> str:
         """The result in one line."""
         best, first = self.best, self.trials[0]
-        verdict = "reaches" if self.reached else "does NOT reach"
-        text = f"{self.metric} {best.value:.5f} {verdict} {self.target:g}: {best.nodes} nodes lifted"
+        verdict = f"{'reaches' if self.reached else 'does NOT reach'} {self.target:g}"
+        if self.target == math.inf:
+            verdict = "is the best found"
+        if self.max_macs < 1:
+            verdict += f" with up to {100 * self.max_macs:g} % of the MACs"
+        text = f"{self.metric} {best.value:.5f} {verdict}: {best.nodes} nodes lifted"
         share = f"{100 * best.int16_macs:.1f} % of the MACs int16, {100 * best.float_macs:.1f} % float"
         share += f" ({100 * best.wide_macs:.1f} % in 16-bit forms)"
         cost = f"{best.estimated_us:.0f} us estimated on the target ({first.estimated_us:.0f} in int8)"
@@ -94,6 +100,7 @@ class SearchResult:
         data: dict[str, Any] = {
             "metric": self.metric,
             "target": self.target,
+            "max_macs": self.max_macs,
             "reached": self.reached,
             "samples": self.samples,
             "node_types": self.node_types,

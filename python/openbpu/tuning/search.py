@@ -3,7 +3,8 @@
 First all int8, then all int16: what the target must lie between. The errors of all operators are measured once
 (analyze/sensitivity.py) and give an order in which lifting them is worth its cost, and a prediction after each step. A
 mixture that should reach the target is made and its executable run: what counts is that measurement. It corrects the
-prediction for the next mixture, within a bounded number of rounds.
+prediction for the next mixture, within a bounded number of rounds. With a budget of multiply-accumulates the best
+mixture that it has room for comes first, and what reaches the target with less is looked for below it.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ _MOST_DB = 150.0  # of outputs without error
 _BOUNDS = 2  # trials: all int8, all int16
 _SHOWN, _MOST_SHOWN = 8, 32  # samples of the sensitivity; more than the least if they fit the budget
 _BUDGET = 1.2e12  # multiplications that the sensitivity may take
+_ROUNDING = 1e-9  # of a share
 
 Progress = Callable[[str, int, int], None]
 Attempt = tuple[onnx.ModelProto, "Executable"]
@@ -53,16 +55,19 @@ Decided = Callable[[onnx.ModelProto], Collection[str]]
 class Goal:
     """A metric and the value that it must reach: "cosine" or "sqnr" (dB) of the worst output, or a function.
 
-    "recovery" is the share of that output's noise that is gone, of what goes if all nodes are int16.
+    "recovery" is the share of that output's noise that is gone, of what goes if all nodes are int16. A target of
+    infinity asks for the best that a budget allows.
     """
 
     metric: str | Metric
     target: float
 
     @staticmethod
-    def of(metric: object, target: float) -> Goal:
-        """Checks the target. Raises ConfigError."""
+    def of(metric: object, target: float | None) -> Goal:
+        """Checks the target; None is as good as it gets. Raises ConfigError."""
         name = metric if metric in (COSINE, SQNR, RECOVERY) else resolved(metric)  # type: ignore[arg-type]
+        if target is None:
+            return Goal(name, math.inf)
         if not isinstance(target, int | float) or isinstance(target, bool) or not math.isfinite(target):
             raise ConfigError("the target is a finite number", where="target", seen=target)
         if metric == COSINE and not -1 <= target < 1:
@@ -145,16 +150,17 @@ def search(
     decided: Decided = lambda qdq: (),
     rounds: int = _ROUNDS,
     weights: Weights = COSTS["balanced"],
+    budget: float = 1.0,
     progress: Progress | None = None,
 ) -> SearchResult:
-    """The cheapest mixture of types that reaches the judge's goal.
+    """The cheapest mixture of types that reaches the judge's goal, else the best.
 
     `model` is the clean float model. `attempt` quantises and compiles it with some nodes lifted; `liftable` says for
     each node that may be lifted to what: "int16", or "float" if it has no int16 form; `decided` names the nodes of a
-    QDQ model that the quantiser widened itself. `weights` say what is cheap. Raises what `attempt` and the metric
-    raise.
+    QDQ model that the quantiser widened itself. `weights` say what is cheap, `budget` which share of the
+    multiply-accumulates may be lifted. Raises what `attempt` and the metric raise.
     """
-    return _Search(model, attempt, judge, price, liftable, decided, rounds, weights, progress).run()
+    return _Search(model, attempt, judge, price, liftable, decided, rounds, weights, budget, progress).run()
 
 
 @dataclass(frozen=True)
@@ -176,10 +182,12 @@ class _Search:
         decided: Decided,
         rounds: int,
         weights: Weights,
+        budget: float,
         progress: Progress | None,
     ) -> None:
         self.model, self.attempt, self.judge, self.price = model, attempt, judge, price
-        self.liftable, self.decided, self.rounds, self.weights = liftable, decided, rounds, weights
+        self.liftable, self.decided, self.rounds = liftable, decided, rounds
+        self.weights, self.budget = weights, budget
         self.progress = progress or (lambda stage, done, total: None)
         self.macs = node_macs(model)
         self.trials: list[Trial] = []
@@ -201,7 +209,7 @@ class _Search:
                 progress=self.progress,
                 executor=self.judge.executor,
             )
-            if self.trials[1].reached:
+            if self.trials[1].reached or self.budget < 1:
                 self._approach(errors)
         chosen = self._choice()
         types, (qdq, executable) = self.made[chosen]
@@ -210,6 +218,7 @@ class _Search:
             executable=executable,
             metric=self.judge.goal.name,
             target=self.judge.goal.target,
+            max_macs=self.budget,
             samples=len(self.judge.feeds),
             node_types=types,
             trials=tuple(self.trials),
@@ -265,11 +274,15 @@ class _Search:
         return self._share_of([name for name, k in lifted.items() if k == kind])
 
     def _choice(self) -> int:
-        """The cheapest trial that reached the target, else the best."""
-        reached = [k for k, trial in enumerate(self.trials) if trial.reached]
+        """The cheapest trial that reached the target, else the best; of those within the budget."""
+        within = [k for k, trial in enumerate(self.trials) if self._fits(trial.int16_macs + trial.float_macs)]
+        reached = [k for k in within if self.trials[k].reached]
         if reached:
             return min(reached, key=lambda k: (self._cost(self.trials[k]), k))
-        return max(range(len(self.trials)), key=lambda k: (self.trials[k].value, -k))
+        return max(within, key=lambda k: (self.trials[k].value, -k))
+
+    def _fits(self, share: float) -> bool:
+        return share <= self.budget + _ROUNDING
 
     def _cost(self, trial: Trial) -> float:
         """As `_costs`, of a whole mixture."""
@@ -283,10 +296,17 @@ class _Search:
     def _approach(self, errors: Errors) -> None:
         """Tries mixtures on the way from all int8 (too bad) to all int16 (good enough), corrected by measurements."""
         costs, each = self._costs(errors), self.weights.of(0.0, 0.0, 1 / len(errors.sources))
-        lifting = Lifting(errors, candidates(errors, self.liftable, costs, each), costs)
+        shares = {name: self._share_of([name]) for name in self.liftable}
+        lifting = Lifting(errors, candidates(errors, self.liftable, costs, each, shares), costs, self.budget)
         order, levels = lifting.path(self._goal_level())
-        low, high = 0, len(order)
-        reals = {low: self._scale(self.trials[0]), high: self._scale(self.trials[1])}
+        low, high, top = 0, len(order), self.trials[1]
+        if not order:
+            return
+        if self.budget < 1:
+            top = self._try(self._cheapest(lifting, order))  # what looks needless on these samples may help on others
+            if not top.reached:
+                return
+        reals = {low: self._scale(self.trials[0]), high: self._scale(top)}
         tried = {frozenset(types): trial for (types, _), trial in zip(self.made, self.trials, strict=True)}
         last: bool | None = None
         streak = 0
@@ -322,7 +342,8 @@ class _Search:
 
     def _goal_level(self) -> float:
         """Decibels up to which each output counts in the order; for a metric of one's own all that int16 gives."""
-        return self._wanted if self.judge.goal.in_decibels else self.trials[1].sqnr_db
+        bounded = self.judge.goal.in_decibels and math.isfinite(self.judge.goal.target)
+        return self._wanted if bounded else self.trials[1].sqnr_db
 
     def _costs(self, errors: Errors) -> dict[str, float]:
         """What the 16-bit form of a unit costs, as a share of the model: the extra time, and its MACs."""
@@ -342,11 +363,14 @@ class _Search:
         place = {unit.name: k for k, unit in enumerate(units)}
         own = [lifting.errors.sources[choice.source].unit for choice in lifting.choices]
         free = [place[unit.name] for unit in own if unit is not None]
-        regions = filled(units, [free[k] for k in chosen], free)
+        regions = [ks for ks in filled(units, [free[k] for k in chosen], free) if self._fits(self._lifted(units, ks))]
         if not self.weights.time or len(regions) == 1:
             return self._types([units[k] for k in regions[0]])
         best = min(regions, key=lambda ks: self._drafted_cost(units, ks))
         return self._types([units[k] for k in best])
+
+    def _lifted(self, units: Sequence[Unit], lifted: Collection[int]) -> float:
+        return self._share_of(self._types([units[k] for k in lifted]))
 
     def _drafted_cost(self, units: Sequence[Unit], lifted: Collection[int]) -> float:
         types = self._types([units[k] for k in lifted])
