@@ -135,6 +135,18 @@ def test_selection_by_a_constant_condition() -> None:
     check(net)
 
 
+@pytest.mark.parametrize("condition", [(2, 3, 5, 4), (5, 4), (2, 1, 1, 1)])
+@pytest.mark.parametrize("number", [False, True])
+def test_selection_of_int16(condition: tuple[int, ...], number: bool) -> None:
+    """As a causal mask does, and by a mask of two dimensions."""
+    net = Net(53 + len(condition), "int16")
+    chosen = net.constant(net.random.integers(0, 2, condition), bool)
+    other = net.constant(-3.0, np.float32) if number else net.input(2, 1, 5, 4)
+    net.output(net.quantise(net.node("Where", chosen, net.input(2, 3, 5, 4), other)))
+    graph = check(net)
+    assert not any(op.kind == "cpu" for op in graph.ops)
+
+
 def test_selection_of_one_tensor_is_a_table() -> None:
     """A leaky ReLU as some exporters write it."""
     net = Net(51)

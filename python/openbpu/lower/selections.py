@@ -12,7 +12,7 @@ from openbpu.ir.quant import QuantParams
 from openbpu.lower import requant, requant16
 from openbpu.lower.broadcast import Frame
 from openbpu.lower.builder import Shape
-from openbpu.lower.expressions import Expr, Function, Move, is_wide
+from openbpu.lower.expressions import CODES, Expr, Function, Move, is_wide, widened
 from openbpu.lower.node import Node
 from openbpu.lower.operators import Clamped
 
@@ -93,9 +93,33 @@ class Selected(Expr):
     def _quantise(self, quant: QuantParams, name: str) -> Value:
         graph, origin = self.graph, self.origin
         values = [self.frame.aligned(graph, part.quantise(quant), origin) for part in self.parts]
+        if is_wide(quant):
+            return self._masked(values, quant, name)
         operands = [*values, self.condition]
         out = graph.emit("select", operands, self.shape, quant, origin, name=name, shape=self.frame.extents)
         return self.frame.finished(graph, out, origin)
+
+    def _masked(self, values: Sequence[Value], quant: QuantParams, name: str) -> Value:
+        """Of int16: each part times its zeros and ones, and their sum; exact, for one of two is always 0."""
+        graph, origin, frame = self.graph, self.origin, self.frame
+        condition, extents, limits = self.condition, frame.extents, {"lo": quant.qmin, "hi": quant.qmax}
+        inverted = {"table": np.clip(1 - CODES, -128, 127).astype(np.int8)}
+        other = graph.emit(
+            "lut8", [condition], condition.onnx_shape, TRUTH, origin, shape=condition.shape, consts=inverted
+        )
+        parts = []
+        for value, mask in zip(values, (condition, other), strict=True):
+            ones = widened(graph, mask, origin)
+            assert ones.quant is not None
+            consts, whole = requant16.product(ones.quant.s, 0), frame.whole(graph, value, origin)
+            part = graph.emit(
+                "mul", [whole, ones], self.shape, quant, origin, shape=extents, attrs=dict(limits), consts=consts
+            )
+            parts.append(part)
+        sums = requant16.add(quant.s, quant.s, quant.s, quant.z)
+        attrs = {"negative": False, **limits}
+        out = graph.emit("add", parts, self.shape, quant, origin, name=name, shape=extents, attrs=attrs, consts=sums)
+        return frame.finished(graph, out, origin)
 
     def map(self, function: Function, node: Node) -> Expr:
         return self.step(node, parts=[part.map(function, node) for part in self.parts])

@@ -122,7 +122,7 @@ def _mask(node: Node, index: int) -> Mask:
 # ---- selection
 
 
-@rule("Where")
+@rule("Where", int16="MULs by the condition and what it is not, ADD; exact.")
 def where(node: Node) -> Expr:
     """SELECT; LUT8 if condition and values are functions of one tensor."""
     condition, a, b = (node.operand(i) for i in range(3))
