@@ -74,13 +74,16 @@ def _body(node: onnx.NodeProto, version: int, types: Mapping[str, onnx.TypeProto
     names |= {inner: outer for inner, outer in zip(function.output, node.output, strict=False) if outer}
     given = {a.name: a for a in node.attribute}
     given |= {a.name: a for a in function.attribute_proto if a.name not in given}
-    return [_renamed(inner, names, given, prefix) for inner in function.node]
+    return [renamed(inner, names, given, prefix) for inner in function.node]
 
 
-def _renamed(
+def renamed(
     node: onnx.NodeProto, names: dict[str, str], given: Mapping[str, onnx.AttributeProto], prefix: str
 ) -> onnx.NodeProto:
-    """A node of a function with the names of its caller, and the attributes that it refers to."""
+    """A copy of an inner node with the caller's names, `prefix` before those without one, and the caller's attributes.
+
+    `names` gains what the node defines.
+    """
 
     def outer(name: str) -> str:
         return names.setdefault(name, f"{prefix}{name}") if name else ""
@@ -100,9 +103,9 @@ def _renamed(
         kept.CopyFrom(given[attribute.ref_attr_name] if attribute.ref_attr_name else attribute)
         kept.name, kept.ref_attr_name = attribute.name, ""
         if kept.HasField("g"):
-            renamed = [_renamed(inner, names, given, prefix) for inner in kept.g.node]
+            copies = [renamed(inner, names, given, prefix) for inner in kept.g.node]
             del kept.g.node[:]
-            kept.g.node.extend(renamed)
-            for info in (*kept.g.input, *kept.g.output):
+            kept.g.node.extend(copies)
+            for info in (*kept.g.input, *kept.g.output, *kept.g.initializer):
                 info.name = outer(info.name)
     return copy

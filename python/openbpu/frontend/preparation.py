@@ -30,6 +30,7 @@ from openbpu.frontend.evaluation import LARGEST_WEIGHT, should_fold
 from openbpu.frontend.folding import fold_arithmetic
 from openbpu.frontend.fourier import has_transforms, write_out
 from openbpu.frontend.inlining import inlined
+from openbpu.frontend.loops import unroll_loops
 from openbpu.frontend.normalisation import fuse_normalisations
 from openbpu.frontend.recurrent import unroll
 from openbpu.ir.onnx_graph import STANDARD, compact, infer_shapes, opset_of
@@ -71,6 +72,8 @@ def prepare(
     model = _upgraded(model)
     model = _inferred(model)
     model = _without_transforms(_simplified(model))
+    while unroll_loops(model):
+        model = _simplified(_inferred(model))
     if steps:
         unroll(model)
     decompose(model, integers=steps)
@@ -96,6 +99,8 @@ def prepare_qdq(model: onnx.ModelProto, input_shapes: Mapping[str, tuple[int, ..
     _widen_floats(model.graph)
     _keep_old_regions(model)
     model = _inferred(_without_transforms(model))
+    while unroll_loops(model):
+        model = _inferred(model)
     decompose_quantised(model)
     _name_nodes(model)
     return _inferred(model)

@@ -33,6 +33,12 @@ class NodeWriter:
         self.graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
         return name
 
+    def scalar(self, number: bool | int) -> str:
+        """A bool or int64 without dimensions."""
+        name = f"{self.title}/constant{len(self.graph.initializer)}"
+        self.graph.initializer.append(numpy_helper.from_array(np.array(number), name))
+        return name
+
     def shaped(self, name: str, shape: Sequence[int], output: str = "") -> str:
         return self.op("Reshape", name, self.constant(np.array(shape, np.int64)), output=output)
 

@@ -37,7 +37,14 @@ _NO_PLACE = (
     "nothing; cut the model in front of it to leave it to the host",
 )
 _SMALLER = "quantise this tensor to 8 bits, or to int16 with zero point 0"
+_STEPS = (
+    "the number of its steps must be known at compile time",
+    "",
+    "unroll it when exporting, or fix its trip count",
+)
 _REFUSED = {  # operator -> rule, value seen, remedy
+    "Loop": _STEPS,
+    "Scan": _STEPS,
     "ConvInteger": ("results are int8", "an int32 result", "use QLinearConv, or Conv between Q/DQ pairs"),
     "MatMulInteger": ("results are int8", "an int32 result", "use QLinearMatMul, or MatMul between Q/DQ pairs"),
     "DynamicQuantizeLinear": ("scales must be constant", "scales computed at run time", "use static quantisation"),

@@ -50,6 +50,9 @@ _FOLDED = {
     "QLinearMatMul": "DequantizeLinear, MatMul, QuantizeLinear.",
     "DFT": "Product with a constant matrix.",
     "STFT": "Convolution with a constant matrix.",
+    **dict.fromkeys(
+        ("Loop", "Scan"), "The nodes of its steps, up to 64 of them, if their number is known; else refused."
+    ),
     "If": "The branch that is taken, if the condition is known; else refused.",
 }
 _BOUNDS = {"QuantizeLinear": "QUANTIZE at the border, or joined with the operator before it.",
@@ -57,7 +60,6 @@ _BOUNDS = {"QuantizeLinear": "QUANTIZE at the border, or joined with the operato
 _SEQUENCES = "sequences and optional values have no tensor form"
 _STRINGS = "there are no tensors of strings"
 _RANDOM = "results must follow from the inputs"
-_CONTROL = "control flow at run time: unroll it when exporting"
 _REFUSED = {
     **dict.fromkeys(
         ("ConcatFromSequence", "Optional", "OptionalGetElement", "OptionalHasElement", "SequenceAt",
@@ -69,7 +71,6 @@ _REFUSED = {
     **dict.fromkeys(
         ("Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"), _RANDOM
     ),
-    **dict.fromkeys(("Loop", "Scan"), _CONTROL),
     "ImageDecoder": "decode images before they enter the model",
 }  # fmt: skip
 _NEWEST_OPSET = 28  # operators that appeared later are not in the table
