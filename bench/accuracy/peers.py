@@ -34,20 +34,20 @@ def feeds(folder: Path, kind: str) -> Iterator[Feed]:
             yield {name: arrays[name] for name in arrays.files}
 
 
-def float_products(model: onnx.ModelProto) -> str:
-    """How many convolutions and matrix products of a QDQ model still read float tensors; "" if none does."""
-    quantised = {node.output[0] for node in model.graph.node if node.op_type == "DequantizeLinear"}
-    quantised |= {tensor.name for tensor in model.graph.initializer}
-    products = [n for n in model.graph.node if n.op_type in ("Conv", "ConvTranspose", "Gemm", "MatMul")]
-    left = [n for n in products if not quantised.issuperset(n.input[:2])]
-    return f"{len(left)} of {len(products)} products in float" if left else ""
-
-
+PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 NOTES: list[str] = []  # what is said of the last model
 
 
+def note_products(left: int, products: int) -> None:
+    """[left/products]: so many convolutions and matrix products of a quantised model read float tensors."""
+    NOTES[:] = [f"[{left}/{products}]"] if left else []
+
+
 def qdq_runner(model: onnx.ModelProto) -> Run:
-    NOTES[:] = [float_products(model)]
+    quantised = {node.output[0] for node in model.graph.node if node.op_type == "DequantizeLinear"}
+    quantised |= {tensor.name for tensor in model.graph.initializer}
+    products = [node for node in model.graph.node if node.op_type in PRODUCTS]
+    note_products(sum(not quantised.issuperset(node.input[:2]) for node in products), len(products))
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 3
@@ -55,8 +55,8 @@ def qdq_runner(model: onnx.ModelProto) -> Run:
     return lambda feed: list(session.run(None, feed))
 
 
-def onnxruntime_static(folder: Path, method: str, symmetric: bool) -> Run:
-    """ONNX Runtime's static quantiser: int8 activations, int8 weights per channel, its recommended preparation."""
+def onnxruntime_static(folder: Path, method: str, symmetric: bool, per_channel: bool = True) -> Run:
+    """ONNX Runtime's static quantiser: int8 activations and weights, its recommended preparation."""
     from onnxruntime.quantization import (
         CalibrationDataReader,
         CalibrationMethod,
@@ -85,7 +85,7 @@ def onnxruntime_static(folder: Path, method: str, symmetric: bool) -> Run:
         quant_format=QuantFormat.QDQ,
         activation_type=QuantType.QInt8,
         weight_type=QuantType.QInt8,
-        per_channel=True,
+        per_channel=per_channel,
         calibrate_method=CalibrationMethod[method],
         extra_options=options,
     )
@@ -105,8 +105,8 @@ def nncf_quantize(folder: Path, **options: Any) -> Run:
     return qdq_runner(nncf.quantize(model, nncf.Dataset(samples), subset_size=len(samples), **options))
 
 
-def aimet(folder: Path, scheme: str, equalise: bool = False, per_channel: bool = False) -> Run:
-    """AIMET's simulator, int8 for weights and activations; by default its weights have one scale per tensor."""
+def aimet(folder: Path, scheme: str, equalise: bool = False) -> Run:
+    """AIMET's simulator, int8 for activations and weights; its default configuration has weights per channel."""
     from aimet_common.defs import QuantScheme
     from aimet_onnx.quantsim import QuantizationSimModel
 
@@ -115,14 +115,9 @@ def aimet(folder: Path, scheme: str, equalise: bool = False, per_channel: bool =
         from aimet_onnx.cross_layer_equalization import equalize_model
 
         equalize_model(model)
-    config = None
-    if per_channel:
-        from aimet_onnx.common.quantsim_config.utils import get_path_for_per_channel_config
-
-        config = get_path_for_per_channel_config()
     simulation = QuantizationSimModel(
         model, quant_scheme=QuantScheme.from_str(scheme), default_activation_bw=8, default_param_bw=8,
-        providers=["CPUExecutionProvider"], config_file=config,
+        providers=["CPUExecutionProvider"],
     )  # fmt: skip
     simulation.compute_encodings(feeds(folder, "calibration"))
     return lambda feed: list(simulation.session.run(None, feed))
@@ -134,23 +129,29 @@ def esp_ppq(folder: Path, algorithm: str) -> Run:
     from esp_ppq import QuantizationSettingFactory, TorchExecutor
     from esp_ppq.api import quantize_onnx_model
     from esp_ppq.core import TargetPlatform
+    from esp_ppq.IR import QuantableOperation
 
-    samples = list(feeds(folder, "calibration"))
-    if len(samples[0]) != 1:
-        raise ValueError("one input only")
-    tensors = [torch.from_numpy(next(iter(sample.values()))) for sample in samples]
+    samples = [[torch.from_numpy(array) for array in feed.values()] for feed in feeds(folder, "calibration")]
     setting = QuantizationSettingFactory.default_setting()
     setting.quantize_activation_setting.calib_algorithm = algorithm
     graph = quantize_onnx_model(
-        onnx_import_file=str(folder / "model.onnx"), calib_dataloader=tensors, calib_steps=len(tensors),
-        input_shape=list(tensors[0].shape), platform=TargetPlatform.TRT_INT8, setting=setting, device="cpu", verbose=0,
+        onnx_import_file=str(folder / "model.onnx"), calib_dataloader=samples, calib_steps=len(samples),
+        input_shape=None, inputs=samples[0], platform=TargetPlatform.TRT_INT8, setting=setting, device="cpu", verbose=0,
     )  # fmt: skip
+    products = [op for op in graph.operations.values() if op.type in PRODUCTS]
+    note_products(sum(not isinstance(op, QuantableOperation) for op in products), len(products))
     executor = TorchExecutor(graph, device="cpu")
-    return lambda feed: [y.numpy() for y in executor.forward(torch.from_numpy(next(iter(feed.values()))))]
+    return lambda feed: [y.numpy() for y in executor.forward([torch.from_numpy(array) for array in feed.values()])]
 
 
+TRANSFORMER = "NNCF, transformer"  # for transformers only
+ON_REQUEST = ("NNCF, mixed preset", "AIMET CLE + tf_enhanced")  # no better than the others of their kind
 # name -> (package that must be there, what makes a runner)
 METHODS: dict[str, tuple[str, Callable[[Path], Run]]] = {
+    "onnxruntime, its defaults (per-tensor weights)": (
+        "onnxruntime",
+        lambda f: onnxruntime_static(f, "MinMax", False, per_channel=False),
+    ),
     "onnxruntime MinMax": ("onnxruntime", lambda f: onnxruntime_static(f, "MinMax", False)),
     "onnxruntime Percentile": ("onnxruntime", lambda f: onnxruntime_static(f, "Percentile", False)),
     "onnxruntime MinMax, symmetric": ("onnxruntime", lambda f: onnxruntime_static(f, "MinMax", True)),
@@ -158,12 +159,10 @@ METHODS: dict[str, tuple[str, Callable[[Path], Run]]] = {
     "NNCF": ("nncf", nncf_quantize),
     "NNCF, mixed preset": ("nncf", lambda f: nncf_quantize(f, mixed=True)),
     "NNCF, accurate bias correction": ("nncf", lambda f: nncf_quantize(f, fast_bias_correction=False)),
-    "NNCF, transformer": ("nncf", lambda f: nncf_quantize(f, transformer=True)),
+    TRANSFORMER: ("nncf", lambda f: nncf_quantize(f, transformer=True)),
     "AIMET min_max": ("aimet_onnx", lambda f: aimet(f, "min_max")),
     "AIMET tf_enhanced": ("aimet_onnx", lambda f: aimet(f, "tf_enhanced")),
     "AIMET CLE + tf_enhanced": ("aimet_onnx", lambda f: aimet(f, "tf_enhanced", True)),
-    "AIMET min_max, per channel": ("aimet_onnx", lambda f: aimet(f, "min_max", per_channel=True)),
-    "AIMET tf_enhanced, per channel": ("aimet_onnx", lambda f: aimet(f, "tf_enhanced", per_channel=True)),
     "esp-ppq KL": ("esp_ppq", lambda f: esp_ppq(f, "kl")),
     "esp-ppq MSE": ("esp_ppq", lambda f: esp_ppq(f, "mse")),
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -12,12 +12,12 @@ import numpy as np
 _MARKS = ("<!-- table: begin -->\n", "<!-- table: end -->\n")
 _COLUMNS = ("method", "SQNR dB", "cosine", "same class %", "top-1 %", "CPU seconds", "peak GB")
 HEAD = f"| {' | '.join(_COLUMNS)} |\n|{'---|' * len(_COLUMNS)}"
-_FAMILIES = ("NNCF", "AIMET", "esp-ppq")
-_SHORT = (
-    "| network | samples | onnxruntime MinMax, asymmetric / symmetric | best of NNCF's modes | best of AIMET's "
-    "| best of PPQ's | openbpu, default | CPU s |\n|" + "---|" * 8
+_ABOUT = (
+    "**Networks that peers lose on.** SQNR in dB of the worst output, of MiniLM of the sentence embeddings; behind it\n"
+    "the same class in %, of the recogniser the same character. The best of the peers and what is no worse are bold."
 )
 OURS, SEARCHED = "**openbpu, default**", "openbpu, searched"
+_RUNTIME = "onnxruntime"
 
 
 @dataclass(frozen=True)
@@ -37,22 +37,19 @@ class Row:
 
     def line(self) -> str:
         if self.failure:
-            return f"| {self.method} | failed: {self.failure} |{' |' * (len(_COLUMNS) - 2)}"
+            return f"| {self.method} | fails: {self.failure} |{' |' * (len(_COLUMNS) - 2)}"
         cells = (
             f"{self.sqnr:.2f}", f"{self.cosine:.5f}", f"{self.agreement:.2f}", f"{self.top1:.2f}",
             f"{self.cpu:.0f}", f"{self.peak / 1e9:.2f}",
         )  # fmt: skip
-        title = f"{self.method} ({self.note})" if self.note else self.method
+        title = f"{self.method} {self.note}" if self.note else self.method
         return f"| {title} | {' | '.join('' if cell == 'nan' else cell for cell in cells)} |"
 
-    def cell(self, top: float) -> str:
-        """SQNR and cosine, for a table of many networks; bold where the SQNR is `top`."""
-        if self.failure:
-            return "fails"
-        note = f", {self.note}" if self.note else ""
-        cosine = np.floor(self.cosine * 1e4) / 1e4  # 0.99995 is not 1
-        mark = "**" if self.sqnr == top else ""
-        return f"{mark}{self.sqnr:.1f}{mark} ({cosine:.4f})".replace("(0.", "(.") + note
+    def cell(self, bold: bool) -> str:
+        """SQNR and agreement, for the table of many networks."""
+        agreement = "" if np.isnan(self.agreement) else f", {self.agreement:.1f} %"
+        mark = "**" if bold else ""
+        return f"{mark}{self.sqnr:.1f}{mark}{agreement}" + (f" {self.note}" if self.note else "")
 
 
 @dataclass
@@ -61,8 +58,13 @@ class Entry:
 
     digest: str  # of the samples
     counts: tuple[int, int]  # samples that calibrate, that evaluate
-    whole: bool  # a table of its own, or a line of the table of many networks
+    whole: bool  # a table of its own, or a column of the table of many networks
     rows: dict[str, Row] = field(default_factory=dict)
+
+    def best_peer(self, family: str = "") -> Row | None:
+        """The row of the highest SQNR that is not ours, of the methods whose name begins so."""
+        rows = [row for row in self.rows.values() if "openbpu" not in row.method and row.method.startswith(family)]
+        return max((row for row in rows if not np.isnan(row.sqnr)), key=lambda row: row.sqnr, default=None)
 
 
 class Results:
@@ -90,53 +92,59 @@ class Results:
     def text(self, order: Iterable[str]) -> str:
         """All tables; `order`: names of methods."""
         place = {method: k for k, method in enumerate(order)}
-        parts, lines = [], []
+        parts = []
         for title, entry in self.entries.items():
-            rows = sorted(entry.rows.values(), key=lambda row: place.get(row.method, len(place)))
-            if not entry.whole:
-                lines.append(short(title, entry))
-                continue
-            counts = f"{entry.counts[0]} samples calibrate, {entry.counts[1]} evaluate."
-            table = "".join(f"{row.line()}\n" for row in rows)
-            parts.append(f"**{title}.** {counts} {verdict(rows)}\n\n{HEAD}\n{table}")
-        if lines:
-            about = (
-                "**Networks that peers lose on.** SQNR in dB (cosine) of the worst output, of MiniLM of the sentences."
-            )
-            parts.append(f"{about}\n\n{_SHORT}\n" + "".join(f"{line}\n" for line in lines))
+            if entry.whole:
+                rows = sorted(entry.rows.values(), key=lambda row: place.get(row.method, len(place)))
+                counts = f"{entry.counts[0]} samples calibrate, {entry.counts[1]} evaluate."
+                table = "".join(f"{row.line()}\n" for row in rows)
+                parts.append(f"**{title}.** {counts} {verdict(entry)}\n\n{HEAD}\n{table}")
+        many = {title: entry for title, entry in self.entries.items() if not entry.whole}
+        if many:
+            methods = {method for entry in many.values() for method in entry.rows}
+            parts.append(matrix(many, sorted(methods, key=lambda method: place.get(method, len(place)))))
         return "\n".join(parts)
 
 
-def short(title: str, entry: Entry) -> str:
-    """One line for a network: of each family of peers the best; the highest SQNR is bold."""
-    groups = [[name] for name in _STATIC]
-    groups += [[name for name in entry.rows if name.startswith(family)] for family in _FAMILIES]
-    groups += [[OURS], [SEARCHED]]
-    found = [best([entry.rows[name] for name in names if name in entry.rows]) for names in groups]
-    top = max((row.sqnr for row in found if row and not row.failure), default=np.nan)
-    asymmetric, symmetric, *others, mine, searched = [row.cell(top) if row else "" for row in found]
-    cells = [title, f"{entry.counts[0]} + {entry.counts[1]}", f"{asymmetric} / {symmetric}", *others]
-    cells.append(f"{mine}; searched {searched}" if searched else mine)
-    cells.append(f"{entry.rows[OURS].cpu:.0f}" if OURS in entry.rows else "")
-    return f"| {' | '.join(cells)} |"
+def matrix(entries: dict[str, Entry], methods: Sequence[str]) -> str:
+    """Methods down, networks across; behind the table what the methods that failed said."""
+    failures: dict[str, int] = {}
+    counts = (f"{entry.counts[0]} + {entry.counts[1]}" for entry in entries.values())
+    lines = [f"| | {' | '.join(entries)} |", "|---|" + "---|" * len(entries), f"| samples | {' | '.join(counts)} |"]
+    for method in methods:
+        lines.append(f"| {method} | {' | '.join(_cell(entry, method, failures) for entry in entries.values())} |")
+    lines.append(f"| default over the best of ONNX Runtime | {' | '.join(map(_gain_over_runtime, entries.values()))} |")
+    lines.append(f"| over the best peer | {' | '.join(map(_gain, entries.values()))} |")
+    mine = [entry.rows.get(OURS, Row(OURS)) for entry in entries.values()]
+    lines.append(f"| default: cosine | {' | '.join(f'{np.floor(row.cosine * 1e4) / 1e4:.4f}' for row in mine)} |")
+    lines.append(f"| default: CPU seconds, peak GB | {' | '.join(f'{r.cpu:.0f}, {r.peak / 1e9:.1f}' for r in mine)} |")
+    said = [f"{number}. {failure}" for failure, number in failures.items()]
+    return "\n".join([_ABOUT, "", *lines, *(["", "What fails says:", "", *said] if said else [])]) + "\n"
 
 
-_STATIC = ("onnxruntime MinMax", "onnxruntime MinMax, symmetric")
-
-
-def best(rows: list[Row]) -> Row | None:
-    """The row of the highest SQNR; one that failed if all did, None if there is none."""
-    return max(rows, key=lambda row: -np.inf if row.failure or not np.isfinite(row.sqnr) else row.sqnr, default=None)
-
-
-def verdict(rows: list[Row]) -> str:
-    """Our default against the best of the others' rows."""
-    mine = next((row for row in rows if row.method == OURS), None)
-    others = [row for row in rows if "openbpu" not in row.method and not row.failure and np.isfinite(row.sqnr)]
-    peer = best(others)
-    if mine is None or mine.failure or peer is None:
+def _cell(entry: Entry, method: str, failures: dict[str, int]) -> str:
+    row = entry.rows.get(method)
+    if row is None:
         return ""
-    return f"Default beside the best peer ({peer.method}): {mine.sqnr - peer.sqnr:+.2f} dB."
+    if row.failure:
+        return f"fails ({failures.setdefault(row.failure, len(failures) + 1)})"
+    peer = entry.best_peer()
+    return row.cell(peer is not None and row.sqnr >= peer.sqnr)
+
+
+def _gain(entry: Entry, family: str = "") -> str:
+    mine, peer = entry.rows.get(OURS), entry.best_peer(family)
+    return "" if mine is None or mine.failure or peer is None else f"{mine.sqnr - peer.sqnr:+.1f}"
+
+
+def _gain_over_runtime(entry: Entry) -> str:
+    return _gain(entry, _RUNTIME)
+
+
+def verdict(entry: Entry) -> str:
+    """Our default against the best of the others' rows."""
+    peer, gain = entry.best_peer(), _gain(entry)
+    return f"Default beside the best peer ({peer.method}): {gain} dB." if peer and gain else ""
 
 
 def write(page: Path, text: str) -> None:

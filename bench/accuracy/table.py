@@ -1,8 +1,8 @@
 """What each way of quantising loses, ours beside its peers: same model, same samples, one table per network.
 
-    python -m bench.accuracy.table --data photographs/ [--labels labels.csv] [--python PYTHON ...] [--method NAME]
-        [--evaluate 645] [--results rows.json] [--page docs/quantisation.md]
-    python -m bench.accuracy.table --wheels WHEELS --resnet20 resnet20.onnx [--networks ppocr_cls ...] [--python PYTHON]
+    python -m bench.accuracy.table --data PHOTOGRAPHS [--labels labels.csv] --wheels WHEELS --resnet20 resnet20.onnx
+        [--networks ppocr_cls ...] [--python PYTHON ...] [--method NAME ...] [--results rows.json [--resume]]
+        [--page docs/quantisation.md]
 
 EfficientNet-Lite0: of the photographs every seventh in name order calibrates (the first 100 of those), all others
 evaluate. The other networks are those of end_to_end.py, with the wheels that it names, and what trained.py trains.
@@ -10,9 +10,11 @@ Peers that cannot live beside this project's packages are found with --python: i
 install nncf, esp-ppq, aimet-onnx). Every method has a process of its own. SQNR, cosine and agreement of the arg-max
 compare with the float model, of several outputs the worst; of MiniLM the embeddings of sentences are compared; top-1
 needs --labels. QDQ models, ours too, run in ONNX Runtime with its optimisations off, which is within one step per
-operator of the compiled model. "searched" is the search for mixed precision, measured on the calibration samples only.
---results keeps all rows in a file: a row replaces that of the same method, the others stay as long as the samples are
-the same. --page writes the tables, of that file or of this run, between the marks of that page.
+operator of the compiled model. Without --method the default runs beside all peers; with it what it names, further
+settings of ours too: "searched" is the search for mixed precision, measured on the calibration samples only, "weights
+only" the default with its activations left in float. --results keeps all rows in a file: a row replaces that of the
+same method, the others stay as long as the samples are the same; with --resume what has a row there is not measured
+again. --page writes the tables, of that file or of this run, between the marks of that page.
 """
 
 from __future__ import annotations
@@ -37,11 +39,12 @@ from bench.accuracy.end_to_end import SUBJECTS, View
 from bench.accuracy.inputs import Feed
 from bench.accuracy.pretrained import Wheels
 from bench.accuracy.rows import HEAD, SEARCHED, Entry, Results, Row, verdict
-from bench.machine import describe
+from bench.machine import processor, usable_processors
 from PIL import Image
 
 from openbpu import frontend, pipeline, zoo
 
+WIDE, WEIGHTS = "openbpu, int16 activations", "openbpu, weights only"
 OURS: dict[str, dict[str, object]] = {
     rows.OURS: {},
     "openbpu, reconstruction": {"refinement": (*pipeline.REFINEMENTS, "reconstruction")},
@@ -52,12 +55,33 @@ OURS: dict[str, dict[str, object]] = {
     "openbpu, bias only, extremes": {"refinement": ("bias",), "calibration": "max"},
     "openbpu, analytic bias, extremes": {"refinement": ("analytic-bias",), "calibration": "max"},
     **{f"openbpu, unrefined, {c}": {"refinement": (), "calibration": c} for c in pipeline.ptq.CALIBRATIONS},
+    WIDE: {"all_nodes_type": "int16"},
 }
 _RECOVERED = 0.9  # of the noise that int16 throughout takes away: what the search is asked for
-NETWORKS = ("ppocr_cls", "ppocr_rec", "ppocr_det", "yolox", "minilm", "mobilenet_v3", "deit_tiny", "detector")
-_EVALUATED = 24  # samples of the networks with few inputs
 _ROUNDS = 6  # models that it may quantise
 _PEERS = Path(peers.__file__)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How many samples calibrate and evaluate one of the networks of end_to_end.py, and of what kind it is."""
+
+    calibrate: int
+    evaluate: int
+    classes: bool = False  # the arg-max of its outputs means something
+    transformer: bool = False
+
+
+NETWORKS = {
+    "ppocr_cls": Plan(64, 300, classes=True),
+    "mobilenet_v3": Plan(64, 100, classes=True),
+    "ppocr_rec": Plan(32, 60, classes=True),
+    "minilm": Plan(51, 52, transformer=True),  # all sentences that there are
+    "yolox": Plan(32, 40),
+    "ppocr_det": Plan(32, 40),
+    "deit_tiny": Plan(32, 40, classes=True, transformer=True),
+    "detector": Plan(32, 40),
+}
 
 
 @dataclass(frozen=True)
@@ -71,6 +95,8 @@ class Network:
     labels: np.ndarray | None = None
     view: View | None = None  # what of an output is compared
     whole: bool = False  # has a table of its own on the page
+    classes: bool = True  # the arg-max of an output means something
+    transformer: bool = False
 
 
 def lite0(data: Path, labels: Path | None, calibrate: int, evaluate: int) -> Network:
@@ -99,13 +125,16 @@ def read_labels(path: Path, files: list[Path]) -> np.ndarray:
     return np.array([int(next(cell for cell in rows[file.name] if cell.strip().isdecimal())) for file in files])
 
 
-def packed(name: str, wheels: Path, calibrate: int, evaluate: int) -> Network:
+def packed(name: str, wheels: Path) -> Network:
     """One of the networks of end_to_end.py."""
+    plan = NETWORKS[name]
     title, make, needs_wheels = SUBJECTS[name]
     model, inputs, *views = make(Wheels(wheels) if needs_wheels else None)
     clean = frontend.prepare(frontend.load(model))
-    view = views[0] if views else None
-    return Network(title, clean, lambda: inputs(calibrate, 1), lambda: inputs(evaluate, 2), view=view)
+    return Network(
+        title, clean, lambda: inputs(plan.calibrate, 1), lambda: inputs(plan.evaluate, 2),
+        view=views[0] if views else None, classes=plan.classes, transformer=plan.transformer,
+    )  # fmt: skip
 
 
 def resnet20(path: Path, calibrate: int, evaluate: int) -> Network:
@@ -130,7 +159,7 @@ def judged(method: str, reference: dict[str, np.ndarray], folder: Path, network:
         noise = float(np.sum((want - got) ** 2))
         sqnr.append(10 * np.log10(np.sum(want**2) / noise) if noise else np.inf)
         cosine.append(float(np.sum(want * got) / max(np.linalg.norm(want) * np.linalg.norm(got), 1e-30)))
-        if want.shape[-1] > 1 and len(reference) == 1:
+        if network.classes and want.shape[-1] > 1 and len(reference) == 1:
             classes = got.reshape(-1, want.shape[-1]).argmax(1)
             agreement = 100 * float(np.mean(want.reshape(-1, want.shape[-1]).argmax(1) == classes))
             top1 = np.nan if labels is None else 100 * float(np.mean(classes == labels))
@@ -167,26 +196,53 @@ def ours(method: str, folder: Path) -> None:
             found = pipeline.search(model, feeds, metric="recovery", target=_RECOVERED, rounds=_ROUNDS)
         best, first = found.best, found.trials[0]
         shares = f"{best.nodes} nodes, {100 * (best.int16_macs + best.float_macs):.1f} % of the MACs"
-        notes.append(f"{shares}, {best.estimated_us:.0f} us estimated, {first.estimated_us:.0f} in int8")
+        notes.append(f"({shares}, {best.estimated_us:.0f} us estimated, {first.estimated_us:.0f} in int8)")
         return peers.qdq_runner(found.model)
 
     def quantised(_: Path) -> peers.Run:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return peers.qdq_runner(pipeline.quantize(model, peers.feeds(folder, "calibration"), **OURS[method]))  # type: ignore[arg-type]
+            options = OURS.get(method, {})
+            qdq = pipeline.quantize(model, peers.feeds(folder, "calibration"), **options)  # type: ignore[arg-type]
+        return peers.qdq_runner(with_float_activations(qdq) if method == WEIGHTS else qdq)
 
-    peers.measure(quantised if method in OURS else searched, folder)
+    peers.measure(searched if method == SEARCHED else quantised, folder)
     if notes:
         path = folder / "result.json"
         facts = json.loads(path.read_text())
         path.write_text(json.dumps(facts | {"note": ", ".join(filter(None, [facts["note"], *notes]))}))
 
 
+def with_float_activations(qdq: onnx.ModelProto) -> onnx.ModelProto:
+    """The model without the Q/DQ pairs of its activations: what is lost is what weights and biases lose."""
+    source = {node.output[0]: node.input[0] for node in qdq.graph.node if node.op_type == "QuantizeLinear"}
+    pairs = {node.output[0]: source[node.input[0]] for node in qdq.graph.node
+             if node.op_type == "DequantizeLinear" and node.input[0] in source}  # fmt: skip
+    outputs = {info.name for info in qdq.graph.output}
+    kept = []
+    for node in qdq.graph.node:
+        if node.output[0] in source or (node.output[0] in pairs and node.output[0] not in outputs):
+            continue
+        if node.output[0] in pairs:
+            node = onnx.helper.make_node("Identity", [node.input[0]], [node.output[0]])
+            node.input[0] = source[node.input[0]]
+        for index, name in enumerate(node.input):
+            while name in pairs:
+                name = pairs[name]
+            node.input[index] = name
+        kept.append(node)
+    del qdq.graph.node[:]
+    qdq.graph.node.extend(kept)
+    return qdq
+
+
 # ---- all of it
 
 
-def compare(network: Network, methods: dict[str, list[str]], folder: Path, results: Results) -> None:
-    """Adds the rows of one network; `methods`: name -> command."""
+def compare(
+    network: Network, methods: dict[str, list[str]], folder: Path, results: Results, resume: bool = False
+) -> None:
+    """Adds the rows of one network; `methods`: name -> command. `resume`: rows that are there stay as they are."""
     onnx.save(network.model, folder / "model.onnx")
     digest, counts = hashlib.sha256(), []
     for kind, feeds in (("calibration", network.calibration()), ("evaluation", network.evaluation())):
@@ -197,6 +253,11 @@ def compare(network: Network, methods: dict[str, list[str]], folder: Path, resul
                 digest.update(array.tobytes())
             counts[-1] = index + 1
     results.start(network.title, Entry(digest.hexdigest(), (counts[0], counts[1]), network.whole))
+    wanted = dict(methods)
+    for method in results.entries[network.title].rows if resume else ():
+        wanted.pop(method, None)
+    if not network.transformer:
+        wanted.pop(peers.TRANSFORMER, None)
     running = peers.qdq_runner(network.model)
     names = [o.name for o in network.model.graph.output]
     outputs = [running(feed) for feed in peers.feeds(folder, "evaluation")]
@@ -205,7 +266,7 @@ def compare(network: Network, methods: dict[str, list[str]], folder: Path, resul
         for k, name in enumerate(names)
         if outputs[0][k].dtype.kind == "f" and len({output[k].shape for output in outputs}) == 1
     }
-    for method, command in methods.items():
+    for method, command in wanted.items():
         row = run(method, command, folder, reference, network)
         results.add(network.title, row)
         print(row.line(), flush=True)
@@ -223,39 +284,44 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="folder of photographs, for EfficientNet-Lite0")
     parser.add_argument("--labels", type=Path, help="CSV of file name and class index")
     parser.add_argument("--wheels", type=Path, help="folder of wheels, for the other networks")
-    parser.add_argument("--networks", nargs="*", default=NETWORKS, help="of end_to_end.py")
+    parser.add_argument("--networks", nargs="*", default=list(NETWORKS), choices=NETWORKS, help="of end_to_end.py")
     parser.add_argument("--resnet20", type=Path, help="what trained.py wrote")
     parser.add_argument("--python", action="append", default=[], help="interpreter with further peers; repeatable")
     parser.add_argument("--method", dest="methods", action="append", help="one of them, or all with this in their name")
     parser.add_argument("--calibrate", type=int, default=100, help="images that calibrate Lite0 and ResNet-20")
     parser.add_argument("--evaluate", type=int, default=10**6, help="photographs that evaluate, at most")
-    parser.add_argument("--samples", type=int, default=16, help="samples that calibrate the other networks")
     parser.add_argument("--results", type=Path, help="file of rows: this run adds its own, and the page has all")
+    parser.add_argument("--resume", action="store_true", help="measure only what has no row in the file yet")
     parser.add_argument("--page", type=Path, help="page that the tables are written into")
     arguments = parser.parse_args()
-    methods = {method: [sys.executable, "-m", "bench.accuracy.table", "--worker"] for method in (*OURS, SEARCHED)}
+    methods = {
+        method: [sys.executable, "-m", "bench.accuracy.table", "--worker"] for method in (*OURS, WEIGHTS, SEARCHED)
+    }
     for python in (sys.executable, *arguments.python):
         listed = subprocess.run([python, str(_PEERS), "--list"], capture_output=True, text=True, check=True).stdout
         methods |= {name: [python, str(_PEERS)] for name in json.loads(listed) if name not in methods}
     methods_in_order = list(methods)
-    if arguments.methods:
-        methods = {name: c for name, c in methods.items() if any(_meant(m, name, methods) for m in arguments.methods)}
+    asked = arguments.methods or [
+        name for name in methods if name == rows.OURS or not (name in peers.ON_REQUEST or "openbpu" in name)
+    ]
+    methods = {name: c for name, c in methods.items() if any(_meant(m, name, methods) for m in asked)}
     makers: list[Callable[[], Network]] = []
     if arguments.data:
         makers.append(lambda: lite0(arguments.data, arguments.labels, arguments.calibrate, arguments.evaluate))
     if arguments.resnet20:
         makers.append(lambda: resnet20(arguments.resnet20, arguments.calibrate, 500))
     for name in arguments.networks if arguments.wheels else ():
-        makers.append(lambda name=name: packed(name, arguments.wheels, arguments.samples, _EVALUATED))  # type: ignore[misc]
+        makers.append(lambda name=name: packed(name, arguments.wheels))  # type: ignore[misc]
     results = Results(arguments.results)
     for make in makers:
         network = make()
         with tempfile.TemporaryDirectory(prefix="openbpu-table-") as folder:
             print(f"\n{network.title}\n{HEAD}", flush=True)
-            compare(network, methods, Path(folder), results)
-        print(verdict(list(results.entries[network.title].rows.values())), flush=True)
+            compare(network, methods, Path(folder), results, arguments.resume)
+        print(verdict(results.entries[network.title]), flush=True)
         if arguments.page:
-            rows.write(arguments.page, f"Measured on {describe()}.\n\n{results.text(methods_in_order)}")
+            machine = f"{processor()}, {usable_processors()} processors shared with other work"
+            rows.write(arguments.page, f"Measured on {machine}.\n\n{results.text(methods_in_order)}")
 
 
 if __name__ == "__main__":
