@@ -10,9 +10,9 @@ Peers that cannot live beside this project's packages are found with --python: i
 install nncf, esp-ppq, aimet-onnx). Every method has a process of its own. SQNR, cosine and agreement of the arg-max
 compare with the float model, of several outputs the worst; of MiniLM the embeddings of sentences are compared; top-1
 needs --labels. QDQ models, ours too, run in ONNX Runtime with its optimisations off, which is within one step per
-operator of the compiled model. Without --method the default runs beside all peers; with it what it names, further
-settings of ours too: "searched" is the search for mixed precision, measured on the calibration samples only, "weights
-only" the default with its activations left in float. --results keeps all rows in a file: a row replaces that of the
+operator of the compiled model. Without --method the default runs beside all peers, and once more with its activations
+left in float ("weights only"); with it what it names, further settings too: "searched" is the search for mixed
+precision, measured on the calibration samples only. --results keeps all rows in a file: a row replaces that of the
 same method, the others stay as long as the samples are the same; with --resume what has a row there is not measured
 again. --page writes the tables, of that file or of this run, between the marks of that page.
 """
@@ -76,11 +76,11 @@ NETWORKS = {
     "ppocr_cls": Plan(64, 300, classes=True),
     "mobilenet_v3": Plan(64, 100, classes=True),
     "ppocr_rec": Plan(32, 60, classes=True),
-    "minilm": Plan(51, 52, transformer=True),  # all sentences that there are
-    "yolox": Plan(32, 40),
-    "ppocr_det": Plan(32, 40),
-    "deit_tiny": Plan(32, 40, classes=True, transformer=True),
-    "detector": Plan(32, 40),
+    "minilm": Plan(16, 24, transformer=True),
+    "yolox": Plan(16, 24),
+    "ppocr_det": Plan(16, 24),
+    "deit_tiny": Plan(16, 24, classes=True, transformer=True),
+    "detector": Plan(16, 24),
 }
 
 
@@ -186,7 +186,7 @@ def run(method: str, command: list[str], folder: Path, reference: dict[str, np.n
 
 def ours(method: str, folder: Path) -> None:
     """Called in a process of its own: what peers.main is for the peers."""
-    model = onnx.load(folder / "model.onnx")
+    model, kept = onnx.load(folder / "model.onnx"), folder / "default.onnx"
     notes: list[str] = []
 
     def searched(_: Path) -> peers.Run:
@@ -199,12 +199,21 @@ def ours(method: str, folder: Path) -> None:
         notes.append(f"({shares}, {best.estimated_us:.0f} us estimated, {first.estimated_us:.0f} in int8)")
         return peers.qdq_runner(found.model)
 
+    def weights_only(qdq: onnx.ModelProto) -> peers.Run:
+        run = peers.qdq_runner(with_float_activations(qdq))
+        peers.NOTES.clear()
+        return run
+
     def quantised(_: Path) -> peers.Run:
+        if method == WEIGHTS and kept.exists():
+            return weights_only(onnx.load(kept))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             options = OURS.get(method, {})
             qdq = pipeline.quantize(model, peers.feeds(folder, "calibration"), **options)  # type: ignore[arg-type]
-        return peers.qdq_runner(with_float_activations(qdq) if method == WEIGHTS else qdq)
+        if not options:
+            onnx.save(qdq, kept)
+        return weights_only(qdq) if method == WEIGHTS else peers.qdq_runner(qdq)
 
     peers.measure(searched if method == SEARCHED else quantised, folder)
     if notes:
@@ -301,9 +310,8 @@ def main() -> None:
         listed = subprocess.run([python, str(_PEERS), "--list"], capture_output=True, text=True, check=True).stdout
         methods |= {name: [python, str(_PEERS)] for name in json.loads(listed) if name not in methods}
     methods_in_order = list(methods)
-    asked = arguments.methods or [
-        name for name in methods if name == rows.OURS or not (name in peers.ON_REQUEST or "openbpu" in name)
-    ]
+    theirs = [name for name in methods if not ("openbpu" in name or name in peers.ON_REQUEST)]
+    asked = arguments.methods or [rows.OURS, WEIGHTS, *theirs]
     methods = {name: c for name, c in methods.items() if any(_meant(m, name, methods) for m in asked)}
     makers: list[Callable[[], Network]] = []
     if arguments.data:
