@@ -14,7 +14,8 @@ _COLUMNS = ("method", "SQNR dB", "cosine", "same class %", "top-1 %", "CPU secon
 HEAD = f"| {' | '.join(_COLUMNS)} |\n|{'---|' * len(_COLUMNS)}"
 _ABOUT = (
     "**Networks that peers lose on.** SQNR in dB of the worst output, of MiniLM of the sentence embeddings; behind it\n"
-    "the same class in %, of the recogniser the same character. The best of the peers and what is no worse are bold."
+    "the same class in %, of the recogniser the same character; [a/b]: of b products a stay in float. The best of the\n"
+    "peers is bold, the default where it is better."
 )
 OURS, SEARCHED = "**openbpu, default**", "openbpu, searched"
 _RUNTIME = "onnxruntime"
@@ -117,7 +118,8 @@ def matrix(entries: dict[str, Entry], methods: Sequence[str]) -> str:
     lines.append(f"| over the best peer | {' | '.join(map(_gain, entries.values()))} |")
     mine = [entry.rows.get(OURS, Row(OURS)) for entry in entries.values()]
     lines.append(f"| default: cosine | {' | '.join(f'{np.floor(row.cosine * 1e4) / 1e4:.4f}' for row in mine)} |")
-    lines.append(f"| default: CPU seconds, peak GB | {' | '.join(f'{r.cpu:.0f}, {r.peak / 1e9:.1f}' for r in mine)} |")
+    seconds = (f"{row.cpu:.0f}, {row.peak / 1e9:.1f}".replace(", nan", "") for row in mine)
+    lines.append(f"| default: CPU seconds, peak GB | {' | '.join(seconds)} |")
     said = [f"{number}. {failure}" for failure, number in failures.items()]
     return "\n".join([_ABOUT, "", *lines, *(["", "What fails says:", "", *said] if said else [])]) + "\n"
 
@@ -129,7 +131,7 @@ def _cell(entry: Entry, method: str, failures: dict[str, int]) -> str:
     if row.failure:
         return f"fails ({failures.setdefault(row.failure, len(failures) + 1)})"
     peer = entry.best_peer()
-    return row.cell(peer is not None and row.sqnr >= peer.sqnr)
+    return row.cell(peer is not None and method in (OURS, peer.method) and row.sqnr >= peer.sqnr)
 
 
 def _gain(entry: Entry, family: str = "") -> str:

@@ -10,11 +10,11 @@ Peers that cannot live beside this project's packages are found with --python: i
 install nncf, esp-ppq, aimet-onnx). Every method has a process of its own. SQNR, cosine and agreement of the arg-max
 compare with the float model, of several outputs the worst; of MiniLM the embeddings of sentences are compared; top-1
 needs --labels. QDQ models, ours too, run in ONNX Runtime with its optimisations off, which is within one step per
-operator of the compiled model. Without --method the default runs beside all peers, and once more with its activations
-left in float ("weights only"); with it what it names, further settings too: "searched" is the search for mixed
-precision, measured on the calibration samples only. --results keeps all rows in a file: a row replaces that of the
-same method, the others stay as long as the samples are the same; with --resume what has a row there is not measured
-again. --page writes the tables, of that file or of this run, between the marks of that page.
+operator of the compiled model. Without --method the default runs beside all peers; with it what it names, further
+settings of ours too: "searched" is the search for mixed precision, measured on the calibration samples only. --results
+keeps all rows in a file: a row replaces that of the same method, the others stay as long as the samples are the same;
+with --resume what has a row there is not measured again. --page writes the tables, of that file or of this run,
+between the marks of that page.
 """
 
 from __future__ import annotations
@@ -44,7 +44,6 @@ from PIL import Image
 
 from openbpu import frontend, pipeline, zoo
 
-WIDE, WEIGHTS = "openbpu, int16 activations", "openbpu, weights only"
 OURS: dict[str, dict[str, object]] = {
     rows.OURS: {},
     "openbpu, reconstruction": {"refinement": (*pipeline.REFINEMENTS, "reconstruction")},
@@ -55,7 +54,7 @@ OURS: dict[str, dict[str, object]] = {
     "openbpu, bias only, extremes": {"refinement": ("bias",), "calibration": "max"},
     "openbpu, analytic bias, extremes": {"refinement": ("analytic-bias",), "calibration": "max"},
     **{f"openbpu, unrefined, {c}": {"refinement": (), "calibration": c} for c in pipeline.ptq.CALIBRATIONS},
-    WIDE: {"all_nodes_type": "int16"},
+    "openbpu, int16 activations": {"all_nodes_type": "int16"},
 }
 _RECOVERED = 0.9  # of the noise that int16 throughout takes away: what the search is asked for
 _ROUNDS = 6  # models that it may quantise
@@ -186,7 +185,7 @@ def run(method: str, command: list[str], folder: Path, reference: dict[str, np.n
 
 def ours(method: str, folder: Path) -> None:
     """Called in a process of its own: what peers.main is for the peers."""
-    model, kept = onnx.load(folder / "model.onnx"), folder / "default.onnx"
+    model = onnx.load(folder / "model.onnx")
     notes: list[str] = []
 
     def searched(_: Path) -> peers.Run:
@@ -199,50 +198,16 @@ def ours(method: str, folder: Path) -> None:
         notes.append(f"({shares}, {best.estimated_us:.0f} us estimated, {first.estimated_us:.0f} in int8)")
         return peers.qdq_runner(found.model)
 
-    def weights_only(qdq: onnx.ModelProto) -> peers.Run:
-        run = peers.qdq_runner(with_float_activations(qdq))
-        peers.NOTES.clear()
-        return run
-
     def quantised(_: Path) -> peers.Run:
-        if method == WEIGHTS and kept.exists():
-            return weights_only(onnx.load(kept))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            options = OURS.get(method, {})
-            qdq = pipeline.quantize(model, peers.feeds(folder, "calibration"), **options)  # type: ignore[arg-type]
-        if not options:
-            onnx.save(qdq, kept)
-        return weights_only(qdq) if method == WEIGHTS else peers.qdq_runner(qdq)
+            return peers.qdq_runner(pipeline.quantize(model, peers.feeds(folder, "calibration"), **OURS[method]))  # type: ignore[arg-type]
 
-    peers.measure(searched if method == SEARCHED else quantised, folder)
+    peers.measure(quantised if method in OURS else searched, folder)
     if notes:
         path = folder / "result.json"
         facts = json.loads(path.read_text())
         path.write_text(json.dumps(facts | {"note": ", ".join(filter(None, [facts["note"], *notes]))}))
-
-
-def with_float_activations(qdq: onnx.ModelProto) -> onnx.ModelProto:
-    """The model without the Q/DQ pairs of its activations: what is lost is what weights and biases lose."""
-    source = {node.output[0]: node.input[0] for node in qdq.graph.node if node.op_type == "QuantizeLinear"}
-    pairs = {node.output[0]: source[node.input[0]] for node in qdq.graph.node
-             if node.op_type == "DequantizeLinear" and node.input[0] in source}  # fmt: skip
-    outputs = {info.name for info in qdq.graph.output}
-    kept = []
-    for node in qdq.graph.node:
-        if node.output[0] in source or (node.output[0] in pairs and node.output[0] not in outputs):
-            continue
-        if node.output[0] in pairs:
-            node = onnx.helper.make_node("Identity", [node.input[0]], [node.output[0]])
-            node.input[0] = source[node.input[0]]
-        for index, name in enumerate(node.input):
-            while name in pairs:
-                name = pairs[name]
-            node.input[index] = name
-        kept.append(node)
-    del qdq.graph.node[:]
-    qdq.graph.node.extend(kept)
-    return qdq
 
 
 # ---- all of it
@@ -303,15 +268,13 @@ def main() -> None:
     parser.add_argument("--resume", action="store_true", help="measure only what has no row in the file yet")
     parser.add_argument("--page", type=Path, help="page that the tables are written into")
     arguments = parser.parse_args()
-    methods = {
-        method: [sys.executable, "-m", "bench.accuracy.table", "--worker"] for method in (*OURS, WEIGHTS, SEARCHED)
-    }
+    methods = {method: [sys.executable, "-m", "bench.accuracy.table", "--worker"] for method in (*OURS, SEARCHED)}
     for python in (sys.executable, *arguments.python):
         listed = subprocess.run([python, str(_PEERS), "--list"], capture_output=True, text=True, check=True).stdout
         methods |= {name: [python, str(_PEERS)] for name in json.loads(listed) if name not in methods}
     methods_in_order = list(methods)
     theirs = [name for name in methods if not ("openbpu" in name or name in peers.ON_REQUEST)]
-    asked = arguments.methods or [rows.OURS, WEIGHTS, *theirs]
+    asked = arguments.methods or [rows.OURS, *theirs]
     methods = {name: c for name, c in methods.items() if any(_meant(m, name, methods) for m in asked)}
     makers: list[Callable[[], Network]] = []
     if arguments.data:
