@@ -86,9 +86,10 @@ def quantize(
     of bins of each histogram. `symmetric` forces all zero points to 0. `per_channel` gives all channels the same range
     wherever factors can be folded into weights (docs/quantisation.md). `refinement` names the steps that lower the
     error, of `ptq.REFINEMENTS`: "wide-sums", "wide-tails", "equalisation", "smoothing", "scales", "weights",
-    "rounding", "bias", or of `ptq.MORE_REFINEMENTS`: "analytic-bias", "reconstruction" (it needs PyTorch and minutes);
-    each is taken where it measures better, () takes none and is quick. `cache` is a folder for the statistics of the
-    calibration: an interrupted one goes on, a finished one is not repeated for the same model and samples.
+    "regression", "rounding", "bias", or of `ptq.MORE_REFINEMENTS`: "analytic-bias", "reconstruction" (it needs PyTorch
+    and minutes); each is taken where it measures better, () takes none and is quick. `cache` is a folder for the
+    statistics of the calibration: an interrupted one goes on, a finished one is not repeated for the same model and
+    samples.
     `input_shapes` fixes dynamic dimensions; a dynamic batch alone becomes 1. Nodes that have no form on the BPU stay
     float, so do those named in `run_on_cpu`; one named in `run_on_bpu` must get there. `node_types` gives a node, by
     its name, or all nodes of an operator type activations of type "int8", "int16" or "float" (which is the CPU); a name

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from openbpu.ptq import factors, second_order
+from openbpu.ptq import factors, moments, second_order
 
 _WIDE = 3 * factors.BLOCK + 17
 
@@ -60,11 +60,10 @@ def test_moments_are_exact(levels: int) -> None:
     x = (np.float32(0.037) * random.integers(-levels // 3, levels // 2, (5000, 24))).astype(np.float32)
     found = []
     for rows, portion in ((np.arange(5000), 5000), (random.permutation(5000), 700)):
-        moments = second_order.Moments(float(np.float32(0.037)))
-        moments.add(x[:1])  # the middle is that of the first rows
+        collected = moments.Moments(moments.Grid(float(np.float32(0.037)), middle=levels // 12))
         for start in range(0, 5000, portion):
-            moments.add(x[rows[start : start + portion]])
-        found.append(moments.covariance())
+            collected.add(x[rows[start : start + portion], None])
+        found.append(second_order.damped(collected)[0])
     np.testing.assert_array_equal(*found)
     np.testing.assert_allclose(np.diag(found[0]), 1.01 * x.astype(np.float64).var(axis=0), rtol=0.05)
 
@@ -74,13 +73,14 @@ import hashlib
 import float_networks as nets
 import numpy as np
 from openbpu import frontend, ptq
-from openbpu.ptq import factors, second_order
+from openbpu.ptq import factors, moments, second_order
 
 x = np.random.default_rng(1).integers(-128, 128, (4000, 432)) * np.float32(0.04)
-moments = second_order.Moments(float(np.float32(0.04)))
-moments.add(x.astype(np.float32))
-lower = factors.lower_factor(moments.covariance())
-found = [moments.covariance(), lower, factors.inverted_upper(lower.T.copy())]
+collected = moments.Moments(moments.Grid(float(np.float32(0.04))))
+collected.add(x.astype(np.float32)[:, None])
+covariance = second_order.damped(collected)[0]
+lower = factors.lower_factor(covariance)
+found = [covariance, lower, factors.inverted_upper(lower.T.copy())]
 
 net = nets.Net(5)
 x = net.op("Relu", net.conv("x", 3, 48, stride=2))

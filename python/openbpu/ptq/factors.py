@@ -11,6 +11,8 @@ from __future__ import annotations
 import numpy as np
 
 BLOCK = 128
+_EXACT = 1 << 24  # whole numbers up to here are exact in float32
+_FEWEST_ROWS = 128  # that float32 is worth it for
 _BITS = 22  # 2 * 22 bits and 7 for the sum: less than the 53 of a float64
 
 
@@ -21,6 +23,19 @@ def product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         left, rows = _integers(a[..., start : start + BLOCK], -1)
         right, columns = _integers(b[..., start : start + BLOCK, :], -2)
         result += (left @ right) * rows * columns
+    return result
+
+
+def whole_product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """a^T b in float64, exactly, for float32 arrays [..., rows, k] and [..., rows, n] of whole numbers."""
+    largest = float(np.abs(a).max(initial=1.0)) * float(np.abs(b).max(initial=1.0))
+    together = int(_EXACT // largest)
+    if together < _FEWEST_ROWS:  # int16
+        a, b, together = a.astype(np.float64), b.astype(np.float64), a.shape[-2]
+    result = np.zeros((*a.shape[:-2], a.shape[-1], b.shape[-1]))
+    for start in range(0, a.shape[-2], together):
+        rows = slice(start, start + together)
+        result += a[..., rows, :].swapaxes(-1, -2) @ b[..., rows, :]
     return result
 
 

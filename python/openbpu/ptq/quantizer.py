@@ -32,9 +32,19 @@ from openbpu.ptq.wide_sums import wide_sums
 from openbpu.ptq.wide_tails import Tails, wide_tails
 
 CALIBRATIONS = ("auto", "max", "percentile", "kl", "mse")
-REFINEMENTS = ("wide-sums", "wide-tails", "equalisation", "smoothing", "scales", "weights", "rounding", "bias")
+REFINEMENTS = (
+    "wide-sums",
+    "wide-tails",
+    "equalisation",
+    "smoothing",
+    "scales",
+    "weights",
+    "regression",
+    "rounding",
+    "bias",
+)
 MORE_REFINEMENTS = ("analytic-bias", "reconstruction")  # not taken by default
-LAYERWISE = ("rounding", "bias", "analytic-bias")  # steps that change weights and biases, layer by layer
+LAYERWISE = ("regression", "rounding", "bias", "analytic-bias")  # steps that change weights and biases, layer by layer
 FLOAT_RECORD, WIDE_RECORD = "openbpu.float_nodes", "openbpu.int16_nodes"  # metadata: JSON lists, what was decided here
 _DRAFT_SCALE = 1 / 16
 

@@ -1,6 +1,7 @@
 """Refinement of weights and biases, layer by layer in graph order, on already quantised and refined inputs.
 
-Rounding: each layer's weights are rounded so that its output changes least (second_order.py).
+Regression: each layer's weights become those that make of the quantised inputs what the float model has
+(regression.py). Rounding: each layer's weights are rounded so that its output changes least (second_order.py).
 Bias correction: rounding shifts the mean of a layer's output; the mean of each output channel in the float model is
 compared with that of the quantised layer, and the difference, less what may be chance, is added to the bias. Method:
 Nagel et al., Data-Free Quantization (2019), section 4.2, in its empirical form. Of tokens, values far from the median
@@ -16,17 +17,19 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import onnx
-import onnxruntime as ort
-from onnx import helper, numpy_helper
 
 from openbpu.ir.onnx_graph import reads
 from openbpu.ptq.calibration import Progress, Runner
+from openbpu.ptq.moments import gathered, grid_of
+from openbpu.ptq.patches import layout
+from openbpu.ptq.regression import regressed, worth_it
 from openbpu.ptq.samples import Feed, SampleStream
-from openbpu.ptq.second_order import rounded
+from openbpu.ptq.second_order import LARGEST, rounded
 from openbpu.ptq.sites import by_input_channel
 from openbpu.ptq.view import ModelView, channel_axis
+from openbpu.ptq.walk import Walk
 
-_MEMORY_BYTES = 768 << 20  # of activations that are alive at the same time
+_MEMORY_BYTES = 1 << 30  # of activations that are alive at the same time
 _MOST_SAMPLES, _FEWEST_SAMPLES = 64, 4
 _FLOAT_STEPS = 1 << 15
 _QUARTILE_RANGES = 4.0  # from the median: 5.4 deviations of normally distributed values
@@ -63,7 +66,7 @@ def refine(
         n.name: Layer(view.constants[n.input[1]], means[n.output[0]], axes[n.name], limits.get(n.output[0]))
         for n in nodes
     }
-    return _Walk(qdq, list(samples.spread(count)), layers, steps, progress).run()
+    return _Refiner(model, qdq, list(samples.spread(count)), layers, steps, progress).run()
 
 
 def _affordable_samples(model: onnx.ModelProto, available: int) -> int:
@@ -81,7 +84,7 @@ def _affordable_samples(model: onnx.ModelProto, available: int) -> int:
             uses[name] -= 1
             if uses[name] == 0:
                 live -= sizes.get(name, 0)
-    fitting = _MEMORY_BYTES // max(2 * peak, 1)  # a tensor and its quantised twin
+    fitting = _MEMORY_BYTES // max(3 * peak, 1)  # a tensor, its quantised twin, and its float one
     return min(available, _MOST_SAMPLES, max(int(fitting), _FEWEST_SAMPLES))
 
 
@@ -136,14 +139,6 @@ def _float_means(
     return {name: np.stack(means) for name, means in found.items()}
 
 
-def _common_shape(arrays: list[np.ndarray]) -> list[int | None]:
-    """The shape of the arrays; None where they differ, as behind a NonZero."""
-    return [
-        extents.pop() if len(extents) == 1 else None
-        for extents in map(set, zip(*(a.shape for a in arrays), strict=True))
-    ]
-
-
 @dataclass(frozen=True)
 class Layer:
     """A node of the float model: its weight, the means of its output, the channel axis, what counts."""
@@ -154,33 +149,32 @@ class Layer:
     limits: Limits | None
 
 
-class _Walk:
-    """Runs the QDQ model node by node for all samples at once, so that a correction acts on everything behind it."""
+class _Refiner:
+    """Refines the layers of a QDQ model one after the other, and the float model beside it where that is needed."""
 
     def __init__(
         self,
+        model: onnx.ModelProto,
         qdq: onnx.ModelProto,
         feeds: list[Feed],
         layers: dict[str, Layer],
         steps: Collection[str],
         progress: Progress,
     ) -> None:
-        self.qdq, self.layers, self.steps, self.progress = qdq, layers, steps, progress
+        self.layers, self.steps, self.progress = layers, steps, progress
+        self.walk = Walk(qdq, feeds)
+        self.float = Walk(model, feeds)
         self.dequantisers = {n.output[0]: n for n in qdq.graph.node if n.op_type == "DequantizeLinear"}
-        self.constants = {t.name: numpy_helper.to_array(t) for t in qdq.graph.initializer}
-        self.live: dict[str, list[np.ndarray]] = {name: [feed[name] for feed in feeds] for name in feeds[0]}
-        self.samples = len(feeds)
-        self.uses = Counter(name for node in qdq.graph.node for name in {*reads(node)})
 
     def run(self) -> Refinements:
         result, done = Refinements(), 0
-        for node in self.qdq.graph.node:
+        for node in self.walk.model.graph.node:
             layer = self.layers.get(node.name)
             if layer is not None and node.input[1] not in self.dequantisers:
                 layer = None  # left in float
-            if layer is not None and "rounding" in self.steps:
-                self._round(node, layer, result)
-            self._execute(node)
+            if layer is not None and {"regression", "rounding"} & {*self.steps}:
+                self._weights(node, layer, result)
+            self.walk.execute(node)
             if layer is not None:
                 if "bias" in self.steps:
                     result.biases[node.name] = self._correct(node, layer)
@@ -188,89 +182,76 @@ class _Walk:
                     result.biases[node.name] = self._correct_analytically(node, layer)
                 done += 1
                 self.progress("refine layers", done, len(self.layers))
-            for name in {*reads(node)}:
-                self.uses[name] -= 1
-                if self.uses[name] == 0:
-                    self.live.pop(name, None)
-                    if name in self.dequantisers:  # weights in float, four times the integers
-                        self.constants.pop(name, None)
+            self.walk.leave(node)
         return result
 
-    def _execute(self, node: onnx.NodeProto) -> None:
-        dynamic = [name for name in dict.fromkeys(reads(node)) if name in self.live]
-        session = self._session(node, dynamic)
-        outputs = [name for name in node.output if name]
-        if not dynamic:
-            self.constants.update(zip(outputs, session.run(outputs, {}), strict=True))
+    def _weights(self, node: onnx.NodeProto, layer: Layer, result: Refinements) -> None:
+        """Replaces the weights of a layer by better ones."""
+        source = self.dequantisers[node.input[1]]
+        arrays, found = self.walk.live.get(node.input[0]), layout(node, layer.weight)
+        if arrays is None or found is None or source.input[0] not in self.walk.constants:
             return
-        results = [session.run(outputs, {name: self.live[name][k] for name in dynamic}) for k in range(self.samples)]
-        for index, name in enumerate(outputs):
-            self.live[name] = [result[index] for result in results]
-
-    def _session(self, node: onnx.NodeProto, dynamic: list[str]) -> ort.InferenceSession:
-        inputs = [
-            helper.make_tensor_value_info(
-                name, helper.np_dtype_to_tensor_dtype(self.live[name][0].dtype), _common_shape(self.live[name])
-            )
-            for name in dynamic
-        ]
-        initialisers = [
-            numpy_helper.from_array(self.constants[name], name)
-            for name in dict.fromkeys(reads(node))
-            if name in self.constants
-        ]
-        outputs = [onnx.ValueInfoProto(name=name) for name in node.output if name]
-        graph = helper.make_graph([node], "node", inputs, outputs, initialisers)
-        model = helper.make_model(graph, opset_imports=list(self.qdq.opset_import), ir_version=self.qdq.ir_version)
-        options = ort.SessionOptions()
-        options.log_severity_level = 3
-        return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-
-    def _round(self, node: onnx.NodeProto, layer: Layer, result: Refinements) -> None:
-        """Replaces the weights of a layer by better rounded ones."""
-        source = self.dequantisers.get(node.input[1])
-        arrays = self.live.get(node.input[0])
-        if source is None or arrays is None or source.input[0] not in self.constants:
-            return
-        scale = np.atleast_1d(self.constants[source.input[1]]).astype(np.float64)
-        q = rounded(node, layer.weight, scale, arrays, self._step(node.input[0], arrays))
+        scale = np.atleast_1d(self.walk.constants[source.input[1]]).astype(np.float64)
+        shape = [1] * layer.weight.ndim
+        shape[next((a.i for a in source.attribute if a.name == "axis"), 1)] = -1
+        floats = self._floats(node) if "regression" in self.steps and worth_it(found) else None
+        grid = grid_of(self._step(node.input[0], arrays), arrays, floats)
+        weight, q, moments = layer.weight, None, None
+        if floats is not None:
+            halves = gathered(found, grid, arrays[::2], floats[::2]), gathered(found, grid, arrays[1::2], floats[1::2])
+            moments = halves[0] + halves[1]
+            better = regressed(found, weight, halves, about_mean="bias" in self.steps)
+            if better is not None:
+                most = 127 * scale.reshape(shape)
+                weight = np.clip(better, -most, most)
+                q = np.rint(weight / scale.reshape(shape)).astype(np.int8)
+        if "rounding" in self.steps and found.k <= LARGEST:
+            best = rounded(found, weight, scale, moments or gathered(found, grid, arrays))
+            q = q if best is None else best
         if q is not None:
             result.weights[node.name] = q
-            shape = [1] * q.ndim
-            shape[next((a.i for a in source.attribute if a.name == "axis"), 1)] = -1
-            self.constants[node.input[1]] = (q * scale.reshape(shape)).astype(np.float32)
+            self.walk.constants[node.input[1]] = (q * scale.reshape(shape)).astype(np.float32)
+
+    def _floats(self, node: onnx.NodeProto) -> list[np.ndarray] | None:
+        """What a layer reads in the float model, by sample; None if that has other rows, as many as a NonZero found."""
+        twin = self.float.before(node.name)
+        floats = self.float.live.get(twin.input[0]) if twin is not None else None
+        quantised = self.walk.live[node.input[0]]
+        if floats is None or any(f.shape != x.shape for f, x in zip(floats, quantised, strict=True)):
+            return None
+        return floats
 
     def _step(self, name: str, arrays: list[np.ndarray]) -> float:
         """The scale of a quantised tensor; of a float one 15 bits of its largest magnitude."""
         source = self.dequantisers.get(name)
-        scale = self.constants.get(source.input[1]) if source is not None else None
+        scale = self.walk.constants.get(source.input[1]) if source is not None else None
         if scale is not None and scale.size == 1:
             return float(scale.ravel()[0])
         largest = max(float(np.abs(x).max(initial=0)) for x in arrays)
         return max(largest, 1e-30) / _FLOAT_STEPS
 
     def _correct(self, node: onnx.NodeProto, layer: Layer) -> np.ndarray:
-        axis, arrays = layer.axis, self.live[node.output[0]]
+        axis, arrays = layer.axis, self.walk.live[node.output[0]]
         means = np.stack([_channel_mean(array, axis, layer.limits) for array in arrays])
         return self._shifted(node, axis, _shrunk(layer.means - means))
 
     def _correct_analytically(self, node: onnx.NodeProto, layer: Layer) -> np.ndarray:
         """What the error of the weights makes of the mean of each input channel; borders are not looked at."""
-        means = np.mean([_channel_mean(x, layer.axis, None) for x in self.live[node.input[0]]], axis=0)
+        means = np.mean([_channel_mean(x, layer.axis, None) for x in self.walk.live[node.input[0]]], axis=0)
         error = layer.weight.astype(np.float64) - self._values(node.input[1])
         rows = np.moveaxis(by_input_channel(node, error, means), channel_axis(node), 0)
         return self._shifted(node, layer.axis, rows.reshape(len(rows), -1).sum(axis=1))
 
     def _values(self, name: str) -> np.ndarray:
         """The real values of quantised weights."""
-        if name not in self.constants:
-            self._execute(self.dequantisers[name])
-        return self.constants[name]
+        if name not in self.walk.constants:
+            self.walk.execute(self.dequantisers[name])
+        return self.walk.constants[name]
 
     def _shifted(self, node: onnx.NodeProto, axis: int, correction: np.ndarray) -> np.ndarray:
-        arrays = self.live[node.output[0]]
+        arrays = self.walk.live[node.output[0]]
         shape = [1] * arrays[0].ndim
         shape[axis] = -1
         shift = correction.astype(np.float32).reshape(shape)
-        self.live[node.output[0]] = [array + shift for array in arrays]
+        self.walk.live[node.output[0]] = [array + shift for array in arrays]
         return np.asarray(correction)
