@@ -59,3 +59,14 @@ def test_triangles(k: int, shape: tuple[int, ...], dtype: str) -> None:
         net.output(net.quantise(net.node("Trilu", x, net.constant(k, np.int64), upper=upper)))
     graph = check(net)
     assert not any(op.kind == "cpu" for op in graph.ops)
+
+
+def test_a_triangle_of_integers_runs_on_the_cpu() -> None:
+    """There a zero is no zero point."""
+    net = Net(8)
+    net.input(4, 4)
+    codes = net.nodes[-1].input[0]
+    turned = net.node("Trilu", codes, upper=0)
+    net.output(net.node("DequantizeLinear", turned, *net.nodes[-2].input[1:]))
+    decision = next(d for d in lower(net.model()).decisions if d.op == "Trilu")
+    assert decision.where == "CPU" and "float" in decision.reason

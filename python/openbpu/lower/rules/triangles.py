@@ -53,18 +53,20 @@ def running_sum(node: Node) -> Expr:
 def triangle(node: Node) -> Expr:
     """MUL by a constant triangle of ones."""
     x, k = node.operand(0), int(scalar(node, 1, 0))
+    if x.dtype != "float32":
+        raise node.refuse("its operand is a float tensor", seen=x.dtype)
     rows, columns = x.shape[-2:]
     ones = np.tri(rows, columns, k - 1, np.int64)
     kept = 1 - ones if node.attribute("upper", 1) else np.tri(rows, columns, k, np.int64)
-    quantised = Quantised(kept, np.ones(1), np.zeros(1, np.int64))
-    mask = Constant(node=node, shape=kept.shape, origin=(), quantised=quantised).value(node)
     framed, names = frame(node, [x.shape, kept.shape]), (node.name,)
 
     def apply(value: Value) -> Value:
         """On its own grid, which has a zero, the product is exact."""
+        quantised = Quantised(kept, np.ones(1), np.zeros(1, np.int64))
+        mask = Constant(node=node, shape=kept.shape, origin=(), quantised=quantised).value(node)
         a, b = (framed.aligned(node.graph, operand, names) for operand in (value, mask))
         assert value.quant is not None
-        kept = Product(node=node, shape=x.shape, origin=names, frame=framed, a=a, b=b)
-        return kept.quantise(value.quant)
+        product = Product(node=node, shape=x.shape, origin=names, frame=framed, a=a, b=b)
+        return product.quantise(value.quant)
 
     return x.move(apply, node, x.shape, pointwise=False)
