@@ -40,4 +40,7 @@ SHARING = frozenset(
 # Read float tensors and give none: on the BPU if what they read is there.
 TESTING = frozenset({"ArgMax", "ArgMin", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual"})
 
+# Ends of classifiers that are 0 or 1 for most samples, whatever was lost on the way to them.
+SATURATING = frozenset({"HardSigmoid", "LogSoftmax", "Sigmoid", "Softmax", "Tanh"})
+
 QUANTISABLE = COMPUTING | ARITHMETIC | FUNCTIONS | SHARING | TESTING

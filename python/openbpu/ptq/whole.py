@@ -16,7 +16,7 @@ import onnx
 from openbpu.ir.onnx_graph import shapes_of
 from openbpu.ptq.blocks import energy, session
 from openbpu.ptq.calibration import Runner, tensor_bytes
-from openbpu.ptq.operators import SHARING
+from openbpu.ptq.operators import SATURATING, SHARING
 from openbpu.ptq.output_error import FEWEST, comparable
 from openbpu.ptq.samples import Feed, SampleStream
 from openbpu.ptq.view import ModelView
@@ -24,9 +24,8 @@ from openbpu.ptq.view import ModelView
 _MOST, _FEWEST = 16, 4  # samples
 _ENOUGH = 6  # samples besides those that decided: with fewer, all are looked at
 _BYTES = 256 << 20  # of samples and float results that are kept
-_SATURATING = {"Softmax", "Sigmoid", "LogSoftmax", "HardSigmoid", "Tanh"}
 _LEAST_GAIN = 0.01  # nepers
-_SMALLEST = 1e-10  # relative error that counts as none
+SMALLEST = 1e-10  # relative error that counts as none
 
 
 def loss_of(errors: np.ndarray) -> float:
@@ -34,7 +33,7 @@ def loss_of(errors: np.ndarray) -> float:
 
     The mean is that of the one or two worst samples; the mean of the logarithms hardly sees these.
     """
-    return float(0.75 * np.log(errors.mean() + _SMALLEST) + 0.25 * np.log(errors + _SMALLEST).mean())
+    return float(0.75 * np.log(errors.mean() + SMALLEST) + 0.25 * np.log(errors + SMALLEST).mean())
 
 
 def confirmed(loss: float, before: float) -> bool:
@@ -52,14 +51,18 @@ class Whole:
 
     def loss(self, form: onnx.ModelProto) -> float:
         """How far a quantised form is from the float model; only differences between forms mean something."""
+        return loss_of(self.errors(form)) if self._names else 0.0
+
+    def errors(self, form: onnx.ModelProto) -> np.ndarray:
+        """The relative error of a form for each sample; empty if nothing can be judged."""
         if not self._names:
-            return 0.0
+            return np.zeros(0)
         feeds, results, signal = self._float
         runner, errors = session(_fetching(form, self._names)), np.zeros(len(feeds))
         for k, (feed, floats) in enumerate(zip(feeds, results, strict=True)):
             noise = [energy(y - x) for y, x in zip(runner.run(self._names, feed), floats, strict=True)]
             errors[k] = (np.array(noise) / signal).sum()
-        return loss_of(errors)
+        return errors
 
     @cached_property
     def _float(self) -> tuple[list[Feed], list[list[np.ndarray]], np.ndarray]:
@@ -94,7 +97,7 @@ def _judged(model: onnx.ModelProto, samples: int) -> list[str]:
         node = view.producers.get(name)
         while node is not None and node.op_type in SHARING:
             node = view.producers.get(node.input[0])
-        if node is not None and node.op_type in _SATURATING and node.input[0] in view.producers.keys() & fixed:
+        if node is not None and node.op_type in SATURATING and node.input[0] in view.producers.keys() & fixed:
             found[str(node.input[0])] = None
     return list(found)
 

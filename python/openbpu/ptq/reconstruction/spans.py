@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import onnx
 
 from openbpu.ir.onnx_graph import reads
+from openbpu.ptq.operators import SATURATING
 from openbpu.ptq.view import ModelView
 
 _LAYERS = 3  # weighted nodes that a span has at least: those of an inverted residual block
@@ -72,10 +73,13 @@ class _Cutter:
         return [name for name in made if self.last_use.get(name, -1) >= end]
 
     def _goes_on(self, name: str, end: int) -> bool:
-        """Whether all that reads a tensor is the next node, without weights: a residual sum, a pool."""
+        """Whether all that reads a tensor is the next node, without weights: a residual sum, a pool.
+
+        What saturates ends a span: behind it, few unsure samples would hold all of the error.
+        """
         if end >= len(self.nodes) or self.last_use[name] != end:
             return False
-        return not self.view.weighted(self.nodes[end])
+        return not self.view.weighted(self.nodes[end]) and self.nodes[end].op_type not in SATURATING
 
     def _span(self, start: int, end: int) -> Span:
         nodes = tuple(self.nodes[start:end])

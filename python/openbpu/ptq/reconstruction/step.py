@@ -7,6 +7,7 @@ import math
 import warnings
 from collections.abc import Sequence
 
+import numpy as np
 import onnx
 
 from openbpu.errors import ConfigError, ModelWarning, SampleWarning
@@ -15,7 +16,7 @@ from openbpu.ptq.calibration import Progress
 from openbpu.ptq.placement import Placement
 from openbpu.ptq.reconstruction.spans import Span, spans
 from openbpu.ptq.samples import SampleStream
-from openbpu.ptq.whole import Whole, confirmed
+from openbpu.ptq.whole import SMALLEST, Whole, confirmed, loss_of
 
 NAME = "reconstruction"
 _FEWEST = 12  # samples, half of which judge
@@ -60,10 +61,18 @@ def taken(
     if not outcome.learned:
         return qdq, {}
     whole = Whole(model, samples, {*range(samples.count)} - {*held})
-    if not confirmed(whole.loss(outcome.model), whole.loss(qdq)):
+    if not _better(whole.errors(outcome.model), whole.errors(qdq)):
         return qdq, {}
     parts = len(outcome.learned) + len(outcome.unchanged) + len(outcome.left)
     return outcome.model, {NAME: f"{len(outcome.learned)} of {parts} spans"}
+
+
+def _better(errors: np.ndarray, before: np.ndarray) -> bool:
+    """Whether errors, sample by sample, are smaller by more than chance, of the worst sample and of the typical one."""
+    if not len(errors) or not confirmed(loss_of(errors), loss_of(before)):
+        return False
+    gains = np.log((before + SMALLEST) / (errors + SMALLEST))
+    return bool(gains.mean() > gains.std(ddof=1) / math.sqrt(len(gains)))
 
 
 def _bytes_between(model: onnx.ModelProto, found: Sequence[Span]) -> int:

@@ -9,6 +9,7 @@ fixed zero points; and the biases. A span keeps what it learned only if samples 
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -31,6 +32,7 @@ from openbpu.ptq.reconstruction.translation import Untranslated
 from openbpu.ptq.samples import Feed
 from openbpu.ptq.view import ModelView
 
+_FEWEST = 100  # numbers that the outputs of a span have together
 _CLOSE = 0.1  # of the error of quantisation: what torch and ONNX Runtime may differ by
 
 
@@ -40,7 +42,9 @@ class Outcome:
 
     model: onnx.ModelProto
     learned: list[str] = field(default_factory=list)
-    unchanged: list[str] = field(default_factory=list)  # learning made them no better
+    unchanged: list[str] = field(
+        default_factory=list
+    )  # learning made them no better, or their outputs are too few numbers to learn from
     left: dict[str, str] = field(default_factory=dict)  # not tried, and why
 
 
@@ -117,12 +121,15 @@ class _Walk:
             raise Untranslated("float tensors between spans")
         weighted = (n for n in span.nodes if self.view.weighted(n))
         weights = {node.name: self.view.constants[node.input[1]].astype(np.float32) for node in weighted}
+        if len(self.taught) * sum(math.prod(self.shapes[name]) for name in span.outputs) < _FEWEST:
+            self.outcome.unchanged.append(span.title)
+            return
         network = Network(part, self.constants, weights, self.scales, self._learned_groups(part))
         lesson = Lesson(
             {name: self.arrays[name] for name in part.inputs}, [floats[name] for name in span.outputs],
             self.taught, self.held,
         )  # fmt: skip
-        elements = sum(int(np.prod(self.shapes.get(n, (1,)))) for node in span.nodes for n in node.output)
+        elements = sum(math.prod(self.shapes.get(n, ())) for node in span.nodes for n in node.output)
         teacher = Teacher(network, lesson, elements)
         self._check(teacher, part)
         before, after = teacher.learn(STEPS)
