@@ -18,6 +18,7 @@ import openbpu
 from openbpu import frontend, ptq
 from openbpu.errors import ConfigError, ModelWarning, SampleWarning
 from openbpu.ptq.placement import place
+from openbpu.ptq.reconstruction import step
 from openbpu.ptq.reconstruction.spans import spans
 
 torch = needs.module("torch", "pip install 'openbpu[qat]'")
@@ -120,7 +121,8 @@ def test_an_interrupt_leaves_torch_as_it_was() -> None:
     assert torch.get_num_threads() == threads and not torch.are_deterministic_algorithms_enabled()
 
 
-def test_operators_without_a_form_are_named_and_left() -> None:
+def test_operators_without_a_form_are_named_and_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("openbpu.ptq.reconstruction.step._better", lambda errors, before: True)
     net = nets.Net(3)
     x = net.op("Relu", net.conv("x", 3, 8))
     x = net.op("Relu", net.conv(net.op("Relu", net.conv(x, 8, 8)), 8, 8))
@@ -133,8 +135,16 @@ def test_operators_without_a_form_are_named_and_left() -> None:
     said = [str(w.message) for w in caught if issubclass(w.category, ModelWarning)]
     assert any("reconstruction left" in text for text in said), said
     old, new = constants(plain), constants(learned)
-    same = [np.array_equal(new[name], old[name]) for name in new if name.endswith("/weight")]
+    same = [np.array_equal(new[name], old[name]) for name in new if name.endswith(("/weight", "/bias"))]
     assert any(same) and not all(same)
+
+
+def test_a_gain_must_be_more_than_chance() -> None:
+    random = np.random.default_rng(2)
+    before = np.exp(random.standard_normal(12))
+    assert step._better(0.9 * before, before)
+    assert not step._better(before, before) and not step._better(1.1 * before, before)
+    assert not step._better(before * np.where(np.arange(12) == before.argmax(), 0.2, 1.05), before)
 
 
 def test_few_samples_teach_nothing() -> None:
@@ -147,7 +157,7 @@ def test_few_samples_teach_nothing() -> None:
 
 
 def test_what_samples_that_judge_deny_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Learning that ruins a span: it and the model stay as they were."""
+    """Learning that ruins every span: all of them and the model stay as they were."""
     monkeypatch.setattr(learning, "_RATES", (1.0, 0.3, 50.0))
     monkeypatch.setattr(learning, "_SHARES", (1.0,))
     model = residual()
@@ -156,7 +166,7 @@ def test_what_samples_that_judge_deny_is_not_kept(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_gain_that_the_whole_does_not_have_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("openbpu.ptq.reconstruction.step.confirmed", lambda loss, before: False)
+    monkeypatch.setattr("openbpu.ptq.reconstruction.step._better", lambda errors, before: False)
     model = residual()
     learned, plain = (ptq.quantize(model, nets.samples(16), **options) for options in (LEARNED, PLAIN))
     assert learned.graph == plain.graph
