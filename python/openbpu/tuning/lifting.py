@@ -18,6 +18,7 @@ from openbpu.analyze.sensitivity import Errors, Source
 _SLACK_DB = 0.05  # that pruning may cost
 _NONE = 1e-30  # noise that nothing reaches
 _ROUNDING = 1e-9  # of a sum of shares
+_LITTLE = 1e-3  # share of the multiply-accumulates that being one more counts as
 
 
 @dataclass(frozen=True)
@@ -97,8 +98,13 @@ class Lifting:
         self.reset({*self.chosen, index})
 
     def price(self, index: int) -> float:
-        """What one more candidate costs: its own 16-bit form and those of the operators that write int16 for it."""
+        """What one more candidate costs: its own 16-bit form and those of the operators that write int16 for it.
+
+        With a budget its share of the multiply-accumulates, of which there are not enough, and little more.
+        """
         choice = self.choices[index]
+        if self.budget < 1:
+            return choice.share + _LITTLE
         writers = {w for group in choice.touches - self._wide for w in self._writers[group]}
         forms = ({choice.source} | writers) - self._formed
         return max(choice.each + sum(self._forms[k] for k in sorted(forms)), 1e-9)
