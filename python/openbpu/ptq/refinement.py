@@ -194,7 +194,8 @@ class _Refiner:
         scale = np.atleast_1d(self.walk.constants[source.input[1]]).astype(np.float64)
         shape = [1] * layer.weight.ndim
         shape[next((a.i for a in source.attribute if a.name == "axis"), 1)] = -1
-        floats = self._floats(node) if "regression" in self.steps and worth_it(found) else None
+        fitted = "regression" in self.steps and worth_it(found) and layer.limits is None  # a few tokens would decide
+        floats = self._floats(node) if fitted else None
         grid = grid_of(self._step(node.input[0], arrays), arrays, floats)
         weight, q, moments = layer.weight, None, None
         if floats is not None:
