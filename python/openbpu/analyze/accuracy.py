@@ -31,9 +31,9 @@ _POOR_DB = 10.0  # below this an output is called poor
 _WANTED = 0.99  # cosine below which something should be done
 _ADVICE = "see the worst layers, or give a target (--target-cosine 0.99)"
 _REMEDIES = {
-    "clamping": 'calibration="max" keeps every value of this tensor',
-    "rounding": "int16 activations for this node",
-    "weights": "refinement, if it is off; else this node in float: run_on_cpu",
+    "clamping": "calibration max",
+    "rounding": "int16",
+    "weights": "refinement; float",
     "": "",
 }
 

@@ -259,7 +259,8 @@ def print_accuracy(report: Any, outputs: bool = True) -> None:
             rows.add_row(o.name, f"{o.cosine:.6f}", f"{o.sqnr_db:.1f}", f"{o.l1:.4g}", f"{o.l2:.4g}", f"{o.max:.4g}")
         console.print(rows)
     if report.worst:
-        worst = table("what adds most error", "node", "operator", ">SQNR, dB", ">added here, dB", "by", "what helps")
+        title = "what adds most error (--node-type NODE=int16 lifts a node, =float leaves it on the CPU)"
+        worst = table(title, "node", "operator", ">SQNR, dB", ">adds, dB", "by", "what helps")
         for x in report.worst[:5]:
             worst.add_row(x.node or x.tensor, x.op, f"{x.sqnr_db:.1f}", f"{x.own_db:.1f}", x.cause, x.remedy)
         console.print(worst)

@@ -27,7 +27,7 @@ from openbpu.ptq.refinement import Refinements, refine
 from openbpu.ptq.samples import SampleStream
 from openbpu.ptq.view import ModelView, channel_axis
 from openbpu.ptq.weights import best_shares
-from openbpu.ptq.whole import Whole, confirmed
+from openbpu.ptq.whole import Whole, confirmed, far_behind
 from openbpu.ptq.wide_sums import wide_sums
 from openbpu.ptq.wide_tails import Tails, wide_tails
 
@@ -131,28 +131,34 @@ def _refined(
 ) -> tuple[onnx.ModelProto, Collection[str]]:
     """The QDQ model with refined weights and biases, and the steps that were refused: they made the whole no better.
 
-    With `auto` the ranges of one method for all tensors are the last rivals: what was chosen tensor by tensor may not
-    hold for the network.
+    With `auto` the ranges of one method for all tensors are rivals: what was chosen tensor by tensor may not hold for
+    the network. The best of these is refined too; the chosen ranges are not, if they are far behind.
     """
-    shares = _weight_shares(ground.model) if "weights" in refinement else {}
-    qdq = ground.form(ranges, Refinements(shares=shares))
+    plain = Refinements(shares=_weight_shares(ground.model) if "weights" in refinement else {})
+    qdq = ground.form(ranges, plain)
     refused: Collection[str] = LAYERWISE
     steps = [step for step in (*REFINEMENTS, *MORE_REFINEMENTS) if step in refinement and step in LAYERWISE]
     rivals = uniform(ground, ranges) if ground.options.calibration == "auto" else []
     if not steps and not rivals:
         return qdq, refused
-    least = whole.loss(qdq)
-    if steps:
-        refined = replace(refine(ground.model, qdq, samples, steps, progress), shares=shares)
-        changed = ground.trial(ranges, refined)
-        loss = whole.loss(changed)
-        if loss < least:
-            qdq, refused, least = changed, (), loss
+    least = first = whole.loss(qdq)
+    own, best = qdq, None
     for rival in rivals:
-        form = ground.trial(rival, Refinements(shares=shares))
+        form = ground.trial(rival, plain)
         loss = whole.loss(form)
         if confirmed(loss, least):
-            qdq, refused, least = form, (*LAYERWISE, "scales"), loss
+            qdq, best, refused, least = form, rival, (*LAYERWISE, "scales"), loss
+    unrefined: list[tuple[onnx.ModelProto, Ranges, Collection[str]]] = []
+    if best is not None:
+        unrefined.append((qdq, best, ("scales",)))
+    if best is None or not far_behind(first, least):
+        unrefined.append((own, ranges, ()))
+    for form, found, without in unrefined if steps else []:
+        refined = replace(refine(ground.model, form, samples, steps, progress), shares=plain.shares)
+        changed = ground.trial(found, refined)
+        loss = whole.loss(changed)
+        if loss < least:
+            qdq, refused, least = changed, without, loss
     return qdq, refused
 
 
