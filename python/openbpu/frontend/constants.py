@@ -99,5 +99,6 @@ def _replace(graph: onnx.GraphProto, nodes: list[onnx.NodeProto]) -> None:
     used = {name for node in nodes for name in (*node.input, *node.output)} | {o.name for o in graph.output}
     for field in (graph.initializer, graph.value_info):
         entries = [entry for entry in field if entry.name in used]
-        del field[:]
-        field.extend(entries)
+        if len(entries) < len(field):  # a message keeps the memory of what it held, and these may be gigabytes
+            del field[:]
+            field.extend(entries)
