@@ -18,7 +18,12 @@ _ABOUT = (
     "peers is bold, the default where it is better."
 )
 OURS, SEARCHED = "**openbpu, default**", "openbpu, searched"
-_RUNTIME = "onnxruntime"
+# title, beginning of the names of the methods, whether products in float count out
+_GAINS = (
+    ("default over the best of ONNX Runtime", "onnxruntime", False),
+    ("over the best peer", "", False),
+    ("over the best with all products in integers", "", True),
+)
 
 
 @dataclass(frozen=True)
@@ -62,10 +67,14 @@ class Entry:
     whole: bool  # a table of its own, or a column of the table of many networks
     rows: dict[str, Row] = field(default_factory=dict)
 
-    def best_peer(self, family: str = "") -> Row | None:
-        """The row of the highest SQNR that is not ours, of the methods whose name begins so."""
+    def best_peer(self, family: str = "", integers: bool = False) -> Row | None:
+        """The row of the highest SQNR that is not ours, of the methods whose name begins so.
+
+        `integers` leaves out those with products in float.
+        """
         rows = [row for row in self.rows.values() if "openbpu" not in row.method and row.method.startswith(family)]
-        return max((row for row in rows if not np.isnan(row.sqnr)), key=lambda row: row.sqnr, default=None)
+        fit = [row for row in rows if not np.isnan(row.sqnr) and not (integers and row.note)]
+        return max(fit, key=lambda row: row.sqnr, default=None)
 
 
 class Results:
@@ -114,8 +123,9 @@ def matrix(entries: dict[str, Entry], methods: Sequence[str]) -> str:
     lines = [f"| | {' | '.join(entries)} |", "|---|" + "---|" * len(entries), f"| samples | {' | '.join(counts)} |"]
     for method in methods:
         lines.append(f"| {method} | {' | '.join(_cell(entry, method, failures) for entry in entries.values())} |")
-    lines.append(f"| default over the best of ONNX Runtime | {' | '.join(map(_gain_over_runtime, entries.values()))} |")
-    lines.append(f"| over the best peer | {' | '.join(map(_gain, entries.values()))} |")
+    for title, family, integers in _GAINS:
+        gains = (_gain(entry, family, integers) for entry in entries.values())
+        lines.append(f"| {title} | {' | '.join(gains)} |")
     mine = [entry.rows.get(OURS, Row(OURS)) for entry in entries.values()]
     lines.append(f"| default: cosine | {' | '.join(f'{np.floor(row.cosine * 1e4) / 1e4:.4f}' for row in mine)} |")
     seconds = (f"{row.cpu:.0f}, {row.peak / 1e9:.1f}".replace(", nan", "") for row in mine)
@@ -134,13 +144,9 @@ def _cell(entry: Entry, method: str, failures: dict[str, int]) -> str:
     return row.cell(peer is not None and method in (OURS, peer.method) and row.sqnr >= peer.sqnr)
 
 
-def _gain(entry: Entry, family: str = "") -> str:
-    mine, peer = entry.rows.get(OURS), entry.best_peer(family)
+def _gain(entry: Entry, family: str = "", integers: bool = False) -> str:
+    mine, peer = entry.rows.get(OURS), entry.best_peer(family, integers)
     return "" if mine is None or mine.failure or peer is None else f"{mine.sqnr - peer.sqnr:+.1f}"
-
-
-def _gain_over_runtime(entry: Entry) -> str:
-    return _gain(entry, _RUNTIME)
 
 
 def verdict(entry: Entry) -> str:
