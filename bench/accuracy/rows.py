@@ -127,8 +127,9 @@ def matrix(entries: dict[str, Entry], methods: Sequence[str]) -> str:
         gains = (_gain(entry, family, integers) for entry in entries.values())
         lines.append(f"| {title} | {' | '.join(gains)} |")
     mine = [entry.rows.get(OURS, Row(OURS)) for entry in entries.values()]
-    lines.append(f"| default: cosine | {' | '.join(f'{np.floor(row.cosine * 1e4) / 1e4:.4f}' for row in mine)} |")
-    seconds = (f"{row.cpu:.0f}, {row.peak / 1e9:.1f}".replace(", nan", "") for row in mine)
+    cosines = (f"{np.floor(row.cosine * 1e4) / 1e4:.4f}".replace("nan", "") for row in mine)
+    lines.append(f"| default: cosine | {' | '.join(cosines)} |")
+    seconds = (f"{row.cpu:.0f}, {row.peak / 1e9:.1f}".replace(", nan", "").replace("nan", "") for row in mine)
     lines.append(f"| default: CPU seconds, peak GB | {' | '.join(seconds)} |")
     said = [f"{number}. {failure}" for failure, number in failures.items()]
     return "\n".join([_ABOUT, "", *lines, *(["", "What fails says:", "", *said] if said else [])]) + "\n"
