@@ -200,15 +200,9 @@ def test_random_operator_of_int16(kind: str, seed: int) -> None:
     assert not any(op.kind == "cpu" for op in graph.ops)
 
 
-@pytest.mark.parametrize(
-    ("op", "attributes", "kind"),
-    [("Max", {}, "extreme"), ("ReduceMean", {"axes": [2]}, "reduce"), ("Div", {}, "divide")],
-)
-def test_what_has_no_int16_form_runs_on_the_cpu_and_says_why(
-    op: str, attributes: dict[str, list[int]], kind: str
-) -> None:
+@pytest.mark.parametrize(("op", "kind"), [("Max", "extreme"), ("Div", "divide")])
+def test_what_has_no_int16_form_runs_on_the_cpu_and_says_why(op: str, kind: str) -> None:
     net = Net(1, "int16")
-    operands = [net.input(1, 6, 32) for _ in range(1 if attributes else 2)]
-    graph = lower(net.model(net.quantise(net.node(op, *operands, **attributes))))
+    graph = lower(net.model(net.quantise(net.node(op, net.input(1, 6, 32), net.input(1, 6, 32)))))
     decision = next(d for d in graph.decisions if d.op == op)
     assert decision.where == "CPU" and decision.reason == f"it has no int16 form; got {kind}"

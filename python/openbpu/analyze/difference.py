@@ -45,9 +45,11 @@ class Difference:
 
     @property
     def cosine(self) -> float:
-        """Cosine of the angle between float and quantised values; 1 if all are zero, 0 if any is not finite."""
+        """Cosine of the angle between float and quantised values; 1 if they are equal, 0 if any is not finite."""
         if not np.isfinite(self.signal + self.quantised):
             return 0.0
+        if self.noise == 0:
+            return 1.0
         length = np.sqrt(self.signal) * np.sqrt(self.quantised)
         return float(self.product / length) if length > 0 else float(self.signal == self.quantised)
 

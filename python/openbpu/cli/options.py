@@ -182,7 +182,7 @@ def node_types(function: Callable[..., Any]) -> Callable[..., Any]:
             metavar="NAME=TYPE",
             multiple=True,
             callback=_node_types,
-            help="Type of a node, or of all nodes of an operator type: int8, int16 or float; repeatable.",
+            help="int8, int16 or float, of a node or an operator type; repeatable.",
         ),
         click.option(
             "--all-nodes-type",

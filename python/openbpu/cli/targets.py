@@ -21,7 +21,7 @@ def target(function: Decorated) -> Decorated:
             "--max-macs",
             type=click.FloatRange(0, 1),
             metavar="SHARE",
-            help="Lift no more of the MACs; without a target, the best within that.",
+            help="Lift no more of the MACs than this.",
         ),
         click.option(
             "--cost",
