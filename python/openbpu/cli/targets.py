@@ -34,7 +34,7 @@ def target(function: Decorated) -> Decorated:
             "--evaluation", metavar="[INPUT=]PATH", multiple=True, help="Samples of the target; default: --samples."
         ),
         click.option("--target", type=float, help="Value that --metric must reach."),
-        click.option("--metric", metavar="MODULE:FUNCTION", help="f(outputs, references) -> number, more is better."),
+        click.option("--metric", metavar="MODULE:FUNCTION", help="f(outputs, references): a number to raise."),
         click.option(
             "--target-recovery",
             type=float,
@@ -42,9 +42,7 @@ def target(function: Decorated) -> Decorated:
             help="The same, for what int16 throughout gains.",
         ),
         click.option("--target-sqnr", type=float, metavar="DB", help="The same, for signal over noise."),
-        click.option(
-            "--target-cosine", type=float, metavar="COSINE", help="Lift nodes to int16 until all outputs have it."
-        ),
+        click.option("--target-cosine", type=float, metavar="COSINE", help="Lift nodes to int16 until it is reached."),
     ):
         function = option(function)
     return function

@@ -27,7 +27,7 @@ from openbpu.ptq.refinement import Refinements, refine
 from openbpu.ptq.samples import SampleStream
 from openbpu.ptq.view import ModelView, channel_axis
 from openbpu.ptq.weights import best_shares
-from openbpu.ptq.whole import Whole, confirmed, far_behind
+from openbpu.ptq.whole import Whole, confirmed
 from openbpu.ptq.wide_sums import wide_sums
 from openbpu.ptq.wide_tails import Tails, wide_tails
 
@@ -132,7 +132,7 @@ def _refined(
     """The QDQ model with refined weights and biases, and the steps that were refused: they made the whole no better.
 
     With `auto` the ranges of one method for all tensors are rivals: what was chosen tensor by tensor may not hold for
-    the network. The best of these is refined too; the chosen ranges are not, if they are far behind.
+    the network. The best of these is refined.
     """
     plain = Refinements(shares=_weight_shares(ground.model) if "weights" in refinement else {})
     qdq = ground.form(ranges, plain)
@@ -141,24 +141,19 @@ def _refined(
     rivals = uniform(ground, ranges) if ground.options.calibration == "auto" else []
     if not steps and not rivals:
         return qdq, refused
-    least = first = whole.loss(qdq)
-    own, best = qdq, None
+    least, best = whole.loss(qdq), ranges
     for rival in rivals:
         form = ground.trial(rival, plain)
         loss = whole.loss(form)
         if confirmed(loss, least):
-            qdq, best, refused, least = form, rival, (*LAYERWISE, "scales"), loss
-    unrefined: list[tuple[onnx.ModelProto, Ranges, Collection[str]]] = []
-    if best is not None:
-        unrefined.append((qdq, best, ("scales",)))
-    if best is None or not far_behind(first, least):
-        unrefined.append((own, ranges, ()))
-    for form, found, without in unrefined if steps else []:
-        refined = replace(refine(ground.model, form, samples, steps, progress), shares=plain.shares)
-        changed = ground.trial(found, refined)
-        loss = whole.loss(changed)
-        if loss < least:
-            qdq, refused, least = changed, without, loss
+            qdq, best, least = form, rival, loss
+    without = () if best is ranges else ("scales",)
+    refused = (*LAYERWISE, *without)
+    if steps:
+        refined = replace(refine(ground.model, qdq, samples, steps, progress), shares=plain.shares)
+        changed = ground.trial(best, refined)
+        if whole.loss(changed) < least:
+            qdq, refused = changed, without
     return qdq, refused
 
 

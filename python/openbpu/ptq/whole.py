@@ -25,7 +25,6 @@ _MOST, _FEWEST = 16, 4  # samples
 _ENOUGH = 6  # samples besides those that decided: with fewer, all are looked at
 _BYTES = 256 << 20  # of samples and float results that are kept
 _LEAST_GAIN = 0.01  # nepers
-_FAR = 0.23  # nepers
 SMALLEST = 1e-10  # relative error that counts as none
 
 
@@ -40,11 +39,6 @@ def loss_of(errors: np.ndarray) -> float:
 def confirmed(loss: float, before: float) -> bool:
     """Whether a change of a model lessens its loss by more than chance."""
     return loss < before - _LEAST_GAIN
-
-
-def far_behind(loss: float, least: float) -> bool:
-    """Whether no refinement is likely to turn the order of two forms: a decibel lies between them."""
-    return loss > least + _FAR
 
 
 class Whole:
