@@ -6,9 +6,11 @@ grow with the number of samples; the tensors of one sample are fetched in portio
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -23,6 +25,7 @@ from openbpu.ptq.probabilities import settled
 from openbpu.ptq.samples import Feed, SampleStream
 
 BINS = 4096
+_LARGEST_MESSAGE = 2_000_000_000  # bytes of weights, and some for the nodes: less than 2 GiB
 FEWEST_BINS, MOST_BINS = 129, 65536
 PORTION_BYTES = 256 << 20
 
@@ -59,16 +62,14 @@ class Runner:
         self._portions = _portions(self._fetched, sizes)
         options = ort.SessionOptions()
         options.log_severity_level = 3
-        data = probe.SerializeToString()
-        del probe  # as large as all weights, as is what the session makes of it
         try:
-            self._session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+            self._session = _session(probe, options)
         except Exception as error:  # onnxruntime raises several types of its own
             reason = str(error).splitlines()[0]
             raise ModelError(
                 "ONNX Runtime must be able to run the model", where=model.graph.name, seen=reason
             ) from error
-        del data
+        del probe
         give_back()
 
     def run(self, feed: Feed) -> Iterable[tuple[str, np.ndarray]]:
@@ -88,6 +89,16 @@ class Runner:
                 remedy="check the shapes of the inputs, and what the samples hold",
             ) from error
         return found
+
+
+def _session(model: onnx.ModelProto, options: ort.SessionOptions) -> ort.InferenceSession:
+    """Of more than 2 GB, which no protobuf can be, the weights go through a file of their own."""
+    if sum(tensor.ByteSize() for tensor in model.graph.initializer) < _LARGEST_MESSAGE:
+        return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    with tempfile.TemporaryDirectory(prefix="openbpu-") as folder:
+        path = str(Path(folder) / "model.onnx")
+        onnx.save(model, path, save_as_external_data=True, location="weights")
+        return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
 
 def calibrate(
