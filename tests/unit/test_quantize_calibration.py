@@ -10,6 +10,7 @@ import pytest
 from openbpu import frontend, ptq
 from openbpu.errors import ConfigError
 from openbpu.ir.quant import QuantParams
+from openbpu.ptq import blocks
 from openbpu.ptq.calibration import Statistics
 from openbpu.ptq.output_error import _stretches, errors
 from openbpu.ptq.placement import place
@@ -190,3 +191,13 @@ def test_a_handful_of_outputs_does_not_decide_alone(classes: int, looks_inside: 
     placement = place(model)
     found = dict(_stretches(model, ModelView(model), placement, set(placement.groups.values()), 10**6))
     assert (len(found["x"].outputs) > 1) == looks_inside and "y" in found["x"].outputs
+
+
+def test_models_that_no_protobuf_can_be_are_calibrated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their weights go through a file, and are still in the model afterwards."""
+    model = frontend.prepare(nets.residual())
+    before, samples = model.SerializeToString(deterministic=True), nets.samples(4)
+    wanted = ptq.quantize(model, samples).SerializeToString(deterministic=True)
+    monkeypatch.setattr(blocks, "_LARGEST_MESSAGE", 0)
+    assert ptq.quantize(model, samples).SerializeToString(deterministic=True) == wanted
+    assert model.SerializeToString(deterministic=True) == before

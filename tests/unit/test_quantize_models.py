@@ -115,6 +115,7 @@ def test_what_the_model_says_of_itself_is_kept() -> None:
     assert taken == [step for step in ptq.REFINEMENTS if step in taken]
     assert {"equalisation", "smoothing"} <= {*taken}
     assert not {"wide-sums", "wide-tails"} & {*taken}  # neither norms nor a concat at the end
+    assert facts["openbpu.samples"] == "2" and facts["openbpu.version"]
 
 
 def test_progress_counts_to_the_end() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -14,6 +16,7 @@ from openbpu.ir.onnx_graph import reads
 from openbpu.memory import give_back
 from openbpu.ptq.view import ModelView
 
+_LARGEST_MESSAGE = 2_000_000_000  # bytes of weights: with the nodes less than 2 GiB
 _SCALE, _ZERO, _LEVELS = "openbpu:scale", "openbpu:zero", "openbpu:levels"
 
 
@@ -141,8 +144,18 @@ def session(model: onnx.ModelProto | bytes) -> ort.InferenceSession:
     options.enable_cpu_mem_arena = False
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    data = model if isinstance(model, bytes) else model.SerializeToString()
-    made = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    del data
+    made = loaded(model, options)
     give_back()
     return made
+
+
+def loaded(model: onnx.ModelProto | bytes, options: ort.SessionOptions) -> ort.InferenceSession:
+    """A session with these options; of more than 2 GB, which no protobuf can be, the weights go through a file."""
+    if isinstance(model, bytes) or sum(tensor.ByteSize() for tensor in model.graph.initializer) < _LARGEST_MESSAGE:
+        data = model if isinstance(model, bytes) else model.SerializeToString()
+        return ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    with tempfile.TemporaryDirectory(prefix="openbpu-") as folder:
+        path = str(Path(folder) / "model.onnx")
+        onnx.save(model, path, save_as_external_data=True, location="weights")  # takes them out of the model
+        onnx.load_external_data_for_model(model, folder)
+        return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])

@@ -6,11 +6,9 @@ grow with the number of samples; the tensors of one sample are fetched in portio
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import onnx
@@ -18,6 +16,7 @@ import onnxruntime as ort
 
 from openbpu.errors import ModelError
 from openbpu.memory import give_back
+from openbpu.ptq.blocks import loaded
 from openbpu.ptq.cache import StatisticsCache
 from openbpu.ptq.masks import raised_floors
 from openbpu.ptq.placement import Placement
@@ -25,7 +24,6 @@ from openbpu.ptq.probabilities import settled
 from openbpu.ptq.samples import Feed, SampleStream
 
 BINS = 4096
-_LARGEST_MESSAGE = 2_000_000_000  # bytes of weights, and some for the nodes: less than 2 GiB
 FEWEST_BINS, MOST_BINS = 129, 65536
 PORTION_BYTES = 256 << 20
 
@@ -63,7 +61,7 @@ class Runner:
         options = ort.SessionOptions()
         options.log_severity_level = 3
         try:
-            self._session = _session(probe, options)
+            self._session = loaded(probe, options)
         except Exception as error:  # onnxruntime raises several types of its own
             reason = str(error).splitlines()[0]
             raise ModelError(
@@ -89,16 +87,6 @@ class Runner:
                 remedy="check the shapes of the inputs, and what the samples hold",
             ) from error
         return found
-
-
-def _session(model: onnx.ModelProto, options: ort.SessionOptions) -> ort.InferenceSession:
-    """Of more than 2 GB, which no protobuf can be, the weights go through a file of their own."""
-    if sum(tensor.ByteSize() for tensor in model.graph.initializer) < _LARGEST_MESSAGE:
-        return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    with tempfile.TemporaryDirectory(prefix="openbpu-") as folder:
-        path = str(Path(folder) / "model.onnx")
-        onnx.save(model, path, save_as_external_data=True, location="weights")
-        return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
 
 def calibrate(

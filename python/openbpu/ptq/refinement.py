@@ -26,8 +26,9 @@ from openbpu.ptq.regression import regressed, worth_it
 from openbpu.ptq.samples import Feed, SampleStream
 from openbpu.ptq.second_order import LARGEST, rounded
 from openbpu.ptq.sites import by_input_channel
-from openbpu.ptq.view import ModelView, channel_axis
+from openbpu.ptq.view import ModelView, attribute, channel_axis
 from openbpu.ptq.walk import Walk
+from openbpu.ptq.weights import quantise_weights
 
 _MEMORY_BYTES = 1 << 30  # of activations that are alive at the same time
 _MOST_SAMPLES, _FEWEST_SAMPLES = 64, 4
@@ -192,8 +193,8 @@ class _Refiner:
         if arrays is None or found is None or source.input[0] not in self.walk.constants:
             return
         scale = np.atleast_1d(self.walk.constants[source.input[1]]).astype(np.float64)
-        shape = [1] * layer.weight.ndim
-        shape[next((a.i for a in source.attribute if a.name == "axis"), 1)] = -1
+        axis, shape = attribute(source, "axis", 1), [1] * layer.weight.ndim
+        shape[axis] = -1
         fitted = "regression" in self.steps and worth_it(found) and layer.limits is None  # a few tokens would decide
         floats = self._floats(node) if fitted else None
         grid = grid_of(self._step(node.input[0], arrays), arrays, floats)
@@ -205,7 +206,7 @@ class _Refiner:
             if better is not None:
                 most = 127 * scale.reshape(shape)
                 weight = np.clip(better, -most, most)
-                q = np.rint(weight / scale.reshape(shape)).astype(np.int8)
+                q = quantise_weights(weight, scale, axis)
         if "rounding" in self.steps and found.k <= LARGEST:
             best = rounded(found, weight, scale, moments or gathered(found, grid, arrays))
             q = q if best is None else best

@@ -21,12 +21,10 @@ LARGEST = 6144  # inputs per output: beyond, the covariance would cost more than
 
 
 def rounded(found: Layout, weight: np.ndarray, scale: np.ndarray, moments: Moments) -> np.ndarray | None:
-    """int8 weights of the shape of `weight`, for inputs with these moments; None if they are too many or too strange.
+    """int8 weights of the shape of `weight`, for inputs with these moments; None if these are too strange.
 
-    `scale` is per output channel.
+    `scale` is per output channel; there are at most LARGEST inputs per output.
     """
-    if found.k > LARGEST:
-        return None
     try:
         with np.errstate(over="ignore", invalid="ignore"):
             return found.weights(_rounded(found.matrices(weight), scale, damped(moments)))

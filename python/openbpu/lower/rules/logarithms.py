@@ -18,6 +18,7 @@ from openbpu.lower.expressions import Expr, Unary, widened
 from openbpu.lower.node import Node
 from openbpu.lower.operators import Linear, Mean, Sum, reduced
 from openbpu.lower.registry import SAME, rule
+from openbpu.lower.rules.normalise import softmax_axis
 from openbpu.lower.rules.reduce import pixels, reduced_axes, reduced_shapes
 from openbpu.lower.rules.windows import Window
 
@@ -31,14 +32,7 @@ _STEPS = 32767
 def log_softmax(node: Node) -> Expr:
     """REDUCE or MAXPOOL, SUB, LUT16, MATMUL or AVGPOOL, LUT16, SUB; up to 4096 terms."""
     x = node.operand(0)
-    rank = len(x.shape)
-    axis = int(node.attribute("axis", -1 if node.opset >= 13 else 1)) % rank
-    if node.opset < 13 and prod(x.shape[axis + 1 :]) > 1:
-        raise node.refuse(
-            "before opset 13 its axis must be the last",
-            seen=f"axis {axis} of {x.shape}",
-            remedy="convert the model with onnx.version_converter",
-        )
+    axis = softmax_axis(node, x.shape)
     if x.shape[axis] == 1:
         return Unary.of(x.value(node), node, x.origin).map(np.zeros_like, node)
     lines = _along(node, x.value(node), axis)

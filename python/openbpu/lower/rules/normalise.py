@@ -22,14 +22,7 @@ _MOST_CHANNELS = 2048  # of LRN: its window over channels is a product of as man
 def softmax(node: Node) -> Expr:
     """SOFTMAX; over other axes than the innermost with a transposition before and after."""
     x = node.operand(0)
-    rank = len(x.shape)
-    axis = int(node.attribute("axis", -1 if node.opset >= 13 else 1)) % rank
-    if node.opset < 13 and prod(x.shape[axis + 1 :]) > 1:
-        raise node.refuse(
-            "before opset 13 its axis must be the last",
-            seen=f"axis {axis} of {x.shape}",
-            remedy="convert the model with onnx.version_converter",
-        )
+    rank, axis = len(x.shape), softmax_axis(node, x.shape)
     origin = (*x.origin, node.name)
     if axis == rank - 1 and rank != 2:  # rows in ONNX order, whatever the order in memory
         flat = node.graph.reshape(x.value(node), _rows(x.shape, axis), (node.name,))
@@ -45,6 +38,18 @@ def softmax(node: Node) -> Expr:
     inner = node.graph.transpose(value, order, (node.name,))
     swapped = Softmax(node=node, shape=inner.onnx_shape, origin=origin, source=inner)
     return swapped.move(lambda v: node.graph.transpose(v, order, (node.name,)), node, x.shape)
+
+
+def softmax_axis(node: Node, shape: tuple[int, ...]) -> int:
+    """The axis of a Softmax or LogSoftmax; before opset 13 they flatten what lies behind it, which nothing may."""
+    axis = int(node.attribute("axis", -1 if node.opset >= 13 else 1)) % len(shape)
+    if node.opset < 13 and prod(shape[axis + 1 :]) > 1:
+        raise node.refuse(
+            "before opset 13 its axis must be the last",
+            seen=f"axis {axis} of {shape}",
+            remedy="convert the model with onnx.version_converter",
+        )
+    return axis
 
 
 def _softmax_between(node: Node, value: Value, axis: int, origin: tuple[str, ...]) -> Expr:

@@ -1,4 +1,4 @@
 """Block-wise reconstruction: weights, biases and scales learned so that each block's output is that of the float block.
 
-`walk.reconstructed` is the step; start reading there. What imports torch is imported when the step is taken.
+`walk.Reconstruction` is the step; start reading there. What imports torch is imported when the step is taken.
 """

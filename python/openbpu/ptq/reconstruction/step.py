@@ -43,7 +43,7 @@ def taken(
 
     Warns of spans that could not be learned, and of too few samples.
     """
-    from openbpu.ptq.reconstruction.walk import reconstructed
+    from openbpu.ptq.reconstruction.walk import Reconstruction
 
     most = min(_MOST, max(_BYTES // max(_bytes_between(model, spans(model, placement.groups)), 1), _FEWEST))
     if samples.count < _FEWEST:
@@ -54,7 +54,8 @@ def taken(
     wanted = sorted({*held, *samples.places(most - len(held), without=held)})
     others = {*range(samples.count)} - {*wanted}
     feeds = list(samples.spread(len(wanted), without=others))
-    outcome = reconstructed(model, qdq, placement, feeds, [wanted.index(k) for k in held], progress)
+    judging = [wanted.index(k) for k in held]
+    outcome = Reconstruction(model, qdq, placement, feeds, judging, progress).run()
     if outcome.left:
         reasons = "; ".join(f"{title} ({why})" for title, why in outcome.left.items())
         warnings.warn(f"{NAME} left parts of the model as they were: {reasons}", ModelWarning, stacklevel=3)

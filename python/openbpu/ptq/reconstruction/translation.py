@@ -1,6 +1,6 @@
 """ONNX operators as torch functions with gradients: the table of what a span may hold.
 
-Several samples may lie along the batch; whether a span bears that is tried out (`network.Network.fits`).
+Several samples may lie along the batch; whether a span bears that is tried out (`learning.Teacher`).
 """
 
 from __future__ import annotations

@@ -42,29 +42,13 @@ class Outcome:
 
     model: onnx.ModelProto
     learned: list[str] = field(default_factory=list)
-    unchanged: list[str] = field(
-        default_factory=list
-    )  # learning made them no better, or their outputs are too few numbers to learn from
+    unchanged: list[str] = field(default_factory=list)  # no better, or outputs of too few numbers to learn from
     left: dict[str, str] = field(default_factory=dict)  # not tried, and why
 
 
-def reconstructed(
-    model: onnx.ModelProto,
-    qdq: onnx.ModelProto,
-    placement: Placement,
-    feeds: Sequence[Feed],
-    held: Collection[int],
-    progress: Progress,
-) -> Outcome:
-    """The QDQ model with learned spans; `model` is the clean float model that it was made of.
+class Reconstruction:
+    """The step on its way through the spans."""
 
-    `feeds`: samples; those whose indices are in `held` judge, the others teach. The same inputs give the same bytes.
-    """
-    with repeatable():
-        return _Walk(model, qdq, placement, feeds, held, progress).run()
-
-
-class _Walk:
     def __init__(
         self,
         model: onnx.ModelProto,
@@ -74,6 +58,8 @@ class _Walk:
         held: Collection[int],
         progress: Progress,
     ) -> None:
+        """`model` is the clean float model that `qdq` was made of. Of the samples `feeds` those with indices in `held`
+        judge, the others teach."""
         learned = onnx.ModelProto()
         learned.CopyFrom(qdq)
         self.outcome, self.progress, self.placement = Outcome(learned), progress, placement
@@ -94,11 +80,13 @@ class _Walk:
             self.arrays |= self.quantised.run(self.quantised.part(quantised, self.arrays), self.arrays)
 
     def run(self) -> Outcome:
+        """Learns every span. The same inputs give the same bytes."""
         last = max((k for k, span in enumerate(self.spans) if span.layers), default=-1)
-        for k, span in enumerate(self.spans[: last + 1]):
-            self._span(span)
-            self._forget(self.spans[k + 1 : last + 1])
-            self.progress("learn spans", k + 1, last + 1)
+        with repeatable():
+            for k, span in enumerate(self.spans[: last + 1]):
+                self._span(span)
+                self._forget(self.spans[k + 1 : last + 1])
+                self.progress("learn spans", k + 1, last + 1)
         return self.outcome
 
     def _span(self, span: Span) -> None:
