@@ -130,8 +130,15 @@ def searched(statistics: Statistics, loss: Callable[[Statistics, QuantParams], f
     def at(shares: tuple[float, float]) -> QuantParams:
         return parameters(low * shares[0], high * shares[1], symmetric)
 
+    losses: dict[tuple[float, float], float] = {}  # the second round meets again what did not move
+
+    def lost(pair: tuple[float, float]) -> float:
+        if pair not in losses:
+            losses[pair] = loss(statistics, at(pair))
+        return losses[pair]
+
     def least(shares: Iterable[tuple[float, float]]) -> tuple[float, float]:
-        return min(shares, key=lambda pair: loss(statistics, at(pair)))
+        return min(shares, key=lost)
 
     best = least((share, share) for share in _SHARES)
     if low < 0 < high and not symmetric:
