@@ -10,7 +10,7 @@ import pytest
 
 import needs
 import openbpu
-from cpp.conftest import ROOT, run
+from cpp_tree import ROOT, run
 from unit.float_networks import detector, samples
 
 SAMPLES = ROOT / "docs" / "samples"

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
+import cpp_tree
 import needs
+from cpp_tree import ROOT
 from openbpu.runtime import Executable
 
-ROOT = Path(__file__).parents[2]
 SYSROOT = "/usr/aarch64-linux-gnu"
 
 # Processors that qemu knows, and the ISAs that the runtime must find on them, best first.
@@ -36,13 +37,11 @@ class Job:
 def build_runner() -> Path:
     """Cross-builds the runner; without the tools the test is skipped, or fails."""
     needs.tools("cmake", "aarch64-linux-gnu-g++", "qemu-aarch64")
-    for command in (
-        ["cmake", "--preset", "aarch64"],
-        ["cmake", "--build", "--preset", "aarch64", "--target", "openbpu_run_manifest"],
-    ):
-        result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=1200, check=False)
-        assert result.returncode == 0, result.stdout[-4000:] + result.stderr[-4000:]
-    return ROOT / "build" / "aarch64" / "tests" / "cpp" / "openbpu_run_manifest"
+    folder = ROOT / "build" / "aarch64"
+    with cpp_tree.alone(folder / "lock"):
+        cpp_tree.run("cmake", "--preset", "aarch64", cwd=ROOT)
+        cpp_tree.run("cmake", "--build", "--preset", "aarch64", "--target", "openbpu_run_manifest", cwd=ROOT)
+    return folder / "tests" / "cpp" / "openbpu_run_manifest"
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import pytest
 
 import needs
 import openbpu
-from cpp.conftest import LIBRARIES, ROOT, run
+from cpp_tree import ROOT, run
 from openbpu.preprocess import recipe
 from openbpu.preprocess.colour import nv12_to_rgb
 from openbpu.runtime import Session
@@ -116,13 +116,10 @@ def model(
 
 
 @pytest.fixture(scope="module")
-def application(cpp_build: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def application(prefix: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The sample of the hbDNN calls."""
-    prefix = tmp_path_factory.mktemp("prefix")
-    run("cmake", "--build", cpp_build, "--parallel", "2", "--target", *LIBRARIES)
-    run("cmake", "--install", cpp_build, "--prefix", prefix, "--component", "openbpu")
     folder = next(prefix.rglob("libdnn.so")).parent
-    program = prefix / "application"
+    program = tmp_path_factory.mktemp("application") / "application"
     link = (f"-L{folder}", "-ldnn", "-lhbucp", f"-Wl,-rpath,{folder}")
     source = SAMPLES / "hbdnn" / "main.cpp"
     run(os.environ.get("CXX", "c++"), "-std=c++17", f"-I{prefix / 'include'}", source, *link, "-o", program)
@@ -138,18 +135,17 @@ def test_the_hbdnn_calls_give_the_bytes_of_the_session(application: Path, model:
     assert (tmp_path / "y.bin").read_bytes() == Session(path).run(frame)["y"].tobytes()
 
 
-def test_the_runner_gives_the_bytes_of_the_session(cpp_build: Path, model: Model, tmp_path: Path) -> None:
-    run("cmake", "--build", cpp_build, "--parallel", "2", "--target", "bpux-run")
-    runner = next(p for p in cpp_build.rglob("bpux-run") if p.is_file())
+def test_the_runner_gives_the_bytes_of_the_session(runner: Path, model: Model, tmp_path: Path) -> None:
     path, frame = model
     for name, array in frame.items():
         np.save(tmp_path / f"{name}.npy", array)
-    told = run(runner, "model_info", f"--model_file={path}")
+    binary = runner / "bpux-run"
+    told = run(binary, "model_info", f"--model_file={path}")
     open_size = "(1,-1,-1,2)" if "x_roi" in frame else "(1,16,16,2)"
     assert f"valid shape        {open_size}" in told and "stride             (-1,-1,2,1)" in told
     files = ",".join(str(tmp_path / f"{name}.npy") for name in frame)
     shapes = ";".join(",".join(map(str, array.shape)) for array in frame.values())
     dump = ("--enable_dump=true", f"--dump_path={tmp_path}", "--dump_format=npy")
-    run(runner, "infer", f"--model_file={path}", f"--input_file={files}", f"--input_valid_shape={shapes}", *dump)
+    run(binary, "infer", f"--model_file={path}", f"--input_file={files}", f"--input_valid_shape={shapes}", *dump)
     found = [np.load(p) for p in tmp_path.rglob("*.npy") if p.stem not in frame]
     assert any(array.tobytes() == Session(path).run(frame)["y"].tobytes() for array in found)

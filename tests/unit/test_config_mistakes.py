@@ -32,7 +32,14 @@ _GOOD: dict[str, dict[str, Any]] = {
     "calibration_parameters": {"cal_data_dir": "samples", "calibration_type": "max", "max_percentile": 0.9999},
     "compiler_parameters": {"compile_mode": "latency", "optimize_level": "O2", "jobs": 8},
 }
-REMOVE = object()
+
+
+class _Remove:
+    def __repr__(self) -> str:  # part of tests' names, which processes of pytest compare
+        return "REMOVE"
+
+
+REMOVE = _Remove()
 
 M, I, K, C = (f"{group}_parameters." for group in ("model", "input", "calibration", "compiler"))  # noqa: E741
 Q = f"{K}quant_config"
