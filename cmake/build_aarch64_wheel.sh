@@ -25,10 +25,11 @@ packages=(python"$version"-minimal libpython"$version"-{minimal,stdlib,dev} pyth
 for package in "$folder"/apt/debs/*.deb; do dpkg -x "$package" "$sysroot"; done
 
 # The interpreter that builds is this machine's; what it would say of itself is replaced. pip would believe that too and
-# fill an isolated environment with build tools for ARM, so the tools are those of PYTHON.
+# fill an isolated environment with build tools for ARM, so the tools are those of PYTHON. Written in one word, -isystem
+# would keep ccache from what the preset aarch64 has compiled.
 tag=cpython-${version/./}-aarch64-linux-gnu
-_PYTHON_HOST_PLATFORM=linux-aarch64 CMAKE_ARGS="-DCMAKE_TOOLCHAIN_FILE=$root/cmake/aarch64-linux-gnu.cmake \
--DPython_INCLUDE_DIR=$sysroot/usr/include/python$version -DCMAKE_CXX_FLAGS=-isystem$sysroot/usr/include \
+_PYTHON_HOST_PLATFORM=linux-aarch64 CMAKE_ARGS="${CMAKE_ARGS:-} -DCMAKE_TOOLCHAIN_FILE=$root/cmake/aarch64-linux-gnu.cmake \
+-DPython_INCLUDE_DIR=$sysroot/usr/include/python$version '-DCMAKE_CXX_FLAGS=-isystem $sysroot/usr/include' \
 -DPYTHON_MODULE_EXTENSION=.$tag.so -DPYTHON_MODULE_DEBUG_POSTFIX=" \
   "$python" -m pip wheel -q --no-build-isolation --no-deps -w "$folder/dist" "$root"
 wheel=$(echo "$folder"/dist/openbpu-*-cp"${version/./}"-cp"${version/./}"-linux_aarch64.whl)
