@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
+
+_LIMITS = {dtype: (int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)) for dtype in ("int8", "int16", "int32")}
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,7 @@ class QuantParams:
             raise ValueError(f"{len(self.scale)} scales but {len(self.zero_point)} zero points")
         if self.axis is None and len(self.scale) != 1:
             raise ValueError(f"{len(self.scale)} scales without an axis")
-        if not all(np.isfinite(s) and s > 0 for s in self.scale):
+        if not all(math.isfinite(s) and s > 0 for s in self.scale):
             raise ValueError(f"scales must be positive and finite, got {self.scale}")
         if not all(self.qmin <= z <= self.qmax for z in self.zero_point):
             raise ValueError(f"zero points must lie in [{self.qmin}, {self.qmax}], got {self.zero_point}")
@@ -36,11 +39,11 @@ class QuantParams:
 
     @property
     def qmin(self) -> int:
-        return int(np.iinfo(self.dtype).min)
+        return _LIMITS[self.dtype][0]
 
     @property
     def qmax(self) -> int:
-        return int(np.iinfo(self.dtype).max)
+        return _LIMITS[self.dtype][1]
 
     @property
     def s(self) -> float:

@@ -17,6 +17,7 @@ from openbpu.memory import give_back
 from openbpu.ptq.view import ModelView
 
 _LARGEST_MESSAGE = 2_000_000_000  # bytes of weights: with the nodes less than 2 GiB
+_FEW = 4096  # numbers of an array whose sum costs less than the call
 _SCALE, _ZERO, _LEVELS = "openbpu:scale", "openbpu:zero", "openbpu:levels"
 
 
@@ -120,7 +121,7 @@ class BlockRunner:
                 single.graph.initializer.add().CopyFrom(numpy_helper.from_array(view.constants[name], name))
         data = single.SerializeToString()
         del single, graph
-        self._session = session(data)
+        self._session = float_session(data)
 
     def run(self, arrays: dict[str, np.ndarray], scale: float, zero_point: int) -> list[np.ndarray]:
         """The outputs of the block, in order."""
@@ -137,13 +138,39 @@ def energy(array: np.ndarray) -> float:
     return float(np.einsum("i,i->", flat, flat))
 
 
+def noises(results: Sequence[np.ndarray], floats: Sequence[np.ndarray]) -> np.ndarray:
+    """`energy` of the difference of each two arrays; of many small ones in one go."""
+    if not floats or sum(y.size for y in floats) > _FEW * len(floats):
+        return np.array([energy(x - y) for x, y in zip(results, floats, strict=True)])
+    flat = [np.concatenate([y.ravel() for y in arrays]) for arrays in (results, floats)]
+    error = (flat[0] - flat[1]).astype(np.float64)
+    starts = np.cumsum([0, *(y.size for y in floats[:-1])])
+    return np.asarray(np.add.reduceat(error * error, starts))
+
+
 def session(model: onnx.ModelProto | bytes) -> ort.InferenceSession:
-    """A session that keeps no memory between runs and joins no quantised operators."""
+    """A session of one thread that keeps no memory between runs and joins no quantised operators."""
+    options = _sparing()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    return _made(model, options)
+
+
+def float_session(model: onnx.ModelProto | bytes) -> ort.InferenceSession:
+    """The same for float operators with pairs between them: up to twice as fast."""
+    options = _sparing()
+    options.add_session_config_entry("session.disable_quant_qdq", "1")
+    return _made(model, options)
+
+
+def _sparing() -> ort.SessionOptions:
     options = ort.SessionOptions()
     options.log_severity_level = 3
     options.enable_cpu_mem_arena = False
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.intra_op_num_threads = 1
+    return options
+
+
+def _made(model: onnx.ModelProto | bytes, options: ort.SessionOptions) -> ort.InferenceSession:
     made = loaded(model, options)
     give_back()
     return made

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 
 import numpy as np
 import onnx
@@ -40,8 +40,15 @@ class Statistics:
 
     @property
     def centres(self) -> np.ndarray:
-        width = (self.high - self.low) / len(self.counts)
-        return self.low + width * (np.arange(len(self.counts)) + 0.5)
+        return _centres(self.low, self.high, len(self.counts))
+
+
+@lru_cache(maxsize=4)  # a search asks a hundred times for those of one tensor
+def _centres(low: float, high: float, bins: int) -> np.ndarray:
+    width = (high - low) / bins
+    centres: np.ndarray = low + width * (np.arange(bins) + 0.5)
+    centres.flags.writeable = False
+    return centres
 
 
 class Runner:

@@ -2,8 +2,8 @@
 
 BLAS sums in another order when it has another number of threads, LAPACK takes other steps altogether, and a weight that
 lies between two levels then goes to another one. Sums of whole numbers are the same in any order as long as none is
-rounded: so the rows of one operand and the columns of the other are rounded to 22 bits, of which 128 products fit a
-float64, and longer sums are added up block by block. That is about the precision of float32, which is enough here.
+rounded: so the rows of one operand and the columns of the other are rounded to 22 bits, of which 512 products fit a
+float64, and longer sums are added up part by part. That is about the precision of float32, which is enough here.
 """
 
 from __future__ import annotations
@@ -13,16 +13,19 @@ import numpy as np
 BLOCK = 128
 _EXACT = 1 << 24  # whole numbers up to here are exact in float32
 _FEWEST_ROWS = 128  # that float32 is worth it for
-_BITS = 22  # 2 * 22 bits and 7 for the sum: less than the 53 of a float64
+_BITS, _TERMS = 22, 512  # 2 * 22 bits and 9 for the sum: the 53 of a float64
 
 
 def product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """a @ b for float64 matrices [..., m, k] and [..., k, n]."""
     result = np.zeros((*a.shape[:-1], b.shape[-1]))
-    for start in range(0, a.shape[-1], BLOCK):
-        left, rows = _integers(a[..., start : start + BLOCK], -1)
-        right, columns = _integers(b[..., start : start + BLOCK, :], -2)
-        result += (left @ right) * rows * columns
+    for start in range(0, a.shape[-1], _TERMS):
+        left, rows = _integers(a[..., start : start + _TERMS], -1)
+        right, columns = _integers(b[..., start : start + _TERMS, :], -2)
+        part = left @ right
+        part *= rows
+        part *= columns
+        result += part
     return result
 
 
@@ -61,7 +64,11 @@ def lower_factor(matrix: np.ndarray) -> np.ndarray:
         for column in range(end, k, BLOCK):  # the half that is read
             rows = panel[..., column - end :, :]
             rest[..., column:, column : column + BLOCK] -= product(rows, rows[..., :BLOCK, :].swapaxes(-1, -2))
-    return np.tril(rest)
+    for start in range(0, k, BLOCK):  # numpy.tril would make another matrix
+        end = min(start + BLOCK, k)
+        rest[..., start:end, end:] = 0
+        rest[..., start:end, start:end] = np.tril(rest[..., start:end, start:end])
+    return rest
 
 
 def inverted_upper(upper: np.ndarray) -> np.ndarray:

@@ -86,23 +86,28 @@ class Moments:
         """The mean of x x^T [groups, k, k], about the mean of x or about 0. Raises LinAlgError without rows."""
         self._multiply()
         middle = self.grid.middle * np.ones(self._x.shape)
-        return self._covariance(self._x, self._xx, None if about_mean else middle) * self.grid.step**2
+        covariance = self._covariance(self._x, self._xx, None if about_mean else middle)
+        covariance *= self.grid.step**2
+        return covariance
 
     def differences(self, about_mean: bool = True) -> np.ndarray:
         """The mean of d x^T [groups, k, k], about their means or about 0. Raises LinAlgError without rows."""
         self._multiply()
         middle = np.zeros(self._d.shape)
-        return self._covariance(self._d, self._dx, None if about_mean else middle) * (self.grid.unit * self.grid.step)
+        covariance = self._covariance(self._d, self._dx, None if about_mean else middle)
+        covariance *= self.grid.unit * self.grid.step
+        return covariance
 
     def _covariance(self, y: np.ndarray, yx: np.ndarray, middle: np.ndarray | None) -> np.ndarray:
         """Of y and x about their means; with the `middle` about which y was counted, about 0."""
         if not self.rows:
             raise np.linalg.LinAlgError("no rows were seen")
         mean, x = y / self.rows, self._x / self.rows
-        covariance = yx / self.rows - mean[..., :, None] * x[..., None, :]
+        covariance: np.ndarray = yx / self.rows
+        covariance -= mean[..., :, None] * x[..., None, :]
         if middle is not None:
             covariance += (mean + middle)[..., :, None] * (x + self.grid.middle)[..., None, :]
-        return np.asarray(covariance)
+        return covariance
 
     def _multiply(self) -> None:
         if not self._waiting:

@@ -10,17 +10,19 @@ network than what it does to those that the next activation keeps apart.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import onnx
 
 from openbpu.ir.onnx_graph import reads, shapes_of
 from openbpu.ir.quant import QuantParams
-from openbpu.ptq.blocks import Block, BlockRunner, blocks, energy, joined
+from openbpu.ptq.blocks import Block, BlockRunner, blocks, energy, joined, noises
 from openbpu.ptq.calibration import PORTION_BYTES, Progress, Runner, tensor_bytes
 from openbpu.ptq.operators import SHARING, WEIGHTED
+from openbpu.ptq.parallel import side_by_side
 from openbpu.ptq.placement import Placement
 from openbpu.ptq.samples import SampleStream
 from openbpu.ptq.view import ModelView, channel_axis
@@ -32,6 +34,7 @@ _WEIGHT_BYTES = 128 << 20  # that sessions hold together, each its own copy
 # How many blocks that compute follow the tensor: to the outputs if the products fit the budget, else the first that do.
 _DEPTHS = (10**6, 12, 6, 3, 1)
 _BUDGET = 2e12  # multiplications of all trials together
+_LARGEST_BYTES = 1 << 30  # of weights behind one tensor: its session has them thrice while it is made
 
 
 def errors(
@@ -60,36 +63,38 @@ def errors(
     done = 0
     weights = {name: array.nbytes for name, array in view.constants.items()}
     trials: list[_Trial] = []
-    for portion in _portions(stretches, sizes, weights):
-        trials.clear()  # before the next are made
-        trials += [_Trial(model, view, block, name, candidates, placement) for name, block in portion]
-        tensors = dict.fromkeys(name for _, b in portion for name in (*b.inputs, *b.outputs) if name in infos)
-        runner = Runner(model, tensors)
-        for feed in feeds:
-            arrays = dict(runner.run(feed))
+    with side_by_side() as run_all:
+        for portion in _portions(stretches, sizes, weights):
+            trials.clear()  # before the next are made
+            trials += [_Trial(model, view, block, name, candidates, placement) for name, block in portion]
+            tensors = dict.fromkeys(name for _, b in portion for name in (*b.inputs, *b.outputs) if name in infos)
+            runner = Runner(model, tensors)
+            for feed in feeds:
+                arrays = dict(runner.run(feed))
+                run_all(call for trial in trials for call in trial.calls(arrays))
             for trial in trials:
-                trial.add(arrays)
-        for trial in trials:
-            group = placement.groups[trial.tensor]
-            if not trial.kept:  # nothing but outputs whose shapes depend on values
-                continue
-            totals[group] = totals.get(group, 0.0) + trial.relative()
-        done += len(portion)
-        progress("measure ranges", done, len(stretches))
+                group = placement.groups[trial.tensor]
+                if not trial.kept:  # nothing but outputs whose shapes depend on values
+                    continue
+                totals[group] = totals.get(group, 0.0) + trial.relative()
+            done += len(portion)
+            progress("measure ranges", done, len(stretches))
     return totals
 
 
 def _affordable(
     model: onnx.ModelProto, view: ModelView, placement: Placement, wanted: Mapping[str, int]
 ) -> list[tuple[str, Block]]:
-    """The stretches of the greatest depth whose runs, for so many candidates of each group, fit the budget."""
-    shapes = shapes_of(model.graph)
+    """The stretches of the greatest depth whose runs, for so many candidates of each group, fit budget and memory."""
+    shapes, weights = shapes_of(model.graph), {name: array.nbytes for name, array in view.constants.items()}
     cost = {node.output[0]: multiplications(view, node, shapes) for node in model.graph.node}
     found: list[tuple[str, Block]] = []
     for depth in _DEPTHS:
         found = _stretches(model, view, placement, wanted, depth)
         runs = ((wanted[placement.groups[tensor]], block) for tensor, block in found)
-        if SAMPLES * sum(count * sum(cost[n.output[0]] for n in block.nodes) for count, block in runs) <= _BUDGET:
+        if SAMPLES * sum(count * sum(cost[n.output[0]] for n in block.nodes) for count, block in runs) > _BUDGET:
+            continue
+        if all(_held(block, weights) <= _LARGEST_BYTES for _, block in found):
             break
     return found
 
@@ -180,14 +185,18 @@ class _Trial:
         self.noise = np.zeros((len(self.candidates), len(self.kept)))
         self.signal = np.zeros(len(self.kept))
 
-    def add(self, arrays: Mapping[str, np.ndarray]) -> None:
+    def calls(self, arrays: Mapping[str, np.ndarray]) -> list[Callable[[], None]]:
+        """What adds the noise of a sample, candidate by candidate; they may run at the same time."""
         inputs = {name: arrays[name] for name in self.block.inputs}
         floats = [arrays[self.block.outputs[k]] for k in self.kept]
         self.signal += [energy(y) for y in floats]
-        for index, quant in enumerate(self.candidates):
+
+        def call(index: int) -> None:
+            quant = self.candidates[index]
             results = self.runner.run(inputs, quant.s, quant.z)
-            for k, (y, place) in enumerate(zip(floats, self.kept, strict=True)):
-                self.noise[index, k] += energy(results[place] - y)
+            self.noise[index] += noises([results[place] for place in self.kept], floats)
+
+        return [partial(call, index) for index in range(len(self.candidates))]
 
     def relative(self) -> np.ndarray:
         return np.asarray((self.noise / np.maximum(self.signal, 1e-30)).sum(axis=1))
@@ -201,7 +210,7 @@ def _portions(
     names: set[str] = set()
     room = _WEIGHT_BYTES
     for tensor, block in stretches:
-        held = sum(weights[name] for name in {n for node in block.nodes for n in node.input} & weights.keys())
+        held = _held(block, weights)
         new = {name for name in (*block.inputs, *block.outputs) if name in sizes}
         if portion and (sum(sizes[n] for n in names | new) > PORTION_BYTES or len(portion) >= _SESSIONS or held > room):
             yield portion
@@ -211,6 +220,11 @@ def _portions(
         names |= new
     if portion:
         yield portion
+
+
+def _held(block: Block, weights: Mapping[str, int]) -> int:
+    """Bytes of the weights of a block."""
+    return sum(weights[name] for name in {n for node in block.nodes for n in node.input} & weights.keys())
 
 
 def comparable(info: onnx.ValueInfoProto) -> bool:

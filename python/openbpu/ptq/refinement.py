@@ -21,6 +21,7 @@ import onnx
 from openbpu.ir.onnx_graph import reads
 from openbpu.ptq.calibration import Progress, Runner
 from openbpu.ptq.moments import gathered, grid_of
+from openbpu.ptq.parallel import side_by_side
 from openbpu.ptq.patches import layout
 from openbpu.ptq.regression import regressed, worth_it
 from openbpu.ptq.samples import Feed, SampleStream
@@ -67,7 +68,10 @@ def refine(
         n.name: Layer(view.constants[n.input[1]], means[n.output[0]], axes[n.name], limits.get(n.output[0]))
         for n in nodes
     }
-    return _Refiner(model, qdq, list(samples.spread(count)), layers, steps, progress).run()
+    feeds = list(samples.spread(count))
+    with side_by_side() as run_all:
+        of_float, of_qdq = Walk(model, feeds, run_all, view.constants), Walk(qdq, feeds, run_all)
+        return _Refiner(of_float, of_qdq, layers, steps, progress).run()
 
 
 def _affordable_samples(model: onnx.ModelProto, available: int) -> int:
@@ -155,17 +159,16 @@ class _Refiner:
 
     def __init__(
         self,
-        model: onnx.ModelProto,
-        qdq: onnx.ModelProto,
-        feeds: list[Feed],
+        of_float: Walk,
+        of_qdq: Walk,
         layers: dict[str, Layer],
         steps: Collection[str],
         progress: Progress,
     ) -> None:
         self.layers, self.steps, self.progress = layers, steps, progress
-        self.walk = Walk(qdq, feeds)
-        self.float = Walk(model, feeds)
-        self.dequantisers = {n.output[0]: n for n in qdq.graph.node if n.op_type == "DequantizeLinear"}
+        self.float, self.walk = of_float, of_qdq
+        nodes = of_qdq.model.graph.node
+        self.dequantisers = {node.output[0]: node for node in nodes if node.op_type == "DequantizeLinear"}
 
     def run(self) -> Refinements:
         result, done = Refinements(), 0

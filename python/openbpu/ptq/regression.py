@@ -62,7 +62,9 @@ def _change(matrices: np.ndarray, xx: np.ndarray, dx: np.ndarray, strength: floa
     """W D (C + r)^-1: what is added to weights W for covariances C of the inputs and D of what they lack with them."""
     k = xx.shape[-1]
     ridge = least + strength * np.einsum("...ii->...", xx) / k
-    upper = inverted_upper(lower_factor((xx + ridge[..., None, None] * np.eye(k))[..., ::-1, ::-1])[..., ::-1, ::-1])
+    ridged = xx.copy()
+    ridged[..., np.arange(k), np.arange(k)] += ridge[..., None]
+    upper = inverted_upper(lower_factor(ridged[..., ::-1, ::-1])[..., ::-1, ::-1])
     return product(product(product(matrices, dx), upper.swapaxes(-1, -2)), upper)
 
 

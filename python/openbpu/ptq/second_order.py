@@ -39,13 +39,15 @@ def damped(moments: Moments) -> np.ndarray:
     # From few rows a covariance is mostly chance: its diagonal has to count the more.
     share = _DAMPING + _CHANCE * covariance.shape[-1] / moments.rows
     damping = np.maximum(share * diagonal.mean(axis=-1), 1e-12)
-    return np.asarray(covariance + damping[..., None, None] * np.eye(covariance.shape[-1]))
+    places = np.arange(covariance.shape[-1])
+    covariance[..., places, places] += damping[..., None]  # in place: with 6144 inputs it has 300 MB
+    return covariance
 
 
 def _rounded(matrices: np.ndarray, scale: np.ndarray, covariance: np.ndarray) -> np.ndarray:
     """int8 for weights [groups, m, k], scales [groups * m], covariances [groups, k, k]."""
     groups, m, k = matrices.shape
-    if m * groups * k * k <= _TOGETHER:  # depthwise: all channels at once
+    if groups > 1 and m * groups * k * k <= _TOGETHER:  # depthwise: all channels at once
         rows = round_weights(matrices.reshape(-1, k), scale, np.repeat(covariance, m, axis=0))
         return rows.reshape(matrices.shape)
     of_groups = zip(matrices, scale.reshape(groups, m), covariance, strict=True)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
 import onnx
@@ -10,6 +12,7 @@ import onnxruntime as ort
 from onnx import helper, numpy_helper
 
 from openbpu.ir.onnx_graph import reads
+from openbpu.ptq.parallel import RunAll
 from openbpu.ptq.samples import Feed
 
 
@@ -20,9 +23,18 @@ class Walk:
     depend on the samples.
     """
 
-    def __init__(self, model: onnx.ModelProto, feeds: list[Feed]) -> None:
-        self.model, self.samples = model, len(feeds)
-        self.constants = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
+    def __init__(
+        self,
+        model: onnx.ModelProto,
+        feeds: list[Feed],
+        run_all: RunAll,
+        constants: Mapping[str, np.ndarray] | None = None,
+    ) -> None:
+        """`run_all` runs the samples; `constants`: the initialisers of the model, if they are at hand as arrays."""
+        self.model, self.samples, self._run_all = model, len(feeds), run_all
+        if constants is None:
+            constants = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
+        self.constants = dict(constants)
         self.live: dict[str, list[np.ndarray]] = {name: [feed[name] for feed in feeds] for name in feeds[0]}
         self._uses = Counter(name for node in model.graph.node for name in {*reads(node)})
         self._computed: set[str] = set()  # constants that nodes made
@@ -46,7 +58,8 @@ class Walk:
             self.constants.update(zip(outputs, session.run(outputs, {}), strict=True))
             self._computed.update(outputs)
             return
-        results = [session.run(outputs, {name: self.live[name][k] for name in dynamic}) for k in range(self.samples)]
+        feeds = ({name: self.live[name][k] for name in dynamic} for k in range(self.samples))
+        results = self._run_all(partial(session.run, outputs, feed) for feed in feeds)
         for index, name in enumerate(outputs):
             self.live[name] = [result[index] for result in results]
 
@@ -76,6 +89,7 @@ class Walk:
         model = helper.make_model(graph, opset_imports=list(self.model.opset_import), ir_version=self.model.ir_version)
         options = ort.SessionOptions()
         options.log_severity_level = 3
+        options.intra_op_num_threads = 1
         return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 

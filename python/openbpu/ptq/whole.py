@@ -8,7 +8,7 @@ to float with one of these.
 from __future__ import annotations
 
 from collections.abc import Collection
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 import onnx
@@ -18,6 +18,7 @@ from openbpu.ptq.blocks import energy, session
 from openbpu.ptq.calibration import Runner, tensor_bytes
 from openbpu.ptq.operators import SATURATING, SHARING
 from openbpu.ptq.output_error import FEWEST, comparable
+from openbpu.ptq.parallel import side_by_side
 from openbpu.ptq.samples import Feed, SampleStream
 from openbpu.ptq.view import ModelView
 
@@ -58,11 +59,14 @@ class Whole:
         if not self._names:
             return np.zeros(0)
         feeds, results, signal = self._float
-        runner, errors = session(_fetching(form, self._names)), np.zeros(len(feeds))
-        for k, (feed, floats) in enumerate(zip(feeds, results, strict=True)):
+        runner = session(_fetching(form, self._names))
+
+        def error(feed: Feed, floats: list[np.ndarray]) -> float:
             noise = [energy(y - x) for y, x in zip(runner.run(self._names, feed), floats, strict=True)]
-            errors[k] = (np.array(noise) / signal).sum()
-        return errors
+            return float((np.array(noise) / signal).sum())
+
+        with side_by_side() as run_all:
+            return np.array(run_all(partial(error, *pair) for pair in zip(feeds, results, strict=True)))
 
     @cached_property
     def _float(self) -> tuple[list[Feed], list[list[np.ndarray]], np.ndarray]:
