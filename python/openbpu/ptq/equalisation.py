@@ -9,8 +9,10 @@ included.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -237,7 +239,8 @@ def _errors(
     feeds = list(samples.spread(_SAMPLES, odd=True))
     totals: dict[str, np.ndarray] = {}
     done = 0
-    for portion in _portions(found, sizes):
+    needs = [_bytes(view, site, len(proposals[site.name]), sizes) for site in found]
+    for portion in _portions(found, needs):
         runner = Runner(model, dict.fromkeys(name for s in portion for name in s.read))
         trials = [_Trial(model, view, s, proposals[s.name], reaches, placement, symmetric) for s in portion]
         for feed in feeds:
@@ -309,12 +312,17 @@ def _nearest(node: onnx.NodeProto, weight: np.ndarray) -> np.ndarray:
     return np.asarray((quantise_weights(weight, scale, axis) * scale.reshape(shape)).astype(np.float32))
 
 
-def _portions(found: list[Site], sizes: Mapping[str, int]) -> Iterator[list[Site]]:
-    """Sites whose tensors are held together."""
+def _bytes(view: ModelView, site: Site, proposals: int, sizes: Mapping[str, int]) -> int:
+    """Of the tensors that readers read, and of their weights: with each proposal, without factors, and in float."""
+    weights = sum(view.constants[node.input[1]].nbytes for node in site.readers)
+    return sum(sizes[name] for name in site.read) + weights * (proposals + 1)
+
+
+def _portions(found: list[Site], needs: list[int]) -> Iterator[list[Site]]:
+    """Sites that fit the memory together."""
     portion: list[Site] = []
     room = PORTION_BYTES
-    for site in found:
-        need = sum(sizes[name] for name in site.read)
+    for site, need in zip(found, needs, strict=True):
         if portion and need > room:
             yield portion
             portion, room = [], PORTION_BYTES
@@ -364,7 +372,8 @@ class _Editor:
     def __init__(self, model: onnx.ModelProto) -> None:
         self.graph, self.view, self.names = model.graph, ModelView(model), Names(model.graph)
         self.nodes = {node.output[0]: node for node in model.graph.node}
-        self.changed: dict[tuple[str, int], np.ndarray] = {}  # (first output of a node, input) -> new value
+        # (first output of a node, input) -> what its value goes through in float64; all values would be twice the model
+        self.changed: dict[tuple[str, int], list[Callable[[np.ndarray], np.ndarray]]] = defaultdict(list)
 
     def scale(self, site: Site, factors: Factors) -> None:
         producers = [self.nodes[n.output[0]] for n in site.producers]
@@ -374,7 +383,7 @@ class _Editor:
             if node.op_type in NORMALISING:
                 self._divide(node, [k for k in range(1, len(node.input)) if node.input[k]], factors)
                 continue
-            self._change(node, 1, lambda value, node=node: by_output_channel(node, value, 1 / factors))
+            self._change(node, 1, partial(by_output_channel, node, factors=1 / factors))
             add = self.view.bias_add(node)
             if add is not None:
                 self._divide(add, [k for k, name in enumerate(add.input) if name in self.view.constants], factors)
@@ -384,17 +393,14 @@ class _Editor:
             node = self.nodes[reader.output[0]]
             if site.shared:
                 node.input[0] = producers[0].output[0]
-            self._change(node, 1, lambda value, node=node: by_input_channel(node, value, factors))
+            self._change(node, 1, partial(by_input_channel, node, factors=factors))
 
     def _divide(self, node: onnx.NodeProto, indices: list[int], factors: Factors) -> None:
         for index in indices:
             self._change(node, index, lambda value: value / factors)
 
-    def _change(self, node: onnx.NodeProto, index: int, function: object) -> None:
-        key = (node.output[0], index)
-        value = self.changed.get(key)
-        value = self.view.constants[node.input[index]].astype(np.float64) if value is None else value
-        self.changed[key] = function(value)  # type: ignore[operator]
+    def _change(self, node: onnx.NodeProto, index: int, function: Callable[[np.ndarray], np.ndarray]) -> None:
+        self.changed[node.output[0], index].append(function)
 
     def _doubled(self, site: Site) -> Any:
         """A second norm behind the first, for the readers that take factors."""
@@ -411,8 +417,11 @@ class _Editor:
         return self.nodes[copy.output[0]]
 
     def finish(self) -> None:
-        for (output, index), value in self.changed.items():
+        for (output, index), functions in self.changed.items():
             node = self.nodes[output]
+            value = self.view.constants[node.input[index]].astype(np.float64)
+            for function in functions:
+                value = function(value)
             name = self.names.fresh(f"{node.input[index]}/equalised")
             self.graph.initializer.append(numpy_helper.from_array(value.astype(np.float32), name))
             node.input[index] = name
