@@ -13,6 +13,7 @@ import onnx
 import pytest
 import yaml
 
+from openbpu.cli import options
 from openbpu.cli.running import run
 
 
@@ -26,6 +27,8 @@ class Commands:
         name, *arguments = line.split()
         self._patch.setattr(sys, "argv", [name, *arguments])
         self._patch.setenv("COLUMNS", "200")
+        for console in (options.console, options.errors):  # whatever was said when this process made them
+            self._patch.setattr(console, "_width", None)
         command = (
             importlib.import_module("openbpu.cli.main").command
             if name == "openbpu"
