@@ -7,7 +7,7 @@
 EfficientNet-Lite0: of the photographs every seventh in name order calibrates (the first 100 of those), all others
 evaluate. The other networks are those of end_to_end.py, with the wheels that it names, and what trained.py trains.
 Peers that cannot live beside this project's packages are found with --python: interpreters of other environments (pip
-install nncf onnx, esp-ppq, aimet-onnx). Every method has a process of its own. SQNR, cosine and agreement of the arg-max
+install nncf onnx; esp-ppq; aimet-onnx). Each method has a process of its own. SQNR, cosine and agreement of the arg-max
 compare with the float model, of several outputs the worst; of MiniLM the embeddings of sentences are compared; top-1
 needs --labels. QDQ models, ours too, run in ONNX Runtime with its optimisations off, which is within one step per
 operator of the compiled model. Without --method the default runs beside all peers; with it what it names, further
