@@ -92,9 +92,8 @@ def _affordable(
     for depth in _DEPTHS:
         found = _stretches(model, view, placement, wanted, depth)
         runs = ((wanted[placement.groups[tensor]], block) for tensor, block in found)
-        if SAMPLES * sum(count * sum(cost[n.output[0]] for n in block.nodes) for count, block in runs) > _BUDGET:
-            continue
-        if all(_held(block, weights) <= _LARGEST_BYTES for _, block in found):
+        work = SAMPLES * sum(count * sum(cost[n.output[0]] for n in block.nodes) for count, block in runs)
+        if work <= _BUDGET and all(_held(block, weights) <= _LARGEST_BYTES for _, block in found):
             break
     return found
 
