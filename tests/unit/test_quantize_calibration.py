@@ -11,7 +11,7 @@ from openbpu import frontend, ptq
 from openbpu.errors import ConfigError
 from openbpu.ir.quant import QuantParams
 from openbpu.ptq import blocks
-from openbpu.ptq.calibration import Statistics
+from openbpu.ptq.calibration import Statistics, _counts
 from openbpu.ptq.output_error import _stretches, errors
 from openbpu.ptq.placement import place
 from openbpu.ptq.ranges import PERCENTILE, candidates, clipped, divergence, parameters, searched, squared_error
@@ -201,3 +201,16 @@ def test_models_that_no_protobuf_can_be_are_calibrated(monkeypatch: pytest.Monke
     monkeypatch.setattr(blocks, "_LARGEST_MESSAGE", 0)
     assert ptq.quantize(model, samples).SerializeToString(deterministic=True) == wanted
     assert model.SerializeToString(deterministic=True) == before
+
+
+@pytest.mark.parametrize(("low", "high"), [(-3.0, 5.0), (0.0, 1e-6), (-3.4e38, 3.4e38), (0.999999, 1.000001)])
+def test_histograms_are_those_of_numpy(low: float, high: float) -> None:
+    """But for values on an edge between two bins, at most one in a thousand; what lies beyond counts at the ends."""
+    random = np.random.default_rng(0)
+    values = random.uniform(low, high, 100_000).astype(np.float32)
+    wanted = np.histogram(np.clip(values.astype(np.float64), low, high), 512, (low, high))[0]
+    found = _counts(values, low, high, 512)
+    assert found.sum() == len(values)
+    assert np.abs(found - wanted).sum() <= 200
+    outside = _counts(np.array([low - (high - low), high + (high - low)], np.float64), low, high, 512)
+    assert outside[0] == outside[-1] == 1

@@ -108,7 +108,7 @@ def test_rows_make_the_outputs_of_a_grouped_convolution() -> None:
     graph = helper.make_graph([node], "conv", info[:2], info[2:])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     (wanted,) = onnx.reference.ReferenceEvaluator(model).run(None, {"x": x, "weight": weight})
-    (rows,) = found.rows([x])
+    (rows,) = found.rows([x], 768)
     outputs = np.einsum("pgk,gmk->gmp", rows, found.matrices(weight)).reshape(wanted.shape)
     np.testing.assert_allclose(outputs, wanted, atol=1e-5)
     np.testing.assert_array_equal(found.weights(found.matrices(weight)), weight)

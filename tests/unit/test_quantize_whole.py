@@ -100,3 +100,16 @@ def test_a_gain_on_most_samples_does_not_make_up_for_the_worst() -> None:
     assert confirmed(loss_of(np.array([0.002, 0.002, 0.002, 0.11])), plain)
     assert not confirmed(loss_of(np.array([0.005, 0.005, 0.005, 0.2])), plain)
     assert not confirmed(plain, plain)
+
+
+@pytest.mark.parametrize(("chosen", "uniform", "kept"), [(-2.0, -3.0, False), (-3.0, -2.0, True)])
+def test_the_better_of_two_refined_forms_is_kept(
+    monkeypatch: pytest.MonkeyPatch, chosen: float, uniform: float, kept: bool
+) -> None:
+    """Whichever was better before: the choice tensor by tensor here."""
+    losses = iter([-1.0, -0.9, -0.8, -0.7, chosen, uniform])  # chosen, three uniform ones, then the two refined ones
+    monkeypatch.setattr(Whole, "loss", lambda self, form: next(losses))
+    qdq = ptq.quantize(reader(), nets.samples(16), refinement=("scales", "bias"))
+    taken = next(p.value for p in qdq.metadata_props if p.key == "openbpu.refinement")
+    assert taken == ("scales+bias" if kept else "bias")
+    assert next(losses, None) is None

@@ -19,6 +19,7 @@ from openbpu.memory import give_back
 from openbpu.ptq.blocks import loaded
 from openbpu.ptq.cache import StatisticsCache
 from openbpu.ptq.masks import raised_floors
+from openbpu.ptq.parallel import side_by_side
 from openbpu.ptq.placement import Placement
 from openbpu.ptq.probabilities import settled
 from openbpu.ptq.samples import Feed, SampleStream
@@ -26,6 +27,7 @@ from openbpu.ptq.samples import Feed, SampleStream
 BINS = 4096
 FEWEST_BINS, MOST_BINS = 129, 65536
 PORTION_BYTES = 256 << 20
+_BLOCK = 1 << 16  # values whose places in a histogram are computed at a time
 
 Progress = Callable[[str, int, int], None]
 
@@ -79,10 +81,14 @@ class Runner:
 
     def run(self, feed: Feed) -> Iterable[tuple[str, np.ndarray]]:
         """(name, array) of every tensor asked for."""
-        for name in self._from_feed:
-            yield name, feed[name]
+        for portion in self.portions(feed):
+            yield from portion
+
+    def portions(self, feed: Feed) -> Iterable[list[tuple[str, np.ndarray]]]:
+        """The same in lists that fit the memory: the next is computed when it is asked for."""
+        yield [(name, feed[name]) for name in self._from_feed]
         for portion in self._portions:
-            yield from zip(portion, self._computed(portion, feed), strict=True)
+            yield list(zip(portion, self._computed(portion, feed), strict=True))
 
     def _computed(self, tensors: list[str], feed: Feed) -> list[np.ndarray]:
         try:
@@ -130,20 +136,38 @@ def calibrate(
         runner = Runner(model, [t for t, g in groups.items() if g in statistics])
     index = {g: k for g, k in index.items() if g in statistics}
 
+    def counted(name: str, array: np.ndarray) -> tuple[Statistics, np.ndarray]:
+        s = statistics[groups[name]]
+        return s, _counts(array, s.low, s.high, bins) if s.high > s.low else np.zeros(bins, np.int64)
+
     def histograms(feed: Feed) -> None:
-        for name, array in runner.run(feed):
-            s = statistics[groups[name]]
-            if s.high > s.low:
-                inside = np.clip(array, s.low, s.high)
-                if (s.high - s.low) / bins <= np.spacing(np.float32(max(-s.low, s.high))):
-                    inside = inside.astype(np.float64)  # almost constant: float32 has no edges for that many bins
-                s.counts += np.histogram(inside, bins, (s.low, s.high))[0]
+        for portion in runner.portions(feed):
+            for s, counts in run_all(partial(counted, *found) for found in portion):
+                s.counts += counts
 
     state = {str(k): statistics[group].counts for group, k in index.items()}
     told = partial(progress, "calibrate: histograms")
     options += [bins, low, high]
-    cache.fold("histograms", model, options, samples, state, histograms, lambda k: told(k, samples.expected))
+    with side_by_side() as run_all:
+        cache.fold("histograms", model, options, samples, state, histograms, lambda k: told(k, samples.expected))
     return placement, statistics
+
+
+def _counts(array: np.ndarray, low: float, high: float, bins: int) -> np.ndarray:
+    """The histogram of an array between two limits, what lies beyond them in the outermost bins."""
+    counts, flat = np.zeros(bins, np.int64), array.ravel()
+    span = high - low
+    # Of almost constant values float32 has no edges for that many bins, and of masks near its ends no differences.
+    fine = span / bins > np.spacing(np.float32(max(-low, high))) and span < float(np.finfo(np.float32).max)
+    kind = np.float32 if fine else np.float64
+    per_unit = kind(bins / span)
+    for start in range(0, flat.size, _BLOCK):
+        place = flat[start : start + _BLOCK].astype(kind)
+        place -= kind(low)
+        place *= per_unit
+        np.clip(place, 0, bins - 1, out=place)
+        counts += np.bincount(place.astype(np.intp), minlength=bins)
+    return counts
 
 
 def tensor_bytes(info: onnx.ValueInfoProto) -> int:

@@ -26,6 +26,7 @@ from openbpu.ptq.blocks import energy, session
 from openbpu.ptq.cache import StatisticsCache
 from openbpu.ptq.calibration import PORTION_BYTES, Progress, Runner, tensor_bytes
 from openbpu.ptq.operators import NORMALISING
+from openbpu.ptq.parallel import side_by_side
 from openbpu.ptq.placement import Placement
 from openbpu.ptq.ranges import parameters
 from openbpu.ptq.samples import Feed, SampleStream
@@ -240,16 +241,16 @@ def _errors(
     totals: dict[str, np.ndarray] = {}
     done = 0
     needs = [_bytes(view, site, len(proposals[site.name]), sizes) for site in found]
-    for portion in _portions(found, needs):
-        runner = Runner(model, dict.fromkeys(name for s in portion for name in s.read))
-        trials = [_Trial(model, view, s, proposals[s.name], reaches, placement, symmetric) for s in portion]
-        for feed in feeds:
-            arrays = dict(runner.run(feed))
-            for trial in trials:
-                trial.add(arrays)
-        totals |= {t.site.name: (t.noise / np.maximum(t.signal, 1e-30)).sum(axis=1) for t in trials}
-        done += len(portion)
-        progress("equalise channels", done, len(found))
+    with side_by_side() as run_all:
+        for portion in _portions(found, needs):
+            runner = Runner(model, dict.fromkeys(name for s in portion for name in s.read))
+            trials = [_Trial(model, view, s, proposals[s.name], reaches, placement, symmetric) for s in portion]
+            for feed in feeds:
+                arrays = dict(runner.run(feed))
+                run_all(partial(trial.add, arrays) for trial in trials)
+            totals |= {t.site.name: (t.noise / np.maximum(t.signal, 1e-30)).sum(axis=1) for t in trials}
+            done += len(portion)
+            progress("equalise channels", done, len(found))
     return totals
 
 

@@ -31,8 +31,8 @@ def product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 def whole_product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """a^T b in float64, exactly, for float32 arrays [..., rows, k] and [..., rows, n] of whole numbers."""
-    largest = float(np.abs(a).max(initial=1.0)) * float(np.abs(b).max(initial=1.0))
-    together = int(_EXACT // largest)
+    largest = _magnitude(a)
+    together = int(_EXACT // (largest * (largest if b is a else _magnitude(b))))
     if together < _FEWEST_ROWS:  # int16
         a, b, together = a.astype(np.float64), b.astype(np.float64), a.shape[-2]
     result = np.zeros((*a.shape[:-2], a.shape[-1], b.shape[-1]))
@@ -40,6 +40,11 @@ def whole_product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         rows = slice(start, start + together)
         result += a[..., rows, :].swapaxes(-1, -2) @ b[..., rows, :]
     return result
+
+
+def _magnitude(x: np.ndarray) -> float:
+    """The largest, 1 at least; without a copy, as np.abs would make one."""
+    return max(float(x.max(initial=1.0)), -float(x.min(initial=-1.0)))
 
 
 def _integers(x: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:

@@ -43,13 +43,13 @@ def gathered(
     found: Layout, grid: Grid, inputs: Sequence[np.ndarray], floats: Sequence[np.ndarray] | None = None
 ) -> Moments:
     """The moments of a layer's inputs, by sample, and of what they lack beside `floats`."""
-    moments = Moments(grid)
+    moments, positions = Moments(grid), found.positions(len(inputs))
     if floats is None:
-        for rows in found.rows(inputs):
+        for rows in found.rows(inputs, positions):
             moments.add(rows)
         return moments
     lacking = (f - x for x, f in zip(inputs, floats, strict=True))
-    for rows, differences in zip(found.rows(inputs), found.rows(lacking), strict=True):
+    for rows, differences in zip(found.rows(inputs, positions), found.rows(lacking, positions), strict=True):
         moments.add(rows, differences)
     return moments
 

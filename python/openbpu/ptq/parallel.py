@@ -12,19 +12,31 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
+from threadpoolctl import threadpool_limits
+
 RunAll = Callable[[Iterable[Callable[[], Any]]], list[Any]]
+
+
+def in_turn(functions: Iterable[Callable[[], Any]]) -> list[Any]:
+    """The results of functions called one after the other."""
+    return [function() for function in functions]
 
 
 @contextmanager
 def side_by_side() -> Iterator[RunAll]:
-    """What calls functions at the same time and returns their results in order; the first that raises ends it."""
-    pool = ThreadPoolExecutor(_processors())
+    """What calls functions at the same time and returns their results in order; the first that raises ends it.
+
+    Products of matrices have half of the processors meanwhile: mostly two of them are made at a time.
+    """
+    processors = _processors()
+    pool = ThreadPoolExecutor(processors)
 
     def run_all(functions: Iterable[Callable[[], Any]]) -> list[Any]:
         return [running.result() for running in [pool.submit(function) for function in functions]]
 
     try:
-        yield run_all
+        with threadpool_limits(max(1, processors // 2), "blas"):
+            yield run_all
     finally:
         pool.shutdown(cancel_futures=True)
 

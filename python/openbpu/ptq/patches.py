@@ -11,7 +11,8 @@ from onnx import helper
 
 from openbpu.ptq.view import attribute, channel_axis
 
-_POSITIONS = 768  # outputs of a sample that are looked at
+_MOST_POSITIONS, _FEWEST_POSITIONS = 768, 16  # outputs of a sample that are looked at
+_ROWS = 128  # of all samples, for each input of a depthwise output: every channel has a covariance of its own
 
 
 @dataclass(frozen=True)
@@ -34,20 +35,26 @@ class Layout:
             return np.asarray(matrices.reshape(self.shape))
         return np.asarray(matrices.reshape(self.shape[::-1]).T)
 
-    def rows(self, inputs: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    def positions(self, samples: int) -> int:
+        """How many outputs of each of so many samples are enough."""
+        if self.groups == 1:
+            return _MOST_POSITIONS
+        return int(np.clip(-(-_ROWS * self.k // max(samples, 1)), _FEWEST_POSITIONS, _MOST_POSITIONS))
+
+    def rows(self, inputs: Iterable[np.ndarray], positions: int) -> Iterator[np.ndarray]:
         """By sample [positions, groups, k] of its input: of a feature map some positions, drawn with a fixed seed."""
         random = np.random.default_rng(0)
         for x in inputs:
             if len(self.shape) == 2:
-                yield x.reshape(-1, 1, x.shape[-1])[:_POSITIONS]
+                yield x.reshape(-1, 1, x.shape[-1])[:positions]
             else:
-                yield self._patches(x, random).reshape(-1, self.groups, self.k)
+                yield self._patches(x, random, positions).reshape(-1, self.groups, self.k)
 
     @property
     def _by_rows(self) -> bool:
         return len(self.shape) == 4 or channel_axis(self.node) == 0
 
-    def _patches(self, x: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    def _patches(self, x: np.ndarray, random: np.random.Generator, positions: int) -> np.ndarray:
         """Input patches [positions, channels, kh, kw] of some outputs of a convolution on x [n, c, h, w]."""
         given = {a.name: helper.get_attribute_value(a) for a in self.node.attribute}
         kernel, stride, dilation = self.shape[2:], given.get("strides", (1, 1)), given.get("dilations", (1, 1))
@@ -56,7 +63,7 @@ class Layout:
         n, _, h, w = padded.shape
         out = [(e - d * (k - 1) - 1) // s + 1 for e, k, s, d in zip((h, w), kernel, stride, dilation, strict=True)]
         count = n * out[0] * out[1]
-        chosen = np.arange(count) if count <= _POSITIONS else np.sort(random.choice(count, _POSITIONS, replace=False))
+        chosen = np.arange(count) if count <= positions else np.sort(random.choice(count, positions, replace=False))
         image, position = np.divmod(chosen, out[0] * out[1])
         oy, ox = np.divmod(position, out[1])
         rows = (oy * stride[0])[:, None, None] + (np.arange(kernel[0]) * dilation[0])[None, :, None]

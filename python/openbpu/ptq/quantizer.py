@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from os import PathLike
 from typing import Any
 
@@ -131,30 +131,40 @@ def _refined(
 ) -> tuple[onnx.ModelProto, Collection[str]]:
     """The QDQ model with refined weights and biases, and the steps that were refused: they made the whole no better.
 
-    With `auto` the ranges of one method for all tensors are rivals: what was chosen tensor by tensor may not hold for
-    the network. The best of these is refined.
+    With `auto` the best of the ranges of one method for all tensors is a rival: what was chosen tensor by tensor may
+    not hold for the network. Both are refined: which of them is better without says little about that.
     """
     plain = Refinements(shares=_weight_shares(ground.model) if "weights" in refinement else {})
-    qdq = ground.form(ranges, plain)
-    refused: Collection[str] = LAYERWISE
     steps = [step for step in (*REFINEMENTS, *MORE_REFINEMENTS) if step in refinement and step in LAYERWISE]
     rivals = uniform(ground, ranges) if ground.options.calibration == "auto" else []
+    qdq = ground.form(ranges, plain)
     if not steps and not rivals:
-        return qdq, refused
-    least, best = whole.loss(qdq), ranges
-    for rival in rivals:
-        form = ground.trial(rival, plain)
-        loss = whole.loss(form)
-        if confirmed(loss, least):
-            qdq, best, least = form, rival, loss
-    without = () if best is ranges else ("scales",)
-    refused = (*LAYERWISE, *without)
+        return qdq, LAYERWISE
+
+    def changed(candidate: Candidate) -> Candidate:
+        refined = refine(ground.model, candidate.form, samples, steps, progress)
+        form = ground.trial(candidate.ranges, replace(refined, shares=plain.shares))
+        better = replace(candidate, form=form, loss=whole.loss(form), refused=())
+        return better if better.loss < candidate.loss else candidate
+
+    found = [Candidate(ranges, qdq, whole.loss(qdq))]
+    if rivals:
+        forms = [(rival, ground.trial(rival, plain)) for rival in rivals]
+        found.append(min((Candidate(*pair, whole.loss(pair[1])) for pair in forms), key=lambda c: c.loss))
     if steps:
-        refined = replace(refine(ground.model, qdq, samples, steps, progress), shares=plain.shares)
-        changed = ground.trial(best, refined)
-        if whole.loss(changed) < least:
-            qdq, refused = changed, without
-    return qdq, refused
+        found = [changed(candidate) for candidate in found]
+    best = found[-1] if confirmed(found[-1].loss, found[0].loss) else found[0]
+    return best.form, best.refused if best.ranges is ranges else (*best.refused, "scales")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A QDQ model, the ranges that it has, how far it is from float, and the steps that made it no better."""
+
+    ranges: Ranges
+    form: onnx.ModelProto
+    loss: float
+    refused: Collection[str] = LAYERWISE
 
 
 def _weight_shares(model: onnx.ModelProto) -> dict[str, np.ndarray]:

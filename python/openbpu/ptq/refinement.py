@@ -14,15 +14,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import onnx
 
 from openbpu.ir.onnx_graph import reads
 from openbpu.ptq.calibration import Progress, Runner
-from openbpu.ptq.moments import gathered, grid_of
-from openbpu.ptq.parallel import side_by_side
-from openbpu.ptq.patches import layout
+from openbpu.ptq.moments import Grid, Moments, gathered, grid_of
+from openbpu.ptq.parallel import RunAll, side_by_side
+from openbpu.ptq.patches import Layout, layout
 from openbpu.ptq.regression import regressed, worth_it
 from openbpu.ptq.samples import Feed, SampleStream
 from openbpu.ptq.second_order import LARGEST, rounded
@@ -71,7 +72,7 @@ def refine(
     feeds = list(samples.spread(count))
     with side_by_side() as run_all:
         of_float, of_qdq = Walk(model, feeds, run_all, view.constants), Walk(qdq, feeds, run_all)
-        return _Refiner(of_float, of_qdq, layers, steps, progress).run()
+        return _Refiner(of_float, of_qdq, layers, steps, progress, run_all).run()
 
 
 def _affordable_samples(model: onnx.ModelProto, available: int) -> int:
@@ -164,8 +165,9 @@ class _Refiner:
         layers: dict[str, Layer],
         steps: Collection[str],
         progress: Progress,
+        run_all: RunAll,
     ) -> None:
-        self.layers, self.steps, self.progress = layers, steps, progress
+        self.layers, self.steps, self.progress, self.run_all = layers, steps, progress, run_all
         self.float, self.walk = of_float, of_qdq
         nodes = of_qdq.model.graph.node
         self.dequantisers = {node.output[0]: node for node in nodes if node.op_type == "DequantizeLinear"}
@@ -201,21 +203,30 @@ class _Refiner:
         fitted = "regression" in self.steps and worth_it(found) and layer.limits is None  # a few tokens would decide
         floats = self._floats(node) if fitted else None
         grid = grid_of(self._step(node.input[0], arrays), arrays, floats)
-        weight, q, moments = layer.weight, None, None
+        weight, q = layer.weight, None
+        rounds = "rounding" in self.steps and found.k <= LARGEST
+        if floats is None and not rounds:
+            return
+        halves = self._halves(found, grid, arrays, floats)
         if floats is not None:
-            halves = gathered(found, grid, arrays[::2], floats[::2]), gathered(found, grid, arrays[1::2], floats[1::2])
-            moments = halves[0] + halves[1]
-            better = regressed(found, weight, halves, about_mean="bias" in self.steps)
+            better = regressed(found, weight, halves, "bias" in self.steps, self.run_all)
             if better is not None:
                 most = 127 * scale.reshape(shape)
                 weight = np.clip(better, -most, most)
                 q = quantise_weights(weight, scale, axis)
-        if "rounding" in self.steps and found.k <= LARGEST:
-            best = rounded(found, weight, scale, moments or gathered(found, grid, arrays))
+        if rounds:
+            best = rounded(found, weight, scale, halves[0] + halves[1])
             q = q if best is None else best
         if q is not None:
             result.weights[node.name] = q
             self.walk.constants[node.input[1]] = (q * scale.reshape(shape)).astype(np.float32)
+
+    def _halves(
+        self, found: Layout, grid: Grid, arrays: list[np.ndarray], floats: list[np.ndarray] | None
+    ) -> list[Moments]:
+        """The moments of what a layer reads, of every other sample and of the rest."""
+        parts = [(arrays[k::2], None if floats is None else floats[k::2]) for k in (0, 1)]
+        return self.run_all(partial(gathered, found, grid, *part) for part in parts)
 
     def _floats(self, node: onnx.NodeProto) -> list[np.ndarray] | None:
         """What a layer reads in the float model, by sample; None if that has other rows, as many as a NonZero found."""

@@ -2,21 +2,28 @@
 
 Rounding, and what layers in front have lost, hides the small movements of a layer's inputs. Weights that count on these
 pass on more noise than signal; the best ones, by least squares, lean on inputs that can be trusted. This is ridge
-regression of the float layer's output on the quantised inputs, around the weights of the float model. How strong the
-ridge is, and whether it pays at all, is decided on one half of the samples for what the other half says.
+regression of the float layer's output on the quantised inputs, around the weights of the float model. What one half of
+the samples says is judged by the other half: the ridge is as strong, and as much of the change is made, as is best
+there.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
 from openbpu.ptq.factors import inverted_upper, lower_factor, product
 from openbpu.ptq.moments import Moments
+from openbpu.ptq.parallel import RunAll, in_turn
 from openbpu.ptq.patches import Layout
 
 _STRENGTHS = (1e-2, 1e-1)  # of the ridge, in mean variances of an input
 _ROUNDING = 1 / 12  # of it in any case: the variance of rounding, in squared steps
 _LARGEST = 2304  # inputs per output: beyond, the factors would cost more than they bring
+
+Seen = tuple[np.ndarray, np.ndarray]
 
 
 def worth_it(found: Layout) -> bool:
@@ -25,7 +32,7 @@ def worth_it(found: Layout) -> bool:
 
 
 def regressed(
-    found: Layout, weight: np.ndarray, halves: tuple[Moments, Moments], about_mean: bool
+    found: Layout, weight: np.ndarray, halves: Sequence[Moments], about_mean: bool, run_all: RunAll = in_turn
 ) -> np.ndarray | None:
     """float64 weights of the shape of `weight` for a layer; None if those that it has are as good.
 
@@ -36,38 +43,50 @@ def regressed(
         return None
     try:
         with np.errstate(over="ignore", invalid="ignore"):
-            change = _best(found.matrices(weight.astype(np.float64)), halves, about_mean)
+            change = _best(found.matrices(weight.astype(np.float64)), halves, about_mean, run_all)
     except np.linalg.LinAlgError:
         return None  # inputs of absurd magnitude
     return None if change is None else weight + found.weights(change)
 
 
-def _best(matrices: np.ndarray, halves: tuple[Moments, Moments], about_mean: bool) -> np.ndarray | None:
-    """The change of weights [groups, m, k] with the strength that the halves choose for one another."""
+def _best(matrices: np.ndarray, halves: Sequence[Moments], about_mean: bool, run_all: RunAll) -> np.ndarray | None:
+    """The change of weights [groups, m, k], as far as the halves confirm it for one another."""
     least = _ROUNDING * halves[0].grid.step ** 2
-    first, second = ((half.inputs(about_mean), half.differences(about_mean)) for half in halves)
-    gains = [
-        _gain(matrices, _change(matrices, *first, strength, least), *second)
-        + _gain(matrices, _change(matrices, *second, strength, least), *first)
-        for strength in _STRENGTHS
-    ]
-    best = int(np.argmax(gains))
-    if not gains[best] > 0:
+    first, second = run_all(partial(_seen, matrices, half, about_mean) for half in halves)
+
+    def judged(strength: float, learnt: Seen, judging: Seen) -> tuple[float, float]:
+        return _gain(_change(*learnt, strength, least), *judging)
+
+    pairs = [(strength, *pair) for strength in _STRENGTHS for pair in ((first, second), (second, first))]
+    found = np.reshape(run_all(partial(judged, *pair) for pair in pairs), (-1, 2, 2)).sum(axis=1)
+    strength, (gain, cost) = max(zip(_STRENGTHS, found, strict=True), key=lambda s: _saved(*s[1]))
+    if not gain > 0:
         return None
-    both = halves[0] + halves[1]
-    return _change(matrices, both.inputs(about_mean), both.differences(about_mean), _STRENGTHS[best], least)
+    both = _seen(matrices, halves[0] + halves[1], about_mean)
+    return np.asarray(gain / max(cost, gain) * _change(*both, strength, least))
 
 
-def _change(matrices: np.ndarray, xx: np.ndarray, dx: np.ndarray, strength: float, least: float) -> np.ndarray:
-    """W D (C + r)^-1: what is added to weights W for covariances C of the inputs and D of what they lack with them."""
+def _seen(matrices: np.ndarray, moments: Moments, about_mean: bool) -> Seen:
+    """Covariances of the inputs, and of what weights W make of what these lack, with them: C and W D."""
+    return moments.inputs(about_mean), product(matrices, moments.differences(about_mean))
+
+
+def _change(xx: np.ndarray, lacking: np.ndarray, strength: float, least: float) -> np.ndarray:
+    """W D (C + r)^-1: what is added to the weights."""
     k = xx.shape[-1]
     ridge = least + strength * np.einsum("...ii->...", xx) / k
     ridged = xx.copy()
     ridged[..., np.arange(k), np.arange(k)] += ridge[..., None]
     upper = inverted_upper(lower_factor(ridged[..., ::-1, ::-1])[..., ::-1, ::-1])
-    return product(product(product(matrices, dx), upper.swapaxes(-1, -2)), upper)
+    return product(product(lacking, upper.swapaxes(-1, -2)), upper)
 
 
-def _gain(matrices: np.ndarray, change: np.ndarray, xx: np.ndarray, dx: np.ndarray) -> float:
-    """By how much a change lowers the mean squared error of the outputs on samples with these covariances."""
-    return float((change * (2 * product(matrices, dx) - product(change, xx))).sum())
+def _gain(change: np.ndarray, xx: np.ndarray, lacking: np.ndarray) -> tuple[float, float]:
+    """a and b: a share t of a change lowers the squared error of outputs with these covariances by 2 t a - t^2 b."""
+    return float((change * lacking).sum()), float((change * product(change, xx)).sum())
+
+
+def _saved(gain: float, cost: float) -> float:
+    """What the best share of a change saves."""
+    share = gain / max(cost, gain) if gain > 0 else 0.0
+    return float(2 * share * gain - share * share * cost)
