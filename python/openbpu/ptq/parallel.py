@@ -1,4 +1,4 @@
-"""Runs calls of ONNX Runtime on all processors.
+"""Runs calls of ONNX Runtime and of numpy on all processors.
 
 Threads that share one small operator wait for one another more than they work: sessions of one thread, several runs at
 a time, are quicker, and each run computes what it would compute alone.

@@ -12,7 +12,7 @@ from onnx import helper
 from openbpu.ptq.view import attribute, channel_axis
 
 _MOST_POSITIONS, _FEWEST_POSITIONS = 768, 16  # outputs of a sample that are looked at
-_ROWS = 128  # of all samples, for each input of a depthwise output: every channel has a covariance of its own
+_ROWS = 128  # of all samples, for each input of an output of a group: every group has a covariance of its own
 
 
 @dataclass(frozen=True)

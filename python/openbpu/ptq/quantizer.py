@@ -141,16 +141,16 @@ def _refined(
     if not steps and not rivals:
         return qdq, LAYERWISE
 
-    def changed(candidate: Candidate) -> Candidate:
+    def changed(candidate: _Candidate) -> _Candidate:
         refined = refine(ground.model, candidate.form, samples, steps, progress)
         form = ground.trial(candidate.ranges, replace(refined, shares=plain.shares))
         better = replace(candidate, form=form, loss=whole.loss(form), refused=())
         return better if better.loss < candidate.loss else candidate
 
-    found = [Candidate(ranges, qdq, whole.loss(qdq))]
+    found = [_Candidate(ranges, qdq, whole.loss(qdq))]
     if rivals:
-        forms = [(rival, ground.trial(rival, plain)) for rival in rivals]
-        found.append(min((Candidate(*pair, whole.loss(pair[1])) for pair in forms), key=lambda c: c.loss))
+        forms = ((rival, ground.trial(rival, plain)) for rival in rivals)  # two of them at a time
+        found.append(min((_Candidate(*pair, whole.loss(pair[1])) for pair in forms), key=lambda c: c.loss))
     if steps:
         found = [changed(candidate) for candidate in found]
     best = found[-1] if confirmed(found[-1].loss, found[0].loss) else found[0]
@@ -158,7 +158,7 @@ def _refined(
 
 
 @dataclass(frozen=True)
-class Candidate:
+class _Candidate:
     """A QDQ model, the ranges that it has, how far it is from float, and the steps that made it no better."""
 
     ranges: Ranges

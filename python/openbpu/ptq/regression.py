@@ -9,8 +9,9 @@ there.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -42,28 +43,35 @@ def regressed(
     if not all(half.rows for half in halves):
         return None
     try:
-        with np.errstate(over="ignore", invalid="ignore"):
-            change = _best(found.matrices(weight.astype(np.float64)), halves, about_mean, run_all)
+        change = _quiet(_best, found.matrices(weight.astype(np.float64)), halves, about_mean, run_all)
     except np.linalg.LinAlgError:
         return None  # inputs of absurd magnitude
     return None if change is None else weight + found.weights(change)
 
 
+def _quiet(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Calls without warnings of inputs of absurd magnitude: each thread has settings of its own."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return function(*arguments)
+
+
 def _best(matrices: np.ndarray, halves: Sequence[Moments], about_mean: bool, run_all: RunAll) -> np.ndarray | None:
     """The change of weights [groups, m, k], as far as the halves confirm it for one another."""
     least = _ROUNDING * halves[0].grid.step ** 2
-    first, second = run_all(partial(_seen, matrices, half, about_mean) for half in halves)
+    first, second = run_all(partial(_quiet, _seen, matrices, half, about_mean) for half in halves)
 
     def judged(strength: float, learnt: Seen, judging: Seen) -> tuple[float, float]:
         return _gain(_change(*learnt, strength, least), *judging)
 
     pairs = [(strength, *pair) for strength in _STRENGTHS for pair in ((first, second), (second, first))]
-    found = np.reshape(run_all(partial(judged, *pair) for pair in pairs), (-1, 2, 2)).sum(axis=1)
-    strength, (gain, cost) = max(zip(_STRENGTHS, found, strict=True), key=lambda s: _saved(*s[1]))
-    if not gain > 0:
+    sums = np.reshape(run_all(partial(_quiet, judged, *pair) for pair in pairs), (-1, 2, 2)).sum(axis=1)
+    shares = [gain / max(cost, gain) if gain > 0 else 0.0 for gain, cost in sums]
+    saved = [2 * t * gain - t * t * cost for t, (gain, cost) in zip(shares, sums, strict=True)]
+    best = int(np.argmax(saved))
+    if not saved[best] > 0:
         return None
     both = _seen(matrices, halves[0] + halves[1], about_mean)
-    return np.asarray(gain / max(cost, gain) * _change(*both, strength, least))
+    return np.asarray(shares[best] * _change(*both, _STRENGTHS[best], least))
 
 
 def _seen(matrices: np.ndarray, moments: Moments, about_mean: bool) -> Seen:
@@ -84,9 +92,3 @@ def _change(xx: np.ndarray, lacking: np.ndarray, strength: float, least: float) 
 def _gain(change: np.ndarray, xx: np.ndarray, lacking: np.ndarray) -> tuple[float, float]:
     """a and b: a share t of a change lowers the squared error of outputs with these covariances by 2 t a - t^2 b."""
     return float((change * lacking).sum()), float((change * product(change, xx)).sum())
-
-
-def _saved(gain: float, cost: float) -> float:
-    """What the best share of a change saves."""
-    share = gain / max(cost, gain) if gain > 0 else 0.0
-    return float(2 * share * gain - share * share * cost)
