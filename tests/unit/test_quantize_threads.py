@@ -23,7 +23,7 @@ def covariance(random: np.random.Generator, *shape: int) -> np.ndarray:
 @pytest.mark.parametrize("shape", [(9,), (_WIDE,), (4, 25), (3, factors.BLOCK + 5)], ids=str)
 def test_factors_are_those_of_linear_algebra(shape: tuple[int, ...]) -> None:
     matrix = covariance(np.random.default_rng(1), *shape)
-    lower = factors.lower_factor(matrix)
+    lower = factors.lower_factor(matrix.copy())
     np.testing.assert_allclose(lower @ lower.swapaxes(-1, -2), matrix, atol=1e-5)
     upper = lower.swapaxes(-1, -2).copy()
     np.testing.assert_allclose(
@@ -79,7 +79,7 @@ x = np.random.default_rng(1).integers(-128, 128, (4000, 432)) * np.float32(0.04)
 collected = moments.Moments(moments.Grid(float(np.float32(0.04))))
 collected.add(x.astype(np.float32)[:, None])
 covariance = second_order.damped(collected)[0]
-lower = factors.lower_factor(covariance)
+lower = factors.lower_factor(covariance.copy())
 found = [covariance, lower, factors.inverted_upper(lower.T.copy())]
 
 net = nets.Net(5)

@@ -113,3 +113,21 @@ def test_the_better_of_two_refined_forms_is_kept(
     taken = next(p.value for p in qdq.metadata_props if p.key == "openbpu.refinement")
     assert taken == ("scales+bias" if kept else "bias")
     assert next(losses, None) is None
+
+
+def test_layers_left_in_float_are_judged_in_float() -> None:
+    """ONNX Runtime gives a float layer between Q/DQ pairs int8 weights per tensor, unless told not to."""
+    net = nets.Net(5)
+    x = net.op("Relu", net.conv("x", 3, 8))
+    left = net.op("Conv", x, net.constant(net.random.standard_normal((8, 8, 3, 3)) ** 3), out="left")
+    net.conv(net.op("Relu", left), 8, 4, out="y")
+    model = frontend.prepare(net.model("y"))
+    name = next(node.name for node in model.graph.node if "left" in node.output)
+    samples = nets.samples(4)
+    form = ptq.quantize(model, samples, refinement=(), run_on_cpu=(name,))
+    stream = SampleStream(samples, model)
+    assert len(list(stream)) == 4
+    want, got = nets.run(model, *samples)[0], nets.run(form, *samples)[0]
+    noise = np.square(want.astype(np.float64) - got).reshape(4, -1).sum(axis=1)
+    signal = np.square(want.astype(np.float64)).reshape(4, -1).sum(axis=1).mean()
+    np.testing.assert_allclose(Whole(model, stream).errors(form), noise / signal, rtol=1e-3)  # of float sums

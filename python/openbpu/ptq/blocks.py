@@ -149,7 +149,7 @@ def noises(results: Sequence[np.ndarray], floats: Sequence[np.ndarray]) -> np.nd
 
 
 def session(model: onnx.ModelProto | bytes) -> ort.InferenceSession:
-    """A session of one thread that keeps no memory between runs and joins no quantised operators."""
+    """A session of one thread that keeps no memory between runs and joins no operators."""
     options = _sparing()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
     return _made(model, options)
@@ -157,13 +157,12 @@ def session(model: onnx.ModelProto | bytes) -> ort.InferenceSession:
 
 def float_session(model: onnx.ModelProto | bytes) -> ort.InferenceSession:
     """The same for float operators with pairs between them: up to twice as fast."""
-    options = _sparing()
-    options.add_session_config_entry("session.disable_quant_qdq", "1")
-    return _made(model, options)
+    return _made(model, _sparing())
 
 
 def _sparing() -> ort.SessionOptions:
     options = ort.SessionOptions()
+    options.add_session_config_entry("session.disable_quant_qdq", "1")  # or float layers get int8 weights per tensor
     options.log_severity_level = 3
     options.enable_cpu_mem_arena = False
     options.intra_op_num_threads = 1

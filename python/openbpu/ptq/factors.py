@@ -29,17 +29,15 @@ def product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return result
 
 
-def whole_product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """a^T b in float64, exactly, for float32 arrays [..., rows, k] and [..., rows, n] of whole numbers."""
+def add_whole_product(total: np.ndarray, a: np.ndarray, b: np.ndarray) -> None:
+    """Adds a^T b to float64 [..., k, n], exactly; a [..., rows, k], b [..., rows, n] are whole numbers in float32."""
     largest = _magnitude(a)
     together = int(_EXACT // (largest * (largest if b is a else _magnitude(b))))
     if together < _FEWEST_ROWS:  # int16
         a, b, together = a.astype(np.float64), b.astype(np.float64), a.shape[-2]
-    result = np.zeros((*a.shape[:-2], a.shape[-1], b.shape[-1]))
     for start in range(0, a.shape[-2], together):
         rows = slice(start, start + together)
-        result += a[..., rows, :].swapaxes(-1, -2) @ b[..., rows, :]
-    return result
+        total += a[..., rows, :].swapaxes(-1, -2) @ b[..., rows, :]
 
 
 def _magnitude(x: np.ndarray) -> float:
@@ -55,9 +53,11 @@ def _integers(x: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def lower_factor(matrix: np.ndarray) -> np.ndarray:
-    """L of L L^T for symmetric matrices [..., k, k]. Raises numpy.linalg.LinAlgError unless positive definite."""
-    rest = np.array(matrix, np.float64)
-    k = rest.shape[-1]
+    """L of L L^T for symmetric float64 matrices [..., k, k], in their place.
+
+    Raises numpy.linalg.LinAlgError unless they are positive definite.
+    """
+    rest, k = matrix, matrix.shape[-1]
     for start in range(0, k, BLOCK):
         end = min(start + BLOCK, k)
         _factor_block(rest[..., start:end, start:end])

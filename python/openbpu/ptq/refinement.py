@@ -22,7 +22,7 @@ import onnx
 from openbpu.ir.onnx_graph import reads
 from openbpu.ptq.calibration import Progress, Runner
 from openbpu.ptq.moments import Grid, Moments, gathered, grid_of
-from openbpu.ptq.parallel import RunAll, side_by_side
+from openbpu.ptq.parallel import RunAll, in_turn, side_by_side
 from openbpu.ptq.patches import Layout, layout
 from openbpu.ptq.regression import regressed, worth_it
 from openbpu.ptq.samples import Feed, SampleStream
@@ -35,6 +35,7 @@ from openbpu.ptq.weights import quantise_weights
 _MEMORY_BYTES = 1 << 30  # of activations that are alive at the same time
 _MOST_SAMPLES, _FEWEST_SAMPLES = 64, 4
 _FLOAT_STEPS = 1 << 15
+_LARGEST_PAIR = 2304  # inputs per output whose products, two of them at a time, fit the memory
 _QUARTILE_RANGES = 4.0  # from the median: 5.4 deviations of normally distributed values
 
 Limits = tuple[np.ndarray, np.ndarray]  # least and largest value that counts, per channel
@@ -215,7 +216,9 @@ class _Refiner:
                 weight = np.clip(better, -most, most)
                 q = quantise_weights(weight, scale, axis)
         if rounds:
-            best = rounded(found, weight, scale, halves[0] + halves[1])
+            both = halves[0] + halves[1]
+            halves.clear()
+            best = rounded(found, weight, scale, both)
             q = q if best is None else best
         if q is not None:
             result.weights[node.name] = q
@@ -226,7 +229,8 @@ class _Refiner:
     ) -> list[Moments]:
         """The moments of what a layer reads, of every other sample and of the rest."""
         parts = [(arrays[k::2], None if floats is None else floats[k::2]) for k in (0, 1)]
-        return self.run_all(partial(gathered, found, grid, *part) for part in parts)
+        run = self.run_all if found.k <= _LARGEST_PAIR else in_turn
+        return run(partial(gathered, found, grid, *part) for part in parts)
 
     def _floats(self, node: onnx.NodeProto) -> list[np.ndarray] | None:
         """What a layer reads in the float model, by sample; None if that has other rows, as many as a NonZero found."""

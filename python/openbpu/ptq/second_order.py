@@ -23,7 +23,7 @@ LARGEST = 6144  # inputs per output: beyond, the covariance would cost more than
 def rounded(found: Layout, weight: np.ndarray, scale: np.ndarray, moments: Moments) -> np.ndarray | None:
     """int8 weights of the shape of `weight`, for inputs with these moments; None if these are too strange.
 
-    `scale` is per output channel; there are at most LARGEST inputs per output.
+    `scale` is per output channel; there are at most LARGEST inputs per output. The moments are used up.
     """
     try:
         with np.errstate(over="ignore", invalid="ignore"):
@@ -33,8 +33,12 @@ def rounded(found: Layout, weight: np.ndarray, scale: np.ndarray, moments: Momen
 
 
 def damped(moments: Moments) -> np.ndarray:
-    """Covariances [groups, k, k] that can be inverted. Raises numpy.linalg.LinAlgError if there were no rows."""
+    """Covariances [groups, k, k] that can be inverted, made of moments that are not needed any more.
+
+    Raises numpy.linalg.LinAlgError if there were no rows.
+    """
     covariance = moments.inputs()
+    moments.forget()
     diagonal = np.einsum("...ii->...i", covariance)
     # From few rows a covariance is mostly chance: its diagonal has to count the more.
     share = _DAMPING + _CHANCE * covariance.shape[-1] / moments.rows
@@ -57,7 +61,7 @@ def _rounded(matrices: np.ndarray, scale: np.ndarray, covariance: np.ndarray) ->
 def round_weights(weight: np.ndarray, scale: np.ndarray, covariance: np.ndarray) -> np.ndarray:
     """int8 in [-127, 127] for weights [co, k], scales [co], covariance [k, k] or one per channel [co, k, k].
 
-    Raises numpy.linalg.LinAlgError if the covariance is not finite or not positive definite.
+    The covariance is overwritten. Raises numpy.linalg.LinAlgError if it is not finite or not positive definite.
     """
     if not np.isfinite(covariance).all():
         raise np.linalg.LinAlgError("the covariance is not finite")
