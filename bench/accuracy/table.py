@@ -75,11 +75,11 @@ NETWORKS = {
     "ppocr_cls": Plan(64, 300, classes=True),
     "mobilenet_v3": Plan(64, 100, classes=True),
     "ppocr_rec": Plan(32, 200, classes=True),
-    "minilm": Plan(16, 60, transformer=True),
-    "yolox": Plan(16, 60),
-    "ppocr_det": Plan(16, 60),
-    "deit_tiny": Plan(16, 60, classes=True, transformer=True),
-    "detector": Plan(16, 60),
+    "minilm": Plan(16, 24, transformer=True),
+    "yolox": Plan(16, 24),
+    "ppocr_det": Plan(16, 24),
+    "deit_tiny": Plan(16, 24, classes=True, transformer=True),
+    "detector": Plan(16, 24),
 }
 
 

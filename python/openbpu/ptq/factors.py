@@ -47,9 +47,10 @@ def _magnitude(x: np.ndarray) -> float:
 
 def _integers(x: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
     """Whole numbers of at most 22 bits, and the powers of two by which they are to be multiplied."""
-    _, exponent = np.frexp(np.abs(x).max(axis=axis, keepdims=True, initial=0))
-    scale = np.ldexp(1.0, exponent - _BITS)
-    return np.rint(x / scale), scale
+    largest = np.maximum(x.max(axis=axis, keepdims=True, initial=0), -x.min(axis=axis, keepdims=True, initial=0))
+    _, exponent = np.frexp(largest)
+    whole = x * np.ldexp(1.0, _BITS - exponent)
+    return np.rint(whole, out=whole), np.ldexp(1.0, exponent - _BITS)
 
 
 def lower_factor(matrix: np.ndarray) -> np.ndarray:

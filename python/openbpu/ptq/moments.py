@@ -47,10 +47,11 @@ def gathered(
     if floats is None:
         for rows in found.rows(inputs, positions):
             moments.add(rows)
-        return moments
-    lacking = (f - x for x, f in zip(inputs, floats, strict=True))
-    for rows, differences in zip(found.rows(inputs, positions), found.rows(lacking, positions), strict=True):
-        moments.add(rows, differences)
+    else:
+        lacking = (f - x for x, f in zip(inputs, floats, strict=True))
+        for rows, differences in zip(found.rows(inputs, positions), found.rows(lacking, positions), strict=True):
+            moments.add(rows, differences)
+    moments.multiply()  # here, where the other half of the samples may be gathered at the same time
     return moments
 
 
@@ -70,13 +71,13 @@ class Moments:
         self._waiting.append((steps,) if d is None else (steps, np.rint(d / np.float32(self.grid.unit))))
         self.rows += len(x)
         if sum(part[0].size for part in self._waiting) >= _TOGETHER:
-            self._multiply()
+            self.multiply()
 
     def __add__(self, other: Moments) -> Moments:
         """Those of the rows of both, of the same grid."""
         both = Moments(self.grid)
         for part in (self, other):
-            part._multiply()
+            part.multiply()
             both.rows += part.rows
             both._x, both._xx = both._x + part._x, both._xx + part._xx
             both._d, both._dx = both._d + part._d, both._dx + part._dx
@@ -88,7 +89,7 @@ class Moments:
 
     def inputs(self, about_mean: bool = True) -> np.ndarray:
         """The mean of x x^T [groups, k, k], about the mean of x or about 0. Raises LinAlgError without rows."""
-        self._multiply()
+        self.multiply()
         middle = self.grid.middle * np.ones(self._x.shape)
         covariance = self._covariance(self._x, self._xx, None if about_mean else middle)
         covariance *= self.grid.step**2
@@ -96,7 +97,7 @@ class Moments:
 
     def differences(self, about_mean: bool = True) -> np.ndarray:
         """The mean of d x^T [groups, k, k], about their means or about 0. Raises LinAlgError without rows."""
-        self._multiply()
+        self.multiply()
         middle = np.zeros(self._d.shape)
         covariance = self._covariance(self._d, self._dx, None if about_mean else middle)
         covariance *= self.grid.unit * self.grid.step
@@ -113,7 +114,8 @@ class Moments:
             covariance += (mean + middle)[..., :, None] * (x + self.grid.middle)[..., None, :]
         return covariance
 
-    def _multiply(self) -> None:
+    def multiply(self) -> None:
+        """Makes the products of the rows that wait."""
         if not self._waiting:
             return
         x, *others = (np.concatenate(part).swapaxes(0, 1) for part in zip(*self._waiting, strict=True))

@@ -24,9 +24,9 @@ from openbpu.ptq.calibration import Progress, Runner
 from openbpu.ptq.moments import Grid, Moments, gathered, grid_of
 from openbpu.ptq.parallel import RunAll, in_turn, side_by_side
 from openbpu.ptq.patches import Layout, layout
-from openbpu.ptq.regression import regressed, worth_it
+from openbpu.ptq.regression import regression, worth_it
 from openbpu.ptq.samples import Feed, SampleStream
-from openbpu.ptq.second_order import LARGEST, rounded
+from openbpu.ptq.second_order import LARGEST, rounded, uppers
 from openbpu.ptq.sites import by_input_channel
 from openbpu.ptq.view import ModelView, attribute, channel_axis
 from openbpu.ptq.walk import Walk
@@ -156,6 +156,10 @@ class Layer:
     limits: Limits | None
 
 
+def _nothing() -> None:
+    """In the place of a step that is not taken."""
+
+
 class _Refiner:
     """Refines the layers of a QDQ model one after the other, and the float model beside it where that is needed."""
 
@@ -209,20 +213,25 @@ class _Refiner:
         if floats is None and not rounds:
             return
         halves = self._halves(found, grid, arrays, floats)
-        if floats is not None:
-            better = regressed(found, weight, halves, "bias" in self.steps, self.run_all)
-            if better is not None:
-                most = 127 * scale.reshape(shape)
-                weight = np.clip(better, -most, most)
-                q = quantise_weights(weight, scale, axis)
-        if rounds:
-            both = halves[0] + halves[1]
-            halves.clear()
-            best = rounded(found, weight, scale, both)
-            q = q if best is None else best
+        better, upper = self._computed(found, weight, halves, floats is not None, rounds)
+        if better is not None:
+            most = 127 * scale.reshape(shape)
+            weight = np.clip(better, -most, most)
+            q = quantise_weights(weight, scale, axis)
+        if upper is not None:
+            q = rounded(found, weight, scale, upper)
         if q is not None:
             result.weights[node.name] = q
             self.walk.constants[node.input[1]] = (q * scale.reshape(shape)).astype(np.float32)
+
+    def _computed(
+        self, found: Layout, weight: np.ndarray, halves: list[Moments], fitted: bool, rounds: bool
+    ) -> list[np.ndarray | None]:
+        """The weights that regression finds, and what rounding needs, at the same time; the moments are used up."""
+        fit = regression(found, weight, halves, "bias" in self.steps, self.run_all) if fitted else None
+        both = halves[0] + halves[1]
+        halves.clear()
+        return self.run_all([fit or _nothing, partial(uppers, both) if rounds else _nothing])
 
     def _halves(
         self, found: Layout, grid: Grid, arrays: list[np.ndarray], floats: list[np.ndarray] | None

@@ -32,21 +32,33 @@ def worth_it(found: Layout) -> bool:
     return found.k <= _LARGEST and (found.groups == 1 or found.shape[1] > 1)
 
 
-def regressed(
+def regression(
     found: Layout, weight: np.ndarray, halves: Sequence[Moments], about_mean: bool, run_all: RunAll = in_turn
-) -> np.ndarray | None:
-    """float64 weights of the shape of `weight` for a layer; None if those that it has are as good.
+) -> Callable[[], np.ndarray | None] | None:
+    """What computes float64 weights of the shape of `weight` for a layer; None if those that it has are as good.
 
     `halves`: moments of what the layer reads, and of what that lacks beside the float model, on two halves of the
     samples. With `about_mean` only movements about the means count, as a correction of biases does the rest.
     """
     if not all(half.rows for half in halves):
         return None
+    matrices, least = found.matrices(weight.astype(np.float64)), _ROUNDING * halves[0].grid.step ** 2
     try:
-        change = _quiet(_best, found.matrices(weight.astype(np.float64)), halves, about_mean, run_all)
+        first, second = run_all(partial(_quiet, _seen, matrices, half, about_mean) for half in halves)
+        strength, share = _best(first, second, least, run_all)
+        if not share:
+            return None
+        both = _quiet(_seen, matrices, halves[0] + halves[1], about_mean)
     except np.linalg.LinAlgError:
         return None  # inputs of absurd magnitude
-    return None if change is None else weight + found.weights(change)
+
+    def better() -> np.ndarray | None:
+        try:
+            return np.asarray(weight + found.weights(share * _quiet(_change, *both, strength, least)))
+        except np.linalg.LinAlgError:
+            return None
+
+    return better
 
 
 def _quiet(function: Callable[..., Any], *arguments: Any) -> Any:
@@ -55,10 +67,8 @@ def _quiet(function: Callable[..., Any], *arguments: Any) -> Any:
         return function(*arguments)
 
 
-def _best(matrices: np.ndarray, halves: Sequence[Moments], about_mean: bool, run_all: RunAll) -> np.ndarray | None:
-    """The change of weights [groups, m, k], as far as the halves confirm it for one another."""
-    least = _ROUNDING * halves[0].grid.step ** 2
-    first, second = run_all(partial(_quiet, _seen, matrices, half, about_mean) for half in halves)
+def _best(first: Seen, second: Seen, least: float, run_all: RunAll) -> tuple[float, float]:
+    """The strength, and the share of the change that the halves confirm for one another: 0 if none."""
 
     def judged(strength: float, learnt: Seen, judging: Seen) -> tuple[float, float]:
         return _gain(_change(*learnt, strength, least), *judging)
@@ -68,10 +78,7 @@ def _best(matrices: np.ndarray, halves: Sequence[Moments], about_mean: bool, run
     shares = [gain / max(cost, gain) if gain > 0 else 0.0 for gain, cost in sums]
     saved = [2 * t * gain - t * t * cost for t, (gain, cost) in zip(shares, sums, strict=True)]
     best = int(np.argmax(saved))
-    if not saved[best] > 0:
-        return None
-    both = _seen(matrices, halves[0] + halves[1], about_mean)
-    return np.asarray(shares[best] * _change(*both, _STRENGTHS[best], least))
+    return _STRENGTHS[best], shares[best] if saved[best] > 0 else 0.0
 
 
 def _seen(matrices: np.ndarray, moments: Moments, about_mean: bool) -> Seen:

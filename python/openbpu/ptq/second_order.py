@@ -20,16 +20,22 @@ _BLOCK = BLOCK  # columns between two updates of all columns behind them
 LARGEST = 6144  # inputs per output: beyond, the covariance would cost more than it brings
 
 
-def rounded(found: Layout, weight: np.ndarray, scale: np.ndarray, moments: Moments) -> np.ndarray | None:
-    """int8 weights of the shape of `weight`, for inputs with these moments; None if these are too strange.
+def uppers(moments: Moments) -> np.ndarray | None:
+    """Of the inverses of the covariances the upper Cholesky factors [groups, k, k]; None if inputs are too strange.
 
-    `scale` is per output channel; there are at most LARGEST inputs per output. The moments are used up.
+    Their row i tells how the columns behind i make up for the error of column i. k is at most LARGEST. The moments are
+    used up.
     """
     try:
         with np.errstate(over="ignore", invalid="ignore"):
-            return found.weights(_rounded(found.matrices(weight), scale, damped(moments)))
+            return upper_factor(damped(moments))
     except np.linalg.LinAlgError:
         return None  # inputs of absurd magnitude: nearest rounding stays
+
+
+def rounded(found: Layout, weight: np.ndarray, scale: np.ndarray, upper: np.ndarray) -> np.ndarray:
+    """int8 weights of the shape of `weight` for inputs with these `uppers`; `scale` is per output channel."""
+    return found.weights(_rounded(found.matrices(weight), scale, upper))
 
 
 def damped(moments: Moments) -> np.ndarray:
@@ -48,26 +54,29 @@ def damped(moments: Moments) -> np.ndarray:
     return covariance
 
 
-def _rounded(matrices: np.ndarray, scale: np.ndarray, covariance: np.ndarray) -> np.ndarray:
-    """int8 for weights [groups, m, k], scales [groups * m], covariances [groups, k, k]."""
-    groups, m, k = matrices.shape
-    if groups > 1 and m * groups * k * k <= _TOGETHER:  # depthwise: all channels at once
-        rows = round_weights(matrices.reshape(-1, k), scale, np.repeat(covariance, m, axis=0))
-        return rows.reshape(matrices.shape)
-    of_groups = zip(matrices, scale.reshape(groups, m), covariance, strict=True)
-    return np.stack([round_weights(*group) for group in of_groups])
+def upper_factor(covariance: np.ndarray) -> np.ndarray:
+    """The upper Cholesky factors of the inverses of matrices [..., k, k], which are overwritten.
 
-
-def round_weights(weight: np.ndarray, scale: np.ndarray, covariance: np.ndarray) -> np.ndarray:
-    """int8 in [-127, 127] for weights [co, k], scales [co], covariance [k, k] or one per channel [co, k, k].
-
-    The covariance is overwritten. Raises numpy.linalg.LinAlgError if it is not finite or not positive definite.
+    Raises numpy.linalg.LinAlgError if these are not finite or not positive definite.
     """
     if not np.isfinite(covariance).all():
         raise np.linalg.LinAlgError("the covariance is not finite")
-    # Upper Cholesky factor of the inverse: row i tells how the columns behind i make up for the error of column i. The
-    # factor of the covariance itself, taken from its end, is the inverse of that factor.
-    upper = inverted_upper(lower_factor(covariance[..., ::-1, ::-1])[..., ::-1, ::-1])
+    # The factor of the covariance itself, taken from its end, is the inverse of the one wanted.
+    return inverted_upper(lower_factor(covariance[..., ::-1, ::-1])[..., ::-1, ::-1])
+
+
+def _rounded(matrices: np.ndarray, scale: np.ndarray, upper: np.ndarray) -> np.ndarray:
+    """int8 for weights [groups, m, k], scales [groups * m], factors [groups, k, k]."""
+    groups, m, k = matrices.shape
+    if groups > 1 and m * groups * k * k <= _TOGETHER:  # depthwise: all channels at once
+        rows = round_weights(matrices.reshape(-1, k), scale, np.repeat(upper, m, axis=0))
+        return rows.reshape(matrices.shape)
+    of_groups = zip(matrices, scale.reshape(groups, m), upper, strict=True)
+    return np.stack([round_weights(*group) for group in of_groups])
+
+
+def round_weights(weight: np.ndarray, scale: np.ndarray, upper: np.ndarray) -> np.ndarray:
+    """int8 in [-127, 127] for weights [co, k], scales [co], one factor [k, k] or one per channel [co, k, k]."""
     rest = weight.astype(np.float64).copy()
     q = np.empty(weight.shape, np.int8)
     count = weight.shape[1]
