@@ -8,7 +8,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from openbpu.ir.quant import QuantParams
 from openbpu.ptq.insertion import insert
-from openbpu.ptq.refinement import Refinements, _shrunk, refine
+from openbpu.ptq.refinement import Reference, Refinements, _shrunk, refine
 from openbpu.ptq.samples import SampleStream
 from openbpu.ptq.weights import best_shares, quantise_weights
 
@@ -23,6 +23,11 @@ def _model() -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
 
+def biases(model: onnx.ModelProto, qdq: onnx.ModelProto, stream: SampleStream, step: str) -> np.ndarray:
+    """What a step adds to the bias of the product."""
+    return refine(Reference(model, stream), qdq, (step,), lambda *_: None).biases["product"]
+
+
 def _correction(first_token: float) -> np.ndarray:
     """What is added to the bias where the first token of each sample has that value and x covers [-1, 1]."""
     random = np.random.default_rng(5)
@@ -33,7 +38,7 @@ def _correction(first_token: float) -> np.ndarray:
     params = {"x": QuantParams.per_tensor(2 / 255), "y": QuantParams.per_tensor(2.0)}
     stream = SampleStream(samples, model)
     assert len(list(stream)) == stream.count == 8
-    return refine(model, insert(model, params, Refinements()), stream, ("bias",), lambda *_: None).biases["product"]
+    return biases(model, insert(model, params, Refinements()), stream, "bias")
 
 
 def test_a_token_beyond_the_range_moves_no_other() -> None:
@@ -49,7 +54,7 @@ def test_what_all_tokens_share_is_corrected() -> None:
     params = {"x": QuantParams.per_tensor(1 / 255), "y": QuantParams.per_tensor(2.0)}
     stream = SampleStream(samples, model)
     list(stream)
-    found = refine(model, insert(model, params, Refinements()), stream, ("bias",), lambda *_: None).biases["product"]
+    found = biases(model, insert(model, params, Refinements()), stream, "bias")
     wanted = np.mean([(s - np.clip(s, -128 / 255, 127 / 255))[0].mean(0) for s in samples], axis=0) * 127
     np.testing.assert_allclose(found, wanted, atol=0.2)
 
@@ -75,7 +80,7 @@ def test_the_analytic_correction_is_that_of_the_mean_input() -> None:
     stream = SampleStream(samples, model)
     list(stream)
     qdq = insert(model, params, Refinements())
-    found = refine(model, qdq, stream, ("analytic-bias",), lambda *_: None).biases["product"]
+    found = biases(model, qdq, stream, "analytic-bias")
     scale = np.float32(30 / 127)
     error = weight - np.clip(np.rint(weight / scale), -127, 127) * scale
     np.testing.assert_allclose(found, np.mean([s[0].mean(0) for s in samples], axis=0) @ error, atol=5e-3)

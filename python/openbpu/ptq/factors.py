@@ -77,6 +77,20 @@ def lower_factor(matrix: np.ndarray) -> np.ndarray:
     return rest
 
 
+def solved(lower: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """B (L L^T)^-1 for L [..., k, k] and B [..., m, k], block by block forwards and backwards."""
+    x, k = np.array(right), lower.shape[-1]
+    blocks = [slice(start, min(start + BLOCK, k)) for start in range(0, k, BLOCK)]
+    inverses = [_inverted_block(lower[..., here, here].swapaxes(-1, -2)) for here in blocks]  # of L^T
+    for here, inverse in zip(blocks, inverses, strict=True):
+        x[..., here] -= product(x[..., : here.start], lower[..., here, : here.start].swapaxes(-1, -2))
+        x[..., here] = product(x[..., here], inverse)
+    for here, inverse in zip(blocks[::-1], inverses[::-1], strict=True):
+        x[..., here] -= product(x[..., here.stop :], lower[..., here.stop :, here])
+        x[..., here] = product(x[..., here], inverse.swapaxes(-1, -2))
+    return x
+
+
 def inverted_upper(upper: np.ndarray) -> np.ndarray:
     """The inverse of upper triangular matrices [..., k, k], block by block: an eighth of the work of a general one."""
     k = upper.shape[-1]

@@ -66,9 +66,9 @@ def errors(
     with side_by_side() as run_all:
         for portion in _portions(stretches, sizes, weights):
             trials.clear()  # before the next are made
-            trials += [_Trial(model, view, block, name, candidates, placement) for name, block in portion]
             tensors = dict.fromkeys(name for _, b in portion for name in (*b.inputs, *b.outputs) if name in infos)
-            runner = Runner(model, tensors)
+            make = partial(_Trial, model, view, placement, candidates)
+            runner, *trials = run_all([partial(Runner, model, tensors), *(partial(make, *one) for one in portion)])
             for feed in feeds:
                 arrays = dict(runner.run(feed))
                 run_all(call for trial in trials for call in trial.calls(arrays))
@@ -171,10 +171,10 @@ class _Trial:
         self,
         model: onnx.ModelProto,
         view: ModelView,
-        block: Block,
-        tensor: str,
-        candidates: Mapping[str, Sequence[QuantParams]],
         placement: Placement,
+        candidates: Mapping[str, Sequence[QuantParams]],
+        tensor: str,
+        block: Block,
     ) -> None:
         self.tensor, self.block, self.candidates = tensor, block, candidates[placement.groups[tensor]]
         readers = placement.narrow if placement.groups[tensor] in placement.wide else None

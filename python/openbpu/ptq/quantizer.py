@@ -23,7 +23,7 @@ from openbpu.ptq.forms import Ground, Options, Ranges, form
 from openbpu.ptq.placement import place
 from openbpu.ptq.ranges import PERCENTILE
 from openbpu.ptq.reconstruction import step
-from openbpu.ptq.refinement import Refinements, refine
+from openbpu.ptq.refinement import Reference, Refinements, refine
 from openbpu.ptq.samples import SampleStream
 from openbpu.ptq.view import ModelView, channel_axis
 from openbpu.ptq.weights import best_shares
@@ -141,8 +141,8 @@ def _refined(
     if not steps and not rivals:
         return qdq, LAYERWISE
 
-    def changed(candidate: _Candidate) -> _Candidate:
-        refined = refine(ground.model, candidate.form, samples, steps, progress)
+    def changed(candidate: _Candidate, reference: Reference) -> _Candidate:
+        refined = refine(reference, candidate.form, steps, progress)
         form = ground.trial(candidate.ranges, replace(refined, shares=plain.shares))
         better = replace(candidate, form=form, loss=whole.loss(form), refused=())
         return better if better.loss < candidate.loss else candidate
@@ -152,7 +152,8 @@ def _refined(
         forms = ((rival, ground.trial(rival, plain)) for rival in rivals)  # two of them at a time
         found.append(min((_Candidate(*pair, whole.loss(pair[1])) for pair in forms), key=lambda c: c.loss))
     if steps:
-        found = [changed(candidate) for candidate in found]
+        reference = Reference(ground.model, samples)
+        found = [changed(candidate, reference) for candidate in found]
     best = found[-1] if confirmed(found[-1].loss, found[0].loss) else found[0]
     return best.form, best.refused if best.ranges is ranges else (*best.refused, "scales")
 

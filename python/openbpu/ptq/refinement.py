@@ -51,29 +51,47 @@ class Refinements:
     shares: dict[str, np.ndarray] = field(default_factory=dict)
 
 
-def refine(
-    model: onnx.ModelProto, qdq: onnx.ModelProto, samples: SampleStream, steps: Collection[str], progress: Progress
-) -> Refinements:
-    """The refinements of each node with constant weights; `steps` holds some of "rounding", "bias", "analytic-bias".
+@dataclass(frozen=True)
+class Layer:
+    """A node of the float model: its weight, the means of its output, the channel axis, what counts."""
 
-    `model` is the clean float model, `qdq` its QDQ form without refinements. Uses the first samples, as many as memory
-    allows (at most 64).
+    weight: np.ndarray
+    means: np.ndarray  # [samples, channels]
+    axis: int
+    limits: Limits | None
+
+
+class Reference:
+    """A clean float model beside which its QDQ forms are refined, and its layers, the nodes with constant weights.
+
+    On the first samples, as many as memory allows (at most 64).
     """
-    view = ModelView(model)
-    nodes = [n for n in model.graph.node if view.weighted(n)]
-    axes = {n.name: 1 if n.op_type.startswith("Conv") else -1 for n in nodes}
-    count = _affordable_samples(model, samples.count)
-    by_output = {n.output[0]: axes[n.name] for n in nodes}
-    limits = _token_limits(model, [n.output[0] for n in nodes if n.op_type == "MatMul"], samples.spread(count))
-    means = _float_means(model, by_output, limits, samples.spread(count))
-    layers = {
-        n.name: Layer(view.constants[n.input[1]], means[n.output[0]], axes[n.name], limits.get(n.output[0]))
-        for n in nodes
-    }
-    feeds = list(samples.spread(count))
+
+    def __init__(self, model: onnx.ModelProto, samples: SampleStream) -> None:
+        view = ModelView(model)
+        self.model, self.constants = model, view.constants
+        self._samples, self._count = samples, _affordable_samples(model, samples.count)
+        nodes = [n for n in model.graph.node if view.weighted(n)]
+        axes = {n.output[0]: 1 if n.op_type.startswith("Conv") else -1 for n in nodes}
+        limits = _token_limits(model, [n.output[0] for n in nodes if n.op_type == "MatMul"], self.feeds())
+        means = _float_means(model, axes, limits, self.feeds())
+        self.layers = {
+            n.name: Layer(view.constants[n.input[1]], means[out], axes[out], limits.get(out))
+            for n, out in ((n, n.output[0]) for n in nodes)
+        }
+
+    def feeds(self) -> Iterator[Feed]:
+        """The samples."""
+        return self._samples.spread(self._count)
+
+
+def refine(reference: Reference, qdq: onnx.ModelProto, steps: Collection[str], progress: Progress) -> Refinements:
+    """The refinements of each layer of a QDQ form without refinements; `steps` holds some of "regression",
+    "rounding", "bias", "analytic-bias"."""
+    feeds = list(reference.feeds())
     with side_by_side() as run_all:
-        of_float, of_qdq = Walk(model, feeds, run_all, view.constants), Walk(qdq, feeds, run_all)
-        return _Refiner(of_float, of_qdq, layers, steps, progress, run_all).run()
+        of_float = Walk(reference.model, feeds, run_all, reference.constants)
+        return _Refiner(of_float, Walk(qdq, feeds, run_all), reference.layers, steps, progress, run_all).run()
 
 
 def _affordable_samples(model: onnx.ModelProto, available: int) -> int:
@@ -144,16 +162,6 @@ def _float_means(
         for name, array in runner.run(feed):
             found[name].append(_channel_mean(array, axes[name], limits.get(name)))
     return {name: np.stack(means) for name, means in found.items()}
-
-
-@dataclass(frozen=True)
-class Layer:
-    """A node of the float model: its weight, the means of its output, the channel axis, what counts."""
-
-    weight: np.ndarray
-    means: np.ndarray  # [samples, channels]
-    axis: int
-    limits: Limits | None
 
 
 def _nothing() -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from openbpu.ptq.factors import inverted_upper, lower_factor, product
+from openbpu.ptq.factors import lower_factor, product, solved
 from openbpu.ptq.moments import Moments
 from openbpu.ptq.parallel import RunAll, in_turn
 from openbpu.ptq.patches import Layout
@@ -54,7 +54,7 @@ def regression(
 
     def better() -> np.ndarray | None:
         try:
-            return np.asarray(weight + found.weights(share * _quiet(_change, *both, strength, least)))
+            return np.asarray(weight + found.weights(share * _quiet(_change, *both, (strength,), least)[0]))
         except np.linalg.LinAlgError:
             return None
 
@@ -70,11 +70,10 @@ def _quiet(function: Callable[..., Any], *arguments: Any) -> Any:
 def _best(first: Seen, second: Seen, least: float, run_all: RunAll) -> tuple[float, float]:
     """The strength, and the share of the change that the halves confirm for one another: 0 if none."""
 
-    def judged(strength: float, learnt: Seen, judging: Seen) -> tuple[float, float]:
-        return _gain(_change(*learnt, strength, least), *judging)
+    def judged(learnt: Seen, judging: Seen) -> list[tuple[float, float]]:
+        return [_gain(change, *judging) for change in _change(*learnt, _STRENGTHS, least)]
 
-    pairs = [(strength, *pair) for strength in _STRENGTHS for pair in ((first, second), (second, first))]
-    sums = np.reshape(run_all(partial(_quiet, judged, *pair) for pair in pairs), (-1, 2, 2)).sum(axis=1)
+    sums = np.sum(run_all(partial(_quiet, judged, *pair) for pair in ((first, second), (second, first))), axis=0)
     shares = [gain / max(cost, gain) if gain > 0 else 0.0 for gain, cost in sums]
     saved = [2 * t * gain - t * t * cost for t, (gain, cost) in zip(shares, sums, strict=True)]
     best = int(np.argmax(saved))
@@ -86,14 +85,13 @@ def _seen(matrices: np.ndarray, moments: Moments, about_mean: bool) -> Seen:
     return moments.inputs(about_mean), product(matrices, moments.differences(about_mean))
 
 
-def _change(xx: np.ndarray, lacking: np.ndarray, strength: float, least: float) -> np.ndarray:
-    """W D (C + r)^-1: what is added to the weights."""
+def _change(xx: np.ndarray, lacking: np.ndarray, strengths: Sequence[float], least: float) -> np.ndarray:
+    """W D (C + r)^-1 for ridges of each strength: what is added to the weights."""
     k = xx.shape[-1]
-    ridge = least + strength * np.einsum("...ii->...", xx) / k
-    ridged = xx.copy()
-    ridged[..., np.arange(k), np.arange(k)] += ridge[..., None]
-    upper = inverted_upper(lower_factor(ridged[..., ::-1, ::-1])[..., ::-1, ::-1])
-    return product(product(lacking, upper.swapaxes(-1, -2)), upper)
+    ridges = least + np.multiply.outer(strengths, np.einsum("...ii->...", xx) / k)
+    ridged = np.repeat(xx[None], len(strengths), axis=0)
+    ridged[..., np.arange(k), np.arange(k)] += ridges[..., None]
+    return solved(lower_factor(ridged), np.repeat(lacking[None], len(strengths), axis=0))
 
 
 def _gain(change: np.ndarray, xx: np.ndarray, lacking: np.ndarray) -> tuple[float, float]:
