@@ -100,21 +100,29 @@ def test_no_rows_say_nothing() -> None:
     assert _regressed(found, weight, _halves(found, empty, empty, 0.1)) is None
 
 
-def test_rows_make_the_outputs_of_a_grouped_convolution() -> None:
+_GROUPED = {"group": 3, "strides": [2, 1], "dilations": [1, 2], "pads": [1, 2, 0, 1]}
+
+
+@pytest.mark.parametrize(
+    ("images", "kernel", "attributes"),
+    [(1, 3, _GROUPED), (1, 1, {}), (1, 1, {"pads": [1, 0, 0, 1]}), (4, 1, {"strides": [2, 2]})],
+    ids=["grouped", "points", "padded points", "points of four images"],
+)
+def test_rows_make_the_outputs_of_a_convolution(images: int, kernel: int, attributes: dict[str, object]) -> None:
     """Stride, dilation, padding and groups: rows times matrices are what the operator computes."""
-    random = np.random.default_rng(6)
-    weight = random.standard_normal((6, 2, 3, 3)).astype(np.float32)
-    attributes = {"group": 3, "strides": [2, 1], "dilations": [1, 2], "pads": [1, 2, 0, 1]}
+    random, groups = np.random.default_rng(6), int(str(attributes.get("group", 1)))
+    weight = random.standard_normal((6, 6 // groups, kernel, kernel)).astype(np.float32)
     node = helper.make_node("Conv", ["x", "weight"], ["y"], **attributes)
     found = layout(node, weight)
-    assert found is not None and worth_it(found) and found.groups == 3
-    x = random.standard_normal((1, 6, 9, 10)).astype(np.float32)
+    assert found is not None and worth_it(found) and found.groups == groups
+    x = random.standard_normal((images, 6, 8, 10)).astype(np.float32)
     info = [helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, None) for n in ("x", "weight", "y")]
     graph = helper.make_graph([node], "conv", info[:2], info[2:])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     (wanted,) = onnx.reference.ReferenceEvaluator(model).run(None, {"x": x, "weight": weight})
     (rows,) = found.rows([x], 768)
-    outputs = np.einsum("pgk,gmk->gmp", rows, found.matrices(weight)).reshape(wanted.shape)
+    outputs = np.einsum("pgk,gmk->gmp", rows, found.matrices(weight)).reshape(6, images, *wanted.shape[2:])
+    outputs = outputs.swapaxes(0, 1)
     np.testing.assert_allclose(outputs, wanted, atol=1e-5)
     np.testing.assert_array_equal(found.weights(found.matrices(weight)), weight)
 

@@ -29,6 +29,10 @@ def test_factors_are_those_of_linear_algebra(shape: tuple[int, ...]) -> None:
     np.testing.assert_allclose(
         factors.inverted_upper(upper) @ upper, np.broadcast_to(np.eye(shape[-1]), matrix.shape), atol=1e-5
     )
+    right = matrix[..., :7, :]
+    np.testing.assert_allclose(
+        factors.solved(lower, right), np.linalg.solve(matrix, right.swapaxes(-1, -2)).swapaxes(-1, -2), atol=1e-5
+    )
 
 
 def test_a_matrix_that_is_not_positive_definite_is_refused() -> None:

@@ -64,7 +64,7 @@ class Layout:
         out = [(e - d * (k - 1) - 1) // s + 1 for e, k, s, d in zip((h, w), kernel, stride, dilation, strict=True)]
         count = n * out[0] * out[1]
         chosen = np.arange(count) if count <= positions else np.sort(random.choice(count, positions, replace=False))
-        if padded is x and count == h * w and kernel == (1, 1):  # a point each
+        if padded is x and n == 1 and count == h * w and kernel == (1, 1):  # a point each
             return np.asarray(x.reshape(-1, count).T[chosen, :, None, None])
         image, position = np.divmod(chosen, out[0] * out[1])
         oy, ox = np.divmod(position, out[1])
