@@ -127,6 +127,15 @@ def test_rows_make_the_outputs_of_a_convolution(images: int, kernel: int, attrib
     np.testing.assert_array_equal(found.weights(found.matrices(weight)), weight)
 
 
+@pytest.mark.parametrize("kernel", [1, 3])
+def test_an_empty_feature_map_has_no_rows(kernel: int) -> None:
+    weight = np.zeros((4, 6, kernel, kernel), np.float32)
+    found = layout(helper.make_node("Conv", ["x", "w"], ["y"], pads=[kernel // 2] * 4), weight)
+    assert found is not None
+    (rows,) = found.rows([np.zeros((1, 6, 0, 10), np.float32)], 768)
+    assert rows.shape == (0, 1, 6 * kernel * kernel)
+
+
 def test_depthwise_layers_have_nothing_to_lean_on() -> None:
     found = layout(helper.make_node("Conv", ["x", "w"], ["y"], group=8), np.zeros((8, 1, 3, 3), np.float32))
     assert found is not None and not worth_it(found)

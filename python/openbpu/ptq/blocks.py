@@ -149,7 +149,7 @@ def noises(results: Sequence[np.ndarray], floats: Sequence[np.ndarray]) -> np.nd
 
 
 def session(model: onnx.ModelProto | bytes) -> ort.InferenceSession:
-    """A session of one thread that keeps no memory between runs and joins no operators."""
+    """A session of one thread that keeps no memory between runs and joins no quantised operators."""
     options = _sparing()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
     return _made(model, options)

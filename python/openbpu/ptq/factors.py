@@ -48,7 +48,7 @@ def _magnitude(x: np.ndarray) -> float:
 def _integers(x: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
     """Whole numbers of at most 22 bits, and the powers of two by which they are to be multiplied."""
     largest = np.maximum(x.max(axis=axis, keepdims=True, initial=0), -x.min(axis=axis, keepdims=True, initial=0))
-    _, exponent = np.frexp(largest)
+    exponent = np.maximum(np.frexp(largest)[1], _BITS - 1023)  # of which the reciprocal is finite
     whole = x * np.ldexp(1.0, _BITS - exponent)
     return np.rint(whole, out=whole), np.ldexp(1.0, exponent - _BITS)
 

@@ -79,8 +79,8 @@ class Moments:
         for part in (self, other):
             part.multiply()
             both.rows += part.rows
-            both._x, both._xx = both._x + part._x, both._xx + part._xx
-            both._d, both._dx = both._d + part._d, both._dx + part._dx
+        both._x, both._xx = self._x + other._x, self._xx + other._xx
+        both._d, both._dx = self._d + other._d, self._dx + other._dx
         return both
 
     def forget(self) -> None:

@@ -22,7 +22,7 @@ from openbpu.ir.quant import QuantParams
 from openbpu.ptq.blocks import Block, BlockRunner, blocks, energy, joined, noises
 from openbpu.ptq.calibration import PORTION_BYTES, Progress, Runner, tensor_bytes
 from openbpu.ptq.operators import SHARING, WEIGHTED
-from openbpu.ptq.parallel import side_by_side
+from openbpu.ptq.parallel import RunAll, side_by_side
 from openbpu.ptq.placement import Placement
 from openbpu.ptq.samples import SampleStream
 from openbpu.ptq.view import ModelView, channel_axis
@@ -62,21 +62,20 @@ def errors(
     totals: dict[str, np.ndarray] = {}
     done = 0
     weights = {name: array.nbytes for name, array in view.constants.items()}
-    trials: list[_Trial] = []
+
+    def measured(portion: Sequence[tuple[str, Block]], run_all: RunAll) -> list[_Trial]:
+        tensors = dict.fromkeys(name for _, b in portion for name in (*b.inputs, *b.outputs) if name in infos)
+        runner, make = Runner(model, tensors), partial(_Trial, model, view, placement, candidates)
+        trials: list[_Trial] = run_all(partial(make, tensor, block) for tensor, block in portion)
+        for feed in feeds:
+            arrays = dict(runner.run(feed))
+            run_all(call for trial in trials for call in trial.calls(arrays))
+        return [trial for trial in trials if trial.kept]  # else nothing but outputs whose shapes depend on values
+
     with side_by_side() as run_all:
         for portion in _portions(stretches, sizes, weights):
-            trials.clear()  # before the next are made
-            tensors = dict.fromkeys(name for _, b in portion for name in (*b.inputs, *b.outputs) if name in infos)
-            make = partial(_Trial, model, view, placement, candidates)
-            runner, *trials = run_all([partial(Runner, model, tensors), *(partial(make, *one) for one in portion)])
-            for feed in feeds:
-                arrays = dict(runner.run(feed))
-                run_all(call for trial in trials for call in trial.calls(arrays))
-            for trial in trials:
-                group = placement.groups[trial.tensor]
-                if not trial.kept:  # nothing but outputs whose shapes depend on values
-                    continue
-                totals[group] = totals.get(group, 0.0) + trial.relative()
+            for group, relative in [(placement.groups[t.tensor], t.relative()) for t in measured(portion, run_all)]:
+                totals[group] = totals.get(group, 0.0) + relative
             done += len(portion)
             progress("measure ranges", done, len(stretches))
     return totals

@@ -59,13 +59,13 @@ class Layout:
         given = {a.name: helper.get_attribute_value(a) for a in self.node.attribute}
         kernel, stride, dilation = self.shape[2:], given.get("strides", (1, 1)), given.get("dilations", (1, 1))
         top, left, bottom, right = given.get("pads", (0, 0, 0, 0))
-        padded = np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right))) if top + left + bottom + right else x
+        padded = np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right))) if any((top, left, bottom, right)) else x
         n, _, h, w = padded.shape
         out = [(e - d * (k - 1) - 1) // s + 1 for e, k, s, d in zip((h, w), kernel, stride, dilation, strict=True)]
         count = n * out[0] * out[1]
         chosen = np.arange(count) if count <= positions else np.sort(random.choice(count, positions, replace=False))
         if padded is x and n == 1 and count == h * w and kernel == (1, 1):  # a point each
-            return np.asarray(x.reshape(-1, count).T[chosen, :, None, None])
+            return np.asarray(x.reshape(x.shape[1], count).T[chosen, :, None, None])
         image, position = np.divmod(chosen, out[0] * out[1])
         oy, ox = np.divmod(position, out[1])
         rows = (oy * stride[0])[:, None, None] + (np.arange(kernel[0]) * dilation[0])[None, :, None]

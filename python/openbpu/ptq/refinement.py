@@ -237,9 +237,9 @@ class _Refiner:
     ) -> list[np.ndarray | None]:
         """The weights that regression finds, and what rounding needs, at the same time; the moments are used up."""
         fit = regression(found, weight, halves, "bias" in self.steps, self.run_all) if fitted else None
-        both = halves[0] + halves[1]
+        tasks = [fit or _nothing, partial(uppers, halves[0] + halves[1]) if rounds else _nothing]
         halves.clear()
-        return self.run_all([fit or _nothing, partial(uppers, both) if rounds else _nothing])
+        return self.run_all(tasks)
 
     def _halves(
         self, found: Layout, grid: Grid, arrays: list[np.ndarray], floats: list[np.ndarray] | None
