@@ -160,10 +160,20 @@ def float_session(model: onnx.ModelProto | bytes) -> ort.InferenceSession:
     return _made(model, _sparing())
 
 
-def _sparing() -> ort.SessionOptions:
+def as_float() -> ort.SessionOptions:
+    """Options with which a QDQ model runs as float operators with pairs between them.
+
+    ONNX Runtime's kernels for int8 saturate on processors without VNNI, and layers left in float would get int8 weights
+    per tensor.
+    """
     options = ort.SessionOptions()
-    options.add_session_config_entry("session.disable_quant_qdq", "1")  # or float layers get int8 weights per tensor
+    options.add_session_config_entry("session.disable_quant_qdq", "1")
     options.log_severity_level = 3
+    return options
+
+
+def _sparing() -> ort.SessionOptions:
+    options = as_float()
     options.enable_cpu_mem_arena = False
     options.intra_op_num_threads = 1
     return options

@@ -12,11 +12,10 @@ from functools import lru_cache, partial
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 
 from openbpu.errors import ModelError
 from openbpu.memory import give_back
-from openbpu.ptq.blocks import loaded
+from openbpu.ptq.blocks import as_float, loaded
 from openbpu.ptq.cache import StatisticsCache
 from openbpu.ptq.masks import raised_floors
 from openbpu.ptq.parallel import side_by_side
@@ -67,12 +66,8 @@ class Runner:
         probe.graph.output.extend(infos[n] for n in self._fetched if n not in present)
         sizes = {o.name: tensor_bytes(o) for o in probe.graph.output}
         self._portions = _portions(self._fetched, sizes)
-        options = ort.SessionOptions()
-        options.log_severity_level = 3
-        # Of a QDQ model nothing becomes int8 kernels: without VNNI those saturate sums of two products.
-        options.add_session_config_entry("session.disable_quant_qdq", "1")
         try:
-            self._session = loaded(probe, options)
+            self._session = loaded(probe, as_float())
         except Exception as error:  # onnxruntime raises several types of its own
             reason = str(error).splitlines()[0]
             raise ModelError(

@@ -76,8 +76,8 @@ class Reference:
         limits = _token_limits(model, [n.output[0] for n in nodes if n.op_type == "MatMul"], self.feeds())
         means = _float_means(model, axes, limits, self.feeds())
         self.layers = {
-            n.name: Layer(view.constants[n.input[1]], means[out], axes[out], limits.get(out))
-            for n, out in ((n, n.output[0]) for n in nodes)
+            n.name: Layer(view.constants[n.input[1]], means[n.output[0]], axes[n.output[0]], limits.get(n.output[0]))
+            for n in nodes
         }
 
     def feeds(self) -> Iterator[Feed]:
@@ -86,8 +86,10 @@ class Reference:
 
 
 def refine(reference: Reference, qdq: onnx.ModelProto, steps: Collection[str], progress: Progress) -> Refinements:
-    """The refinements of each layer of a QDQ form without refinements; `steps` holds some of "regression",
-    "rounding", "bias", "analytic-bias"."""
+    """The refinements of each layer of a QDQ form that has none.
+
+    `steps` holds some of "regression", "rounding", "bias", "analytic-bias".
+    """
     feeds = list(reference.feeds())
     with side_by_side() as run_all:
         of_float = Walk(reference.model, feeds, run_all, reference.constants)
