@@ -12,10 +12,12 @@ from openbpu.errors import ConfigError
 from openbpu.ir.quant import QuantParams
 from openbpu.ptq import blocks
 from openbpu.ptq.calibration import Statistics, _counts
-from openbpu.ptq.output_error import _stretches, errors
+from openbpu.ptq.histogram_losses import Divergences, SquaredErrors
+from openbpu.ptq.output_error import judged
 from openbpu.ptq.placement import place
-from openbpu.ptq.ranges import PERCENTILE, candidates, clipped, divergence, parameters, searched, squared_error
+from openbpu.ptq.ranges import PERCENTILE, candidates, clipped, parameters, searched, squared_error
 from openbpu.ptq.samples import SampleStream
+from openbpu.ptq.stretches import stretches
 from openbpu.ptq.view import ModelView
 
 
@@ -56,14 +58,49 @@ def test_searches_find_what_an_exhaustive_one_finds(symmetric: bool) -> None:
     shares = np.linspace(0.05, 1, 60)
     pairs = [(a, b) for a in shares for b in shares]
     least = min(squared_error(found, parameters(found.low * a, found.high * b, symmetric)) for a, b in pairs)
-    assert squared_error(found, searched(found, squared_error, symmetric)) < 1.05 * least
+    assert squared_error(found, searched(found, SquaredErrors(found), symmetric)) < 1.05 * least
 
 
 def test_divergence_of_what_is_kept_and_of_what_is_cut() -> None:
     found = statistics(np.random.default_rng(3).uniform(0, 1, 400_000))
-    whole, half = parameters(0, 1, False), parameters(0, 0.5, False)
-    assert 0 <= divergence(found, whole) < 0.01
-    assert divergence(found, half) > 0.5
+    whole, half = Divergences(found)([parameters(0, 1, False), parameters(0, 0.5, False)])
+    assert 0 <= whole < 0.01 and half > 0.5
+
+
+def by_bins(found: Statistics, quant: QuantParams) -> tuple[float, float]:
+    """Squared error and divergence as their definitions say, bin by bin."""
+    x, counts = found.centres, found.counts.astype(np.float64)
+    level = np.clip(np.rint(x / quant.s) + quant.z, quant.qmin, quant.qmax)
+    clips, value = (level == quant.qmin) | (level == quant.qmax), (level - quant.z) * quant.s
+    squares = counts @ np.where(clips, (value - x) ** 2, quant.s**2 / 12) / counts.sum()
+    zero = int(-found.low / ((found.high - found.low) / len(counts)))
+    around = [k for k in range(zero - 2, zero + 3) if k != zero and 0 <= k < len(counts)]
+    counts[min(zero, len(counts) - 1)] = counts[around].mean()
+    kept = [k for k in range(len(counts)) if abs(value[k] - x[k]) <= quant.s]
+    before = {k: counts[k] for k in kept}
+    before[kept[0]] += counts[: kept[0]].sum()
+    before[kept[-1]] += counts[kept[-1] + 1 :].sum()
+    after = {}
+    for k in kept:
+        same = [j for j in kept if level[j] == level[k] and before[j]]
+        after[k] = sum(counts[j] for j in same) / len(same) if before[k] else 0.0
+    whole = sum(after.values())
+    if not whole:
+        return squares, np.inf
+    terms = [p * np.log(p / counts.sum() / max(after[k] / whole, 1e-12)) for k, p in before.items() if p]
+    return squares, sum(terms) / counts.sum()
+
+
+@pytest.mark.parametrize("low,high", [(-1.1, 3.0), (0.0, 6.0), (-2.0, 0.0)])
+@pytest.mark.parametrize("values", [60, 20_000])
+def test_losses_by_running_sums_are_those_of_the_bins(low: float, high: float, values: int) -> None:
+    """Within what sums in another order give: 1e-9."""
+    drawn = low + (high - low) * np.random.default_rng(6).beta(2, 5, values)
+    found = Statistics(low, high, np.histogram(drawn, 512, (low, high))[0])
+    quants = [parameters(low * a, high * b, s) for a in (1, 0.6, 0.05) for b in (1, 0.3) for s in (False, True)]
+    wanted = np.array([by_bins(found, quant) for quant in quants])
+    assert SquaredErrors(found)(quants) == pytest.approx(wanted[:, 0], rel=1e-9)
+    assert Divergences(found)(quants) == pytest.approx(wanted[:, 1], rel=1e-9, abs=1e-12)
 
 
 def test_zeros_behind_a_clamp_do_not_decide() -> None:
@@ -125,12 +162,18 @@ def test_errors_are_those_of_the_consumers() -> None:
     model = frontend.prepare(net.model("y"))
     samples = SampleStream(nets.samples(3), model)
     assert len(list(samples)) == 3
-    quants = [QuantParams.per_tensor(s) for s in (0.01, 0.1)]
-    found = errors(model, samples, place(model), {"x": quants}, lambda *_: None)["x"]
+    quants, nearer = ([QuantParams.per_tensor(s) for s in scales] for scales in ((0.01, 0.02, 0.1), (0.018, 0.025)))
+    found = judged(model, samples, place(model), {"x": quants}, lambda *_: None, lambda *_: nearer)["x"]
+    assert [*found.candidates] == [*quants, *nearer]
     values = np.stack(nets.samples(3)).astype(np.float64)
-    for error, quant in zip(found, quants, strict=True):
+    wanted = []
+    for quant in found.candidates:
         seen = np.clip(np.rint(values / quant.s), -128, 127) * quant.s
-        assert error == pytest.approx(np.sum((seen - values) ** 2) / np.sum(values**2), rel=1e-4)
+        wanted.append(np.sum((seen - values) ** 2) / np.sum(values**2))
+    assert found.best == found.candidates[np.argmin(wanted)]
+    measured = np.isfinite(found.errors)  # others have more error than the best before all samples were seen
+    assert measured.sum() >= 2
+    assert found.errors[measured] == pytest.approx(np.array(wanted)[measured], rel=1e-4)
 
 
 def test_copies_of_int16_tensors_are_judged_by_who_reads_them() -> None:
@@ -144,7 +187,8 @@ def test_copies_of_int16_tensors_are_judged_by_who_reads_them() -> None:
     quants = {x: [QuantParams.per_tensor(s) for s in (0.01, 0.1)]}
 
     def found(*int16: str) -> np.ndarray | None:
-        return errors(model, samples, place(model, int16=int16), quants, lambda *_: None).get(x)
+        alone = judged(model, samples, place(model, int16=int16), quants, lambda *_: None).get(x)
+        return alone.errors if alone else None
 
     both, one, other = found(), found(first), found(second)
     assert both is not None and one is not None and other is not None
@@ -189,8 +233,9 @@ def test_a_handful_of_outputs_does_not_decide_alone(classes: int, looks_inside: 
     x = net.op("Flatten", net.op("GlobalAveragePool", x))
     model = frontend.prepare(net.model(net.op("MatMul", x, net.normal(8, classes), out="y")))
     placement = place(model)
-    found = dict(_stretches(model, ModelView(model), placement, set(placement.groups.values()), 10**6))
-    assert (len(found["x"].outputs) > 1) == looks_inside and "y" in found["x"].outputs
+    found = stretches(model, ModelView(model), placement, set(placement.groups.values()), 10**6)
+    (outputs,) = (s.block.outputs for s in found if s.tensor == "x")
+    assert (len(outputs) > 1) == looks_inside and "y" in outputs
 
 
 def test_models_that_no_protobuf_can_be_are_calibrated(monkeypatch: pytest.MonkeyPatch) -> None:

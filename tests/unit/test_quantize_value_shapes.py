@@ -64,6 +64,6 @@ def test_where_nothing_can_be_compared_the_own_error_decides() -> None:
     stream, placement = SampleStream(nets.samples(4), model), place(model)
     assert len(list(stream)) == 4
     proposed = {group: [QuantParams.per_tensor(s) for s in (0.01, 0.1)] for group in placement.members()}
-    found = output_error.errors(model, stream, placement, proposed, lambda *_: None)
-    assert found and all(error.any() for error in found.values())
+    found = output_error.judged(model, stream, placement, proposed, lambda *_: None)
+    assert found and all(judged.errors.any() for judged in found.values())
     assert found.keys() < proposed.keys()  # what only values of unknown number follow

@@ -13,6 +13,7 @@ from openbpu.ptq.calibration import calibrate
 from openbpu.ptq.placement import place
 from openbpu.ptq.ranges import candidates
 from openbpu.ptq.samples import SampleStream
+from openbpu.ptq.stretches import SAMPLES
 from openbpu.ptq.whole import Whole, confirmed, loss_of
 
 FIXED = ("max", "percentile", "mse")
@@ -28,7 +29,7 @@ def misleading(count: int = 16) -> list[np.ndarray]:
     """A large value in every sample but those that decide about single tensors: each fourth."""
     found = nets.samples(count)
     for index, sample in enumerate(found):
-        if index % (count // output_error.SAMPLES):
+        if index % (count // SAMPLES):
             sample[0, 0, 3, 3] = 60.0
     return found
 
@@ -45,8 +46,8 @@ def test_single_tensors_mislead_and_the_whole_does_not() -> None:
     placement = place(model)
     placement, statistics = calibrate(model, stream, placement, lambda *_: None)
     proposed = {group: candidates(s, "auto", False, 0.99999) for group, s in statistics.items()}
-    alone = output_error.errors(model, stream, placement, proposed, lambda *_: None)
-    assert any(found[np.argmin(alone[g])].s < 0.7 * found[0].s for g, found in proposed.items() if g in alone)
+    alone = output_error.judged(model, stream, placement, proposed, lambda *_: None)
+    assert any(judged.best.s < 0.7 * proposed[group][0].s for group, judged in alone.items())
     best = max(sqnr(model, samples, calibration=method, refinement=()) for method in FIXED)
     assert best > 18
     assert sqnr(model, samples, refinement=()) > best - 0.3
@@ -65,7 +66,7 @@ def test_samples_that_decided_do_not_judge() -> None:
     model = reader()
     stream = SampleStream(misleading(), model)
     assert len(list(stream)) == 16
-    decided = stream.places(output_error.SAMPLES)
+    decided = stream.places(SAMPLES)
     assert decided == [0, 4, 8, 12]
     others = list(stream.spread(16, without=decided))
     assert len(others) == 12 and all(feed["x"].max() == 60 for feed in others)
@@ -131,3 +132,17 @@ def test_layers_left_in_float_are_judged_in_float() -> None:
     noise = np.square(want.astype(np.float64) - got).reshape(4, -1).sum(axis=1)
     signal = np.square(want.astype(np.float64)).reshape(4, -1).sum(axis=1).mean()
     np.testing.assert_allclose(Whole(model, stream).errors(form), noise / signal, rtol=1e-3)  # of float sums
+
+
+def test_how_much_is_judged_at_a_time_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Groups in a portion together, and one tensor at a time: a group of several then has several portions."""
+    net = nets.Net(8)
+    parts = [net.op("Relu", net.conv("x", 3, 4)) for _ in range(2)]
+    model = frontend.prepare(net.model(net.conv(net.op("Concat", *parts, axis=1), 8, 5, out="y")))
+    samples, together = nets.samples(6), []
+    for sessions in (8, 1):
+        monkeypatch.setattr(output_error, "_SESSIONS", sessions)
+        together.append(ptq.quantize(model, samples, refinement=("scales",)).SerializeToString(deterministic=True))
+    assert together[0] == together[1]
+    groups = place(model).groups
+    assert len(set(groups.values())) < len(groups)

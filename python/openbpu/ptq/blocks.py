@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,6 +79,26 @@ def joined(view: ModelView, parts: Sequence[Block]) -> Block:
     return Block(nodes, tuple(inputs), tuple(outputs))
 
 
+class Weights:
+    """The constants of a model as messages of their own, each written once.
+
+    Messages one behind the other are one, so that many models of the same weights are made without copies.
+    """
+
+    def __init__(self, constants: Mapping[str, np.ndarray]) -> None:
+        self._constants, self._messages = constants, dict[str, bytes]()
+
+    def message(self, name: str) -> bytes:
+        """Of a tensor that is none of the constants an empty one."""
+        if name not in self._constants:
+            return b""
+        if name not in self._messages:
+            model = onnx.ModelProto()
+            model.graph.initializer.add().CopyFrom(numpy_helper.from_array(self._constants[name], name))
+            self._messages[name] = model.SerializeToString()
+        return self._messages[name]
+
+
 class BlockRunner:
     """A block in ONNX Runtime, one of its inputs quantised with parameters that each run gives.
 
@@ -88,7 +108,7 @@ class BlockRunner:
     def __init__(
         self,
         model: onnx.ModelProto,
-        view: ModelView,
+        weights: Weights,
         block: Block,
         quantised: str,
         readers: Container[str] | None = None,
@@ -116,12 +136,7 @@ class BlockRunner:
             [types[name] for name in block.outputs],
         )
         single = helper.make_model(graph, opset_imports=list(model.opset_import), ir_version=model.ir_version)
-        for name in used:  # not before: each step above copies what it is given
-            if name in view.constants:
-                single.graph.initializer.add().CopyFrom(numpy_helper.from_array(view.constants[name], name))
-        data = single.SerializeToString()
-        del single, graph
-        self._session = float_session(data)
+        self._session = float_session(b"".join((single.SerializeToString(), *map(weights.message, used))))
 
     def run(self, arrays: dict[str, np.ndarray], scale: float, zero_point: int) -> list[np.ndarray]:
         """The outputs of the block, in order."""

@@ -2,227 +2,261 @@
 
 A tensor's own error misleads: clipping outliers makes it smaller and may ruin the network, or may cost nothing because
 a norm or a clamp follows. Each candidate is therefore tried on the float model: the tensor quantised, all else float,
-and the error of the model's outputs, relative to their energy. Where that would take too long, the error some operators
-further on: behind a single convolution it says little, because what a layer does to large values matters less to the
-network than what it does to those that the next activation keeps apart.
+and the error of what follows (`stretches`), relative to its energy.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 import onnx
 
-from openbpu.ir.onnx_graph import reads, shapes_of
 from openbpu.ir.quant import QuantParams
-from openbpu.ptq.blocks import Block, BlockRunner, blocks, energy, joined, noises
+from openbpu.ptq.blocks import BlockRunner, Weights, energy, noises
 from openbpu.ptq.calibration import PORTION_BYTES, Progress, Runner, tensor_bytes
-from openbpu.ptq.operators import SHARING, WEIGHTED
 from openbpu.ptq.parallel import RunAll, side_by_side
 from openbpu.ptq.placement import Placement
-from openbpu.ptq.samples import SampleStream
-from openbpu.ptq.view import ModelView, channel_axis
+from openbpu.ptq.samples import Feed, SampleStream
+from openbpu.ptq.stretches import SAMPLES, Stretch, affordable, held
+from openbpu.ptq.view import ModelView
 
-SAMPLES = 4
-FEWEST = 2000  # numbers that outputs must have together to tell candidates apart
 _SESSIONS = 8  # at the same time
 _WEIGHT_BYTES = 128 << 20  # that sessions hold together, each its own copy
-# How many blocks that compute follow the tensor: to the outputs if the products fit the budget, else the first that do.
-_DEPTHS = (10**6, 12, 6, 3, 1)
-_BUDGET = 2e12  # multiplications of all trials together
-_LARGEST_BYTES = 1 << 30  # of weights behind one tensor: its session has them thrice while it is made
+
+Near = Callable[[str, QuantParams], Sequence[QuantParams]]
 
 
-def errors(
+@dataclass(frozen=True)
+class Judged:
+    """Candidates for a group, and the relative error that each of them leaves, summed over outputs."""
+
+    candidates: Sequence[QuantParams]
+    errors: np.ndarray
+
+    def __add__(self, other: Judged) -> Judged:
+        return Judged((*self.candidates, *other.candidates), np.concatenate((self.errors, other.errors)))
+
+    @property
+    def best(self) -> QuantParams:
+        return self.candidates[int(np.argmin(self.errors))]
+
+
+def judged(
     model: onnx.ModelProto,
     samples: SampleStream,
     placement: Placement,
     candidates: Mapping[str, Sequence[QuantParams]],
     progress: Progress,
-) -> dict[str, np.ndarray]:
-    """By group, the relative error that each of its candidates leaves some operators further on, summed over outputs.
+    near: Near = lambda group, quant: (),
+) -> dict[str, Judged]:
+    """By group, what each of its candidates does to the outputs of what follows.
 
-    Groups that nothing reads are missing. Uses at most 4 samples from all over the stream; memory is bounded by the
-    tensors of one sample.
+    `near` proposes more candidates near the best of these: the result is then about both. Groups that nothing reads,
+    and those without a choice, are missing. Uses at most 4 samples from all over the stream; memory is bounded by their
+    tensors.
     """
     view = ModelView(model)
     infos = {i.name: i for i in (*model.graph.input, *model.graph.value_info, *model.graph.output)}
-    sizes = {name: tensor_bytes(info) for name, info in infos.items()}
-    wanted = {group: len(found) for group, found in candidates.items() if len(found) > 1}
-    stretches = [
-        (tensor, block)
-        for tensor, block in _affordable(model, view, placement, wanted)
-        if all(name in infos for name in (*block.inputs, *block.outputs))
+    tried = {group: len(found) + len(near(group, found[0])) for group, found in candidates.items()}
+    found = [
+        stretch
+        for stretch in affordable(model, view, placement, {g: count for g, count in tried.items() if count > 1})
+        if all(name in infos for name in (*stretch.block.inputs, *stretch.block.outputs))
     ]
-    feeds = list(samples.spread(SAMPLES)) if stretches else []
-    totals: dict[str, np.ndarray] = {}
+    feeds = list(samples.spread(SAMPLES)) if found else []
+    results: dict[str, Judged] = {}
     done = 0
-    weights = {name: array.nbytes for name, array in view.constants.items()}
-
-    def measured(portion: Sequence[tuple[str, Block]], run_all: RunAll) -> list[_Trial]:
-        tensors = dict.fromkeys(name for _, b in portion for name in (*b.inputs, *b.outputs) if name in infos)
-        runner, make = Runner(model, tensors), partial(_Trial, model, view, placement, candidates)
-        trials: list[_Trial] = run_all(partial(make, tensor, block) for tensor, block in portion)
-        for feed in feeds:
-            arrays = dict(runner.run(feed))
-            run_all(call for trial in trials for call in trial.calls(arrays))
-        return [trial for trial in trials if trial.kept]  # else nothing but outputs whose shapes depend on values
-
     with side_by_side() as run_all:
-        for portion in _portions(stretches, sizes, weights):
-            for group, relative in [(placement.groups[t.tensor], t.relative()) for t in measured(portion, run_all)]:
-                totals[group] = totals.get(group, 0.0) + relative
-            done += len(portion)
-            progress("measure ranges", done, len(stretches))
-    return totals
+        make = partial(_Portion, model, view, placement, feeds, run_all)
+        for portions in _batches(found, placement, _Room(model, view)):
+            batch = _Batch(make, portions)
+            results |= (first := batch.judged(candidates))
+            further = {group: near(group, known.best) for group, known in first.items()}
+            for group, second in batch.judged(further, first).items():
+                results[group] = first[group] + second
+            done += sum(map(len, portions))
+            progress("measure ranges", done, len(found))
+    return results
 
 
-def _affordable(
-    model: onnx.ModelProto, view: ModelView, placement: Placement, wanted: Mapping[str, int]
-) -> list[tuple[str, Block]]:
-    """The stretches of the greatest depth whose runs, for so many candidates of each group, fit budget and memory."""
-    shapes, weights = shapes_of(model.graph), {name: array.nbytes for name, array in view.constants.items()}
-    cost = {node.output[0]: multiplications(view, node, shapes) for node in model.graph.node}
-    found: list[tuple[str, Block]] = []
-    for depth in _DEPTHS:
-        found = _stretches(model, view, placement, wanted, depth)
-        runs = ((wanted[placement.groups[tensor]], block) for tensor, block in found)
-        work = SAMPLES * sum(count * sum(cost[n.output[0]] for n in block.nodes) for count, block in runs)
-        if work <= _BUDGET and all(_held(block, weights) <= _LARGEST_BYTES for _, block in found):
-            break
-    return found
+class _Batch:
+    """Groups that are judged together: portions of stretches that run at the same time, mostly one.
 
-
-def multiplications(view: ModelView, node: onnx.NodeProto, shapes: Mapping[str, Sequence[int]]) -> int:
-    """Of one run of a node; of other operators than products the elements of the result."""
-    elements = int(np.prod(shapes.get(node.output[0], ()), dtype=np.int64))
-    if node.op_type not in WEIGHTED:
-        return elements
-    weight = view.constants.get(node.input[1])
-    if weight is None:
-        return elements * int(shapes.get(node.input[0], (1,))[-1])
-    if node.op_type == "ConvTranspose":
-        return int(np.prod(shapes.get(node.input[0], ()), dtype=np.int64)) * int(weight[0].size)
-    return elements * int(weight.size) // int(weight.shape[channel_axis(node)])
-
-
-def _stretches(
-    model: onnx.ModelProto, view: ModelView, placement: Placement, wanted: Container[str], most: int
-) -> list[tuple[str, Block]]:
-    """Of each tensor in the groups `wanted` what follows it, `most` blocks that compute deep.
-
-    Of an int16 tensor what follows the readers of its int8 copy.
+    One portion keeps its sessions; of several, which hold one large group, each makes them anew when it is its turn.
     """
-    found, shapes = blocks(model, placement.groups), shapes_of(model.graph)
-    readers: dict[str, list[int]] = defaultdict(list)
-    for index, block in enumerate(found):
-        for name in block.inputs:
-            readers[name].append(index)
-    passing = {i for i, b in enumerate(found) if all(n.op_type in SHARING for n in b.nodes)}
-    made_by = {name: index for index, block in enumerate(found) for name in block.outputs}
-    result = []
-    for tensor, group in placement.groups.items():
-        if group not in wanted:
-            continue
-        wide = group in placement.wide
-        if (
-            not wide
-            and made_by.get(tensor, -1) in passing
-            and any(placement.groups.get(name) == group for name in found[made_by[tensor]].inputs)
-        ):
-            continue  # judged where it comes from
-        reached: dict[int, int] = {}
-        copied = {index for index in readers[tensor] if _reads_any(found[index], tensor, placement.narrow)}
-        front = [(index, 1) for index in (copied if wide else readers[tensor])]
-        while front:
-            index, depth = front.pop()
-            depth -= index in passing
-            if depth > most or reached.get(index, most + 1) <= depth:
-                continue
-            reached[index] = depth
-            front += [(after, depth + 1) for name in found[index].outputs for after in readers[name]]
-        if reached:
-            result.append((tensor, _telling(view, [found[index] for index in sorted(reached)], shapes)))
-    return result
+
+    def __init__(self, make: Callable[[Sequence[Stretch]], _Portion], portions: Sequence[Sequence[Stretch]]) -> None:
+        self._make, self._portions = make, portions
+        self._kept = make(portions[0]) if len(portions) == 1 else None
+
+    def judged(
+        self, candidates: Mapping[str, Sequence[QuantParams]], known: Mapping[str, Judged] | None = None
+    ) -> dict[str, Judged]:
+        """Of the groups of this batch those that have candidates and can be judged, if need be less than `known`."""
+        if self._kept:
+            bounds = {group: float(known[group].errors.min()) if known else np.inf for group in candidates}
+            found = self._kept.errors(candidates, bounds)
+        else:
+            found = {}
+            for portion in map(self._make, self._portions):
+                for group, errors in portion.errors(candidates, None).items():
+                    found[group] = found.get(group, 0.0) + errors
+        return {group: Judged(candidates[group], errors) for group, errors in found.items()}
 
 
-def _reads_any(block: Block, tensor: str, readers: Container[str]) -> bool:
-    """Whether one of these nodes reads the tensor in this block."""
-    return any(node.name in readers and tensor in reads(node) for node in block.nodes)
-
-
-def _telling(view: ModelView, parts: Sequence[Block], shapes: Mapping[str, Sequence[int]]) -> Block:
-    """The parts as one; if their outputs are a handful of numbers, what lies before is looked at as well."""
-    whole = joined(view, parts)
-    if SAMPLES * sum(int(np.prod(shapes.get(name, ()))) for name in whole.outputs) >= FEWEST:
-        return whole
-    return replace(whole, outputs=tuple(dict.fromkeys(name for part in parts for name in part.outputs)))
-
-
-class _Trial:
-    """One input of one block with all candidates for it."""
+class _Portion:
+    """Stretches that are run at the same time, each in a session of its own, and the float tensors around them."""
 
     def __init__(
         self,
         model: onnx.ModelProto,
         view: ModelView,
         placement: Placement,
-        candidates: Mapping[str, Sequence[QuantParams]],
-        tensor: str,
-        block: Block,
+        feeds: Sequence[Feed],
+        run_all: RunAll,
+        stretches: Sequence[Stretch],
     ) -> None:
-        self.tensor, self.block, self.candidates = tensor, block, candidates[placement.groups[tensor]]
-        readers = placement.narrow if placement.groups[tensor] in placement.wide else None
-        self.runner = BlockRunner(model, view, block, tensor, readers)
-        infos = {i.name: i for i in (*model.graph.value_info, *model.graph.output)}
-        self.kept = [k for k, name in enumerate(block.outputs) if comparable(infos[name])]
-        self.noise = np.zeros((len(self.candidates), len(self.kept)))
-        self.signal = np.zeros(len(self.kept))
+        infos = {i.name: i for i in (*model.graph.input, *model.graph.value_info, *model.graph.output)}
+        tensors = dict.fromkeys(n for s in stretches for n in (*s.block.inputs, *s.block.outputs) if n in infos)
+        runner, self._run_all = Runner(model, tensors), run_all
+        self._floats = [dict(runner.run(feed)) for feed in feeds]
+        del runner
+        telling = {name for s in stretches for name in s.block.outputs if comparable(infos[name])}
+        signal = {name: sum(energy(floats[name]) for floats in self._floats) for name in telling}
+        make = partial(_Trial, model, Weights(view.constants), placement, signal)
+        made: list[_Trial] = run_all(partial(make, stretch) for stretch in stretches)
+        self._trials: dict[str, list[_Trial]] = {}
+        for trial in made:
+            if trial.telling:  # else there is nothing but outputs whose shapes depend on values
+                self._trials.setdefault(trial.group, []).append(trial)
 
-    def calls(self, arrays: Mapping[str, np.ndarray]) -> list[Callable[[], None]]:
-        """What adds the noise of a sample, candidate by candidate; they may run at the same time."""
-        inputs = {name: arrays[name] for name in self.block.inputs}
-        floats = [arrays[self.block.outputs[k]] for k in self.kept]
-        self.signal += [energy(y) for y in floats]
+    def errors(
+        self, candidates: Mapping[str, Sequence[QuantParams]], bounds: Mapping[str, float] | None
+    ) -> dict[str, np.ndarray]:
+        """By group the error that each candidate leaves; infinite for some that are not the best.
 
-        def call(index: int) -> None:
-            quant = self.candidates[index]
-            results = self.runner.run(inputs, quant.s, quant.z)
-            self.noise[index] += noises([results[place] for place in self.kept], floats)
+        Errors grow from sample to sample: a candidate that has more than the bound, or than one that is through with
+        all samples, is given up. Without `bounds` none is.
+        """
+        contests = {
+            group: _Contest(trials, self._floats, candidates[group], bounds[group] if bounds else np.inf)
+            for group, trials in self._trials.items()
+            if candidates.get(group)
+        }
+        if bounds is not None:
+            self._run_all(partial(c.measure, index, 1) for c in contests.values() for index in c.indices)
+            self._run_all(c.lead for c in contests.values())
+        self._run_all(partial(c.measure, index) for c in contests.values() for index in c.indices)
+        return {group: contest.errors() for group, contest in contests.items()}
 
-        return [partial(call, index) for index in range(len(self.candidates))]
 
-    def relative(self) -> np.ndarray:
-        return np.asarray((self.noise / np.maximum(self.signal, 1e-30)).sum(axis=1))
+class _Contest:
+    """The candidates for a group, each as far as it was measured."""
+
+    def __init__(
+        self,
+        trials: Sequence[_Trial],
+        floats: Sequence[Mapping[str, np.ndarray]],
+        candidates: Sequence[QuantParams],
+        bound: float,
+    ) -> None:
+        self._trials, self._floats, self._candidates, self._bound = trials, floats, candidates, bound
+        self._noise = [np.zeros((len(candidates), len(trial.telling))) for trial in trials]
+        self._seen = [0] * len(candidates)
+        self.indices = range(len(candidates))
+
+    def measure(self, index: int, samples: int = SAMPLES) -> None:
+        """Goes on with a candidate up to so many samples, or until it has more error than the bound."""
+        for floats in self._floats[self._seen[index] : samples]:
+            if self._error(index) > self._bound:
+                return
+            for trial, noise in zip(self._trials, self._noise, strict=True):
+                noise[index] += trial.noise(floats, self._candidates[index])
+            self._seen[index] += 1
+
+    def lead(self) -> None:
+        """Measures the candidate that has the least error so far on all samples: the others have to undercut it."""
+        leader = min(self.indices, key=self._error)
+        self.measure(leader)
+        self._bound = min(self._bound, self._error(leader))
+
+    def errors(self) -> np.ndarray:
+        """Of each candidate; infinite if it was given up."""
+        found = [self._error(i) if seen == len(self._floats) else np.inf for i, seen in enumerate(self._seen)]
+        return np.array(found)
+
+    def _error(self, index: int) -> float:
+        pairs = zip(self._trials, self._noise, strict=True)
+        return float(sum(trial.relative(noise[index]) for trial, noise in pairs))
 
 
-def _portions(
-    stretches: Sequence[tuple[str, Block]], sizes: Mapping[str, int], weights: Mapping[str, int]
-) -> Iterator[list[tuple[str, Block]]]:
-    """What is measured together, so that its tensors fit the memory."""
-    portion: list[tuple[str, Block]] = []
-    names: set[str] = set()
-    room = _WEIGHT_BYTES
-    for tensor, block in stretches:
-        held = _held(block, weights)
-        new = {name for name in (*block.inputs, *block.outputs) if name in sizes}
-        if portion and (sum(sizes[n] for n in names | new) > PORTION_BYTES or len(portion) >= _SESSIONS or held > room):
+class _Trial:
+    """One input of one block, quantised with parameters that each run gives."""
+
+    def __init__(
+        self,
+        model: onnx.ModelProto,
+        weights: Weights,
+        placement: Placement,
+        signal: Mapping[str, float],
+        found: Stretch,
+    ) -> None:
+        """`signal`: the energy of each tensor that can be compared."""
+        self.group, block = placement.groups[found.tensor], found.block
+        readers = placement.narrow if self.group in placement.wide else None
+        self._runner, self._inputs = BlockRunner(model, weights, block, found.tensor, readers), block.inputs
+        self.telling = [name for name in block.outputs if name in signal]
+        self._places = [block.outputs.index(name) for name in self.telling]
+        self._signal = np.maximum([signal[name] for name in self.telling], 1e-30)
+
+    def noise(self, floats: Mapping[str, np.ndarray], quant: QuantParams) -> np.ndarray:
+        """Of a sample the energy of the error of each output that can be compared."""
+        results = self._runner.run({name: floats[name] for name in self._inputs}, quant.s, quant.z)
+        return noises([results[place] for place in self._places], [floats[name] for name in self.telling])
+
+    def relative(self, noise: np.ndarray) -> float:
+        return float((noise / self._signal).sum())
+
+
+class _Room:
+    """Whether stretches fit the memory at the same time."""
+
+    def __init__(self, model: onnx.ModelProto, view: ModelView) -> None:
+        infos = (*model.graph.input, *model.graph.value_info, *model.graph.output)
+        self._sizes = {info.name: tensor_bytes(info) for info in infos}
+        self._weights = {name: array.nbytes for name, array in view.constants.items()}
+
+    def __call__(self, stretches: Sequence[Stretch]) -> bool:
+        names = {name for s in stretches for name in (*s.block.inputs, *s.block.outputs)}
+        return (
+            len(stretches) <= _SESSIONS
+            and SAMPLES * sum(self._sizes.get(name, 0) for name in names) <= PORTION_BYTES
+            and sum(held(s.block, self._weights) for s in stretches) <= _WEIGHT_BYTES
+        )
+
+
+def _batches(stretches: Sequence[Stretch], placement: Placement, fits: _Room) -> Iterator[list[list[Stretch]]]:
+    """Portions that fit the memory: each of whole groups and a batch of its own, but for a group that is too large."""
+    groups: dict[str, list[Stretch]] = {}
+    for stretch in stretches:
+        groups.setdefault(placement.groups[stretch.tensor], []).append(stretch)
+    for portion in _portions(groups.values(), fits):
+        yield [portion] if fits(portion) else list(_portions(([stretch] for stretch in portion), fits))
+
+
+def _portions(units: Iterable[Sequence[Stretch]], fits: _Room) -> Iterator[list[Stretch]]:
+    """As many units as fit, one after the other; one that does not fit is alone."""
+    portion: list[Stretch] = []
+    for unit in units:
+        if portion and not fits([*portion, *unit]):
             yield portion
-            portion, names, room = [], set(), _WEIGHT_BYTES
-        portion.append((tensor, block))
-        room -= held
-        names |= new
+            portion = []
+        portion += unit
     if portion:
         yield portion
-
-
-def _held(block: Block, weights: Mapping[str, int]) -> int:
-    """Bytes of the weights of a block."""
-    return sum(weights[name] for name in {n for node in block.nodes for n in node.input} & weights.keys())
 
 
 def comparable(info: onnx.ValueInfoProto) -> bool:

@@ -14,10 +14,9 @@ import onnx
 from openbpu import __version__
 from openbpu.errors import ConfigError, ModelError
 from openbpu.ir.quant import QuantParams
-from openbpu.ptq import output_error
 from openbpu.ptq.cache import StatisticsCache
 from openbpu.ptq.calibration import BINS, FEWEST_BINS, MOST_BINS, Progress, calibrate
-from openbpu.ptq.choice import chosen, scaled, uniform
+from openbpu.ptq.choice import chosen, uniform
 from openbpu.ptq.equalisation import equalise
 from openbpu.ptq.forms import Ground, Options, Ranges, form
 from openbpu.ptq.placement import place
@@ -25,6 +24,7 @@ from openbpu.ptq.ranges import PERCENTILE
 from openbpu.ptq.reconstruction import step
 from openbpu.ptq.refinement import Reference, Refinements, refine
 from openbpu.ptq.samples import SampleStream
+from openbpu.ptq.stretches import SAMPLES
 from openbpu.ptq.view import ModelView, channel_axis
 from openbpu.ptq.weights import best_shares
 from openbpu.ptq.whole import Whole, confirmed
@@ -95,10 +95,8 @@ def quantize(
         placement = place(model, run_on_cpu, run_on_bpu, int16)
     placement, statistics = calibrate(model, stream, placement, report, bins, statistics_cache)
     ground = Ground(model, placement, statistics, Options(calibration, symmetric, percentile))
-    ranges = chosen(ground, stream, report)
-    if "scales" in refinement:
-        ranges = scaled(ground, stream, ranges, report)
-    whole = Whole(model, stream, stream.places(output_error.SAMPLES))
+    ranges = chosen(ground, stream, "scales" in refinement, report)
+    whole = Whole(model, stream, stream.places(SAMPLES))
     qdq, refused = _refined(ground, ranges, stream, whole, refinement, report)
     facts: dict[str, str] = {}
     if step.NAME in refinement:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 import numpy as np
 
 from openbpu.ir.quant import QuantParams
 from openbpu.ptq.calibration import Statistics
+from openbpu.ptq.histogram_losses import Divergences, SquaredErrors
 
 METHODS = ("max", "percentile", "tight", "mse", "kl")
 PERCENTILE = 0.99999  # share of the values that do not clip
@@ -17,6 +18,8 @@ _CUTS = (0.5, 0.25)
 _LEAST_END = 0.1  # of the other end: a shorter one is not worth a cut
 _ALIKE = 0.04
 _SHARES = tuple(1.03**-k for k in range(100))  # of the extremes: down to 5 %
+
+Losses = Callable[[Sequence[QuantParams]], np.ndarray]
 
 
 def parameters(low: float, high: float, symmetric: bool) -> QuantParams:
@@ -77,8 +80,8 @@ def by_method(
         "max": lambda: widest,
         "percentile": lambda: parameters(*clipped(statistics, 100 * percentile), symmetric),
         "tight": lambda: parameters(*clipped(statistics, 100 - 1000 * (1 - percentile)), symmetric),
-        "mse": lambda: searched(statistics, squared_error, symmetric),
-        "kl": lambda: searched(statistics, divergence, symmetric),
+        "mse": lambda: searched(statistics, SquaredErrors(statistics), symmetric),
+        "kl": lambda: searched(statistics, Divergences(statistics), symmetric),
     }
     return {method: found[method]() for method in methods}
 
@@ -106,12 +109,12 @@ def _cut(statistics: Statistics, symmetric: bool) -> list[QuantParams]:
 
 
 def around(quant: QuantParams, symmetric: bool) -> list[QuantParams]:
-    """The parameters themselves and some whose range begins or ends a little earlier or later."""
+    """Parameters whose range begins or ends a little earlier or later."""
     low, high = (quant.qmin - quant.z) * quant.s, (quant.qmax - quant.z) * quant.s
-    moves = ((1.0, 1.0), (1.1, 1.1), (0.9, 0.9), (0.8, 0.8), (0.75, 1.0), (1.0, 0.75))
+    moves = ((1.1, 1.1), (0.9, 0.9), (0.8, 0.8), (0.75, 1.0), (1.0, 0.75))
     if symmetric:
-        return [quant, *(QuantParams.per_tensor(quant.s * a) for a, b in moves[1:] if a == b)]
-    return distinct([quant, *(parameters(low * a, high * b, False) for a, b in moves[1:])])
+        return [QuantParams.per_tensor(quant.s * a) for a, b in moves if a == b]
+    return distinct([quant, *(parameters(low * a, high * b, False) for a, b in moves)])[1:]
 
 
 def distinct(found: Iterable[QuantParams]) -> list[QuantParams]:
@@ -123,28 +126,21 @@ def distinct(found: Iterable[QuantParams]) -> list[QuantParams]:
     return kept
 
 
-def searched(statistics: Statistics, loss: Callable[[Statistics, QuantParams], float], symmetric: bool) -> QuantParams:
+def searched(statistics: Statistics, losses: Losses, symmetric: bool) -> QuantParams:
     """The parameters of least loss: both ends of the range moved together first, then each alone."""
     low, high = statistics.low, statistics.high
 
     def at(shares: tuple[float, float]) -> QuantParams:
         return parameters(low * shares[0], high * shares[1], symmetric)
 
-    losses: dict[tuple[float, float], float] = {}  # the second round meets again what did not move
+    def least(shares: list[tuple[float, float]]) -> tuple[float, float]:
+        return shares[int(np.argmin(losses([at(pair) for pair in shares])))]
 
-    def lost(pair: tuple[float, float]) -> float:
-        if pair not in losses:
-            losses[pair] = loss(statistics, at(pair))
-        return losses[pair]
-
-    def least(shares: Iterable[tuple[float, float]]) -> tuple[float, float]:
-        return min(shares, key=lost)
-
-    best = least((share, share) for share in _SHARES)
+    best = least([(share, share) for share in _SHARES])
     if low < 0 < high and not symmetric:
         for _ in range(2):
-            best = least((share, best[1]) for share in _SHARES)
-            best = least((best[0], share) for share in _SHARES)
+            best = least([(share, best[1]) for share in _SHARES])
+            best = least([(best[0], share) for share in _SHARES])
     return at(best)
 
 
@@ -159,49 +155,5 @@ def clipped(statistics: Statistics, percentile: float) -> tuple[float, float]:
 
 
 def squared_error(statistics: Statistics, quant: QuantParams) -> float:
-    """Mean squared error of quantising the histogram: clamp and rounding error together."""
-    x = statistics.centres
-    level = np.clip(np.rint(x / quant.s) + quant.z, quant.qmin, quant.qmax)
-    inside = (level > quant.qmin) & (level < quant.qmax)
-    # Bins are narrower than steps: rounding error is uniform inside, clamp error is measured.
-    error = np.where(inside, quant.s**2 / 12, ((level - quant.z) * quant.s - x) ** 2)
-    return float(error @ statistics.counts / max(statistics.counts.sum(), 1))
-
-
-def divergence(statistics: Statistics, quant: QuantParams) -> float:
-    """Kullback-Leibler divergence of the histogram after quantising from the one before, what clips included.
-
-    Values of one level count as spread over the bins that had any. Infinite if a level took values where none were.
-    """
-    counts = _without_zeros(statistics)
-    level = np.clip(np.rint(statistics.centres / quant.s) + quant.z, quant.qmin, quant.qmax).astype(np.int64)
-    level -= quant.qmin
-    # What clips lies on the outermost bins of the range; the quantised form knows nothing of it.
-    inside = np.abs((level + quant.qmin - quant.z) * quant.s - statistics.centres) <= quant.s
-    first, last = np.flatnonzero(inside)[[0, -1]]
-    before = counts[first : last + 1].copy()
-    before[0] += counts[:first].sum()
-    before[-1] += counts[last + 1 :].sum()
-    kept, level = counts[first : last + 1], level[first : last + 1]
-    mass = np.bincount(level, kept, 256)
-    filled = np.bincount(level, before > 0, 256)
-    after = np.where(before > 0, mass[level] / np.maximum(filled[level], 1), 0.0)
-    total = after.sum()
-    if total <= 0:
-        return float("inf")
-    seen = before > 0
-    p, q = before[seen] / before.sum(), np.maximum(after[seen] / total, 1e-12)
-    return float(p @ np.log(p / q))
-
-
-def _without_zeros(statistics: Statistics) -> np.ndarray:
-    """The counts, that of the bin around zero replaced by its neighbours' mean.
-
-    Exact zeros, half of all values behind a ReLU, are kept by any scale; spread over a level they would decide alone.
-    """
-    counts = statistics.counts.astype(np.float64)
-    width = (statistics.high - statistics.low) / len(counts)
-    zero = min(max(int(-statistics.low / width), 0), len(counts) - 1)
-    counts[zero] = counts[max(zero - 2, 0) : zero + 3].sum() - counts[zero]
-    counts[zero] /= max(min(zero, 2) + min(len(counts) - 1 - zero, 2), 1)
-    return counts
+    """Mean squared error of quantising the histogram."""
+    return float(SquaredErrors(statistics)([quant])[0])

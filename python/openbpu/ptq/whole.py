@@ -17,9 +17,10 @@ from openbpu.ir.onnx_graph import shapes_of
 from openbpu.ptq.blocks import energy, session
 from openbpu.ptq.calibration import Runner, tensor_bytes
 from openbpu.ptq.operators import SATURATING, SHARING
-from openbpu.ptq.output_error import FEWEST, comparable
+from openbpu.ptq.output_error import comparable
 from openbpu.ptq.parallel import side_by_side
 from openbpu.ptq.samples import Feed, SampleStream
+from openbpu.ptq.stretches import FEWEST
 from openbpu.ptq.view import ModelView
 
 _MOST, _FEWEST = 16, 4  # samples

@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 
 from openbpu.ir.quant import QuantParams
-from openbpu.ptq.blocks import Block, BlockRunner, energy
+from openbpu.ptq.blocks import Block, BlockRunner, Weights, energy
 from openbpu.ptq.calibration import Progress, Runner
 from openbpu.ptq.operators import NORMALISING
 from openbpu.ptq.placement import Placement
@@ -84,7 +84,7 @@ def _loss(
     arrays: Sequence[Mapping[str, np.ndarray]],
     quant: QuantParams,
 ) -> float:
-    runner = BlockRunner(model, view, Block((norm,), (tensor,), (norm.output[0],)), tensor)
+    runner = BlockRunner(model, Weights(view.constants), Block((norm,), (tensor,), (norm.output[0],)), tensor)
     noise = signal = 0.0
     for found in arrays:
         wanted = found[norm.output[0]]
