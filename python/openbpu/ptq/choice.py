@@ -22,11 +22,11 @@ def chosen(ground: Ground, samples: SampleStream, scales: bool, progress: Progre
     """
     calibration, percentile = ground.options.calibration, ground.options.percentile
     with side_by_side() as run_all:
-        found = run_all(
+        lists: list[list[QuantParams]] = run_all(
             partial(candidates, statistics, calibration, ground.symmetric(group), percentile)
             for group, statistics in ground.statistics.items()
         )
-    proposed: dict[str, list[QuantParams]] = dict(zip(ground.statistics, found, strict=True))
+    proposed = dict(zip(ground.statistics, lists, strict=True))
 
     def near(group: str, quant: QuantParams) -> list[QuantParams]:
         statistics = ground.statistics[group]
