@@ -134,15 +134,33 @@ def test_layers_left_in_float_are_judged_in_float() -> None:
     np.testing.assert_allclose(Whole(model, stream).errors(form), noise / signal, rtol=1e-3)  # of float sums
 
 
-def test_how_much_is_judged_at_a_time_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Groups in a portion together, and one tensor at a time: a group of several then has several portions."""
+@pytest.mark.parametrize("refinement", [(), ("scales",)])
+def test_how_much_is_judged_at_a_time_does_not_matter(
+    refinement: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Groups in a portion together; one tensor at a time, so that a group of several has several portions; and the
+    tensors of one sample at a time."""
     net = nets.Net(8)
     parts = [net.op("Relu", net.conv("x", 3, 4)) for _ in range(2)]
     model = frontend.prepare(net.model(net.conv(net.op("Concat", *parts, axis=1), 8, 5, out="y")))
-    samples, together = nets.samples(6), []
-    for sessions in (8, 1):
+    assert len(set(place(model).groups.values())) < len(place(model).groups)
+    samples, found = nets.samples(6), set()
+    for sessions, portion in ((8, 1 << 28), (1, 1 << 28), (8, 1)):
         monkeypatch.setattr(output_error, "_SESSIONS", sessions)
-        together.append(ptq.quantize(model, samples, refinement=("scales",)).SerializeToString(deterministic=True))
-    assert together[0] == together[1]
-    groups = place(model).groups
-    assert len(set(groups.values())) < len(groups)
+        monkeypatch.setattr(output_error, "PORTION_BYTES", portion)
+        found.add(ptq.quantize(model, samples, refinement=refinement).SerializeToString(deterministic=True))
+    assert len(found) == 1
+
+
+def test_candidates_that_are_given_up_are_not_the_best(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Measured to the end, all of them, the same ones are chosen."""
+    model = reader()
+    stream, placement = SampleStream(misleading(), model), place(model)
+    placement, statistics = calibrate(model, stream, placement, lambda *_: None)
+    proposed = {group: candidates(s, "auto", False, 0.99999) for group, s in statistics.items()}
+    early = output_error.judged(model, stream, placement, proposed, lambda *_: None)
+    monkeypatch.setattr(output_error._Batch, "bounds", lambda *_: {})
+    every = output_error.judged(model, stream, placement, proposed, lambda *_: None)
+    assert all(np.isfinite(judged.errors).all() for judged in every.values())
+    assert not all(np.isfinite(judged.errors).all() for judged in early.values())
+    assert {g: judged.best for g, judged in early.items()} == {g: judged.best for g, judged in every.items()}

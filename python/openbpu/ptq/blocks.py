@@ -80,23 +80,26 @@ def joined(view: ModelView, parts: Sequence[Block]) -> Block:
 
 
 class Weights:
-    """The constants of a model as messages of their own, each written once.
+    """The constants of a model as messages of their own; messages one behind the other are one.
 
-    Messages one behind the other are one, so that many models of the same weights are made without copies.
+    With `keep` each is written once, for many models of the same weights.
     """
 
-    def __init__(self, constants: Mapping[str, np.ndarray]) -> None:
-        self._constants, self._messages = constants, dict[str, bytes]()
+    def __init__(self, constants: Mapping[str, np.ndarray], keep: bool = False) -> None:
+        self._constants, self._keep, self._messages = constants, keep, dict[str, bytes]()
 
     def message(self, name: str) -> bytes:
         """Of a tensor that is none of the constants an empty one."""
         if name not in self._constants:
             return b""
-        if name not in self._messages:
-            model = onnx.ModelProto()
-            model.graph.initializer.add().CopyFrom(numpy_helper.from_array(self._constants[name], name))
-            self._messages[name] = model.SerializeToString()
-        return self._messages[name]
+        if name in self._messages:
+            return self._messages[name]
+        model = onnx.ModelProto()
+        model.graph.initializer.add().CopyFrom(numpy_helper.from_array(self._constants[name], name))
+        message: bytes = model.SerializeToString()
+        if self._keep:
+            self._messages[name] = message
+        return message
 
 
 class BlockRunner:

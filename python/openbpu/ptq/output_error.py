@@ -27,11 +27,15 @@ _SESSIONS = 8  # at the same time
 _WEIGHT_BYTES = 128 << 20  # that sessions hold together, each its own copy
 
 Near = Callable[[str, QuantParams], Sequence[QuantParams]]
+Floats = Mapping[str, np.ndarray]  # tensors of the float model for one sample
 
 
 @dataclass(frozen=True)
 class Judged:
-    """Candidates for a group, and the relative error that each of them leaves, summed over outputs."""
+    """Candidates for a group, and the relative error that each of them leaves, summed over outputs.
+
+    It is infinite for candidates that were given up because the best is better.
+    """
 
     candidates: Sequence[QuantParams]
     errors: np.ndarray
@@ -55,27 +59,29 @@ def judged(
     """By group, what each of its candidates does to the outputs of what follows.
 
     `near` proposes more candidates near the best of these: the result is then about both. Groups that nothing reads,
-    and those without a choice, are missing. Uses at most 4 samples from all over the stream; memory is bounded by their
-    tensors.
+    and those without a choice, are missing. Uses at most 4 samples from all over the stream; memory is bounded by the
+    tensors of one of them.
     """
     view = ModelView(model)
     infos = {i.name: i for i in (*model.graph.input, *model.graph.value_info, *model.graph.output)}
-    tried = {group: len(found) + len(near(group, found[0])) for group, found in candidates.items()}
+    rounds = {group: (len(found), len(near(group, found[0]))) for group, found in candidates.items()}
     found = [
         stretch
-        for stretch in affordable(model, view, placement, {g: count for g, count in tried.items() if count > 1})
+        for stretch in affordable(
+            model, view, placement, {g: counts for g, counts in rounds.items() if sum(counts) > 1}
+        )
         if all(name in infos for name in (*stretch.block.inputs, *stretch.block.outputs))
     ]
     feeds = list(samples.spread(SAMPLES)) if found else []
     results: dict[str, Judged] = {}
     done = 0
     with side_by_side() as run_all:
-        make = partial(_Portion, model, view, placement, feeds, run_all)
-        for portions in _batches(found, placement, _Room(model, view)):
-            batch = _Batch(make, portions)
+        make, fits = partial(_Portion, model, view, placement, feeds, run_all), _Room(model, view)
+        for portions in _batches(found, placement, fits):
+            batch = _Batch(make, portions, fits)
             results |= (first := batch.judged(candidates))
             further = {group: near(group, known.best) for group, known in first.items()}
-            for group, second in batch.judged(further, first).items():
+            for group, second in batch.judged(further, first).items() if any(further.values()) else ():
                 results[group] = first[group] + second
             done += sum(map(len, portions))
             progress("measure ranges", done, len(found))
@@ -88,23 +94,28 @@ class _Batch:
     One portion keeps its sessions; of several, which hold one large group, each makes them anew when it is its turn.
     """
 
-    def __init__(self, make: Callable[[Sequence[Stretch]], _Portion], portions: Sequence[Sequence[Stretch]]) -> None:
-        self._make, self._portions = make, portions
-        self._kept = make(portions[0]) if len(portions) == 1 else None
+    def __init__(
+        self, make: Callable[[bool, Sequence[Stretch]], _Portion], portions: Sequence[Sequence[Stretch]], fits: _Room
+    ) -> None:
+        self._portions = [partial(make, fits(portion), portion) for portion in portions]
+        self._kept = self._portions[0]() if len(portions) == 1 else None
 
     def judged(
         self, candidates: Mapping[str, Sequence[QuantParams]], known: Mapping[str, Judged] | None = None
     ) -> dict[str, Judged]:
         """Of the groups of this batch those that have candidates and can be judged, if need be less than `known`."""
         if self._kept:
-            bounds = {group: float(known[group].errors.min()) if known else np.inf for group in candidates}
-            found = self._kept.errors(candidates, bounds)
+            found = self._kept.errors(candidates, self.bounds(candidates, known))
         else:
             found = {}
-            for portion in map(self._make, self._portions):
-                for group, errors in portion.errors(candidates, None).items():
+            for portion in self._portions:
+                for group, errors in portion().errors(candidates, {}).items():
                     found[group] = found.get(group, 0.0) + errors
         return {group: Judged(candidates[group], errors) for group, errors in found.items()}
+
+    def bounds(self, groups: Iterable[str], known: Mapping[str, Judged] | None) -> dict[str, float]:
+        """Of each group the error that is to be undercut."""
+        return {group: float(known[group].errors.min()) if known else np.inf for group in groups}
 
 
 class _Portion:
@@ -117,16 +128,22 @@ class _Portion:
         placement: Placement,
         feeds: Sequence[Feed],
         run_all: RunAll,
+        keep: bool,
         stretches: Sequence[Stretch],
     ) -> None:
+        """With `keep` the tensors of all samples are held, else those of one at a time."""
         infos = {i.name: i for i in (*model.graph.input, *model.graph.value_info, *model.graph.output)}
         tensors = dict.fromkeys(n for s in stretches for n in (*s.block.inputs, *s.block.outputs) if n in infos)
-        runner, self._run_all = Runner(model, tensors), run_all
-        self._floats = [dict(runner.run(feed)) for feed in feeds]
-        del runner
-        telling = {name for s in stretches for name in s.block.outputs if comparable(infos[name])}
-        signal = {name: sum(energy(floats[name]) for floats in self._floats) for name in telling}
-        make = partial(_Trial, model, Weights(view.constants), placement, signal)
+        self._runner, self._feeds, self._run_all = Runner(model, tensors), feeds, run_all
+        signal = {n: 0.0 for s in stretches for n in s.block.outputs if comparable(infos[n])}
+        self._floats: list[Floats] = []
+        for floats in self._computed():
+            for name in signal:
+                signal[name] += energy(floats[name])
+            if keep:
+                self._floats.append(floats)
+        weights = Weights(view.constants, keep=len(stretches) > 1)
+        make = partial(_Trial, model, weights, placement, signal)
         made: list[_Trial] = run_all(partial(make, stretch) for stretch in stretches)
         self._trials: dict[str, list[_Trial]] = {}
         for trial in made:
@@ -134,59 +151,63 @@ class _Portion:
                 self._trials.setdefault(trial.group, []).append(trial)
 
     def errors(
-        self, candidates: Mapping[str, Sequence[QuantParams]], bounds: Mapping[str, float] | None
+        self, candidates: Mapping[str, Sequence[QuantParams]], bounds: Mapping[str, float]
     ) -> dict[str, np.ndarray]:
         """By group the error that each candidate leaves; infinite for some that are not the best.
 
-        Errors grow from sample to sample: a candidate that has more than the bound, or than one that is through with
-        all samples, is given up. Without `bounds` none is.
+        Errors grow from sample to sample: a candidate that has more than the bound of its group, or than one that is
+        through with all samples, is given up. Without a bound none is.
         """
         contests = {
-            group: _Contest(trials, self._floats, candidates[group], bounds[group] if bounds else np.inf)
+            group: _Contest(trials, candidates[group], bounds.get(group, np.inf))
             for group, trials in self._trials.items()
             if candidates.get(group)
         }
-        if bounds is not None:
-            self._run_all(partial(c.measure, index, 1) for c in contests.values() for index in c.indices)
-            self._run_all(c.lead for c in contests.values())
-        self._run_all(partial(c.measure, index) for c in contests.values() for index in c.indices)
+
+        def measure(samples: Sequence[Floats]) -> None:
+            self._run_all(partial(c.measure, index, samples) for c in contests.values() for index in c.waiting)
+
+        if self._floats and bounds:
+            measure(self._floats[:1])
+            self._run_all(partial(contest.lead, self._floats[1:]) for contest in contests.values())
+            measure(self._floats[1:])
+        else:
+            for floats in self._floats or self._computed():
+                measure([floats])
         return {group: contest.errors() for group, contest in contests.items()}
+
+    def _computed(self) -> Iterator[Floats]:
+        return (dict(self._runner.run(feed)) for feed in self._feeds)
 
 
 class _Contest:
     """The candidates for a group, each as far as it was measured."""
 
-    def __init__(
-        self,
-        trials: Sequence[_Trial],
-        floats: Sequence[Mapping[str, np.ndarray]],
-        candidates: Sequence[QuantParams],
-        bound: float,
-    ) -> None:
-        self._trials, self._floats, self._candidates, self._bound = trials, floats, candidates, bound
+    def __init__(self, trials: Sequence[_Trial], candidates: Sequence[QuantParams], bound: float) -> None:
+        self._trials, self._candidates, self._bound = trials, candidates, bound
         self._noise = [np.zeros((len(candidates), len(trial.telling))) for trial in trials]
-        self._seen = [0] * len(candidates)
-        self.indices = range(len(candidates))
+        self._open = [True] * len(candidates)
+        self.waiting = list(range(len(candidates)))
 
-    def measure(self, index: int, samples: int = SAMPLES) -> None:
-        """Goes on with a candidate up to so many samples, or until it has more error than the bound."""
-        for floats in self._floats[self._seen[index] : samples]:
-            if self._error(index) > self._bound:
+    def measure(self, index: int, samples: Sequence[Floats]) -> None:
+        """Goes on with a candidate on more samples, until it has more error than the bound."""
+        for floats in samples:
+            self._open[index] &= not self._error(index) > self._bound
+            if not self._open[index]:
                 return
             for trial, noise in zip(self._trials, self._noise, strict=True):
                 noise[index] += trial.noise(floats, self._candidates[index])
-            self._seen[index] += 1
 
-    def lead(self) -> None:
-        """Measures the candidate that has the least error so far on all samples: the others have to undercut it."""
-        leader = min(self.indices, key=self._error)
-        self.measure(leader)
+    def lead(self, samples: Sequence[Floats]) -> None:
+        """Goes on with the candidate that has the least error so far: the others have to undercut it."""
+        leader = min(self.waiting, key=self._error)
+        self.measure(leader, samples)
+        self.waiting.remove(leader)
         self._bound = min(self._bound, self._error(leader))
 
     def errors(self) -> np.ndarray:
         """Of each candidate; infinite if it was given up."""
-        found = [self._error(i) if seen == len(self._floats) else np.inf for i, seen in enumerate(self._seen)]
-        return np.array(found)
+        return np.array([self._error(index) if self._open[index] else np.inf for index in range(len(self._open))])
 
     def _error(self, index: int) -> float:
         pairs = zip(self._trials, self._noise, strict=True)
@@ -212,7 +233,7 @@ class _Trial:
         self._places = [block.outputs.index(name) for name in self.telling]
         self._signal = np.maximum([signal[name] for name in self.telling], 1e-30)
 
-    def noise(self, floats: Mapping[str, np.ndarray], quant: QuantParams) -> np.ndarray:
+    def noise(self, floats: Floats, quant: QuantParams) -> np.ndarray:
         """Of a sample the energy of the error of each output that can be compared."""
         results = self._runner.run({name: floats[name] for name in self._inputs}, quant.s, quant.z)
         return noises([results[place] for place in self._places], [floats[name] for name in self.telling])

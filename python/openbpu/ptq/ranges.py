@@ -18,6 +18,7 @@ _CUTS = (0.5, 0.25)
 _LEAST_END = 0.1  # of the other end: a shorter one is not worth a cut
 _ALIKE = 0.04
 _SHARES = tuple(1.03**-k for k in range(100))  # of the extremes: down to 5 %
+_SLACK = 1e-12  # of the largest loss: what running sums may be wrong by
 
 Losses = Callable[[Sequence[QuantParams]], np.ndarray]
 
@@ -134,7 +135,10 @@ def searched(statistics: Statistics, losses: Losses, symmetric: bool) -> QuantPa
         return parameters(low * shares[0], high * shares[1], symmetric)
 
     def least(shares: list[tuple[float, float]]) -> tuple[float, float]:
-        return shares[int(np.argmin(losses([at(pair) for pair in shares])))]
+        found = losses([at(pair) for pair in shares])
+        # Tensors of few values have ties: the widest of them, whatever order sums were made in.
+        slack = _SLACK * found.max(initial=0, where=np.isfinite(found))
+        return shares[int(np.argmax(found <= found.min() + slack))]
 
     best = least([(share, share) for share in _SHARES])
     if low < 0 < high and not symmetric:

@@ -24,7 +24,7 @@ SAMPLES = 4
 FEWEST = 2000  # numbers that outputs must have together to tell candidates apart
 # How many blocks that compute follow the tensor: to the outputs if the products fit the budget, else the first that do.
 _DEPTHS = (10**6, 12, 6, 3, 1)
-_BUDGET = 4e12  # multiplications of all trials together
+_BUDGET = 2e12  # multiplications of all trials of a round
 _LARGEST_BYTES = 1 << 30  # of weights behind one tensor: its session has them thrice while it is made
 
 
@@ -37,17 +37,19 @@ class Stretch:
 
 
 def affordable(
-    model: onnx.ModelProto, view: ModelView, placement: Placement, wanted: Mapping[str, int]
+    model: onnx.ModelProto, view: ModelView, placement: Placement, wanted: Mapping[str, Sequence[int]]
 ) -> list[Stretch]:
-    """The stretches of the greatest depth whose runs, for so many candidates of each group, fit budget and memory."""
+    """The stretches of the greatest depth whose runs fit budget and memory; `wanted`: candidates by group and round."""
     shapes, weights = shapes_of(model.graph), {name: array.nbytes for name, array in view.constants.items()}
     cost = {node.output[0]: multiplications(view, node, shapes) for node in model.graph.node}
     found: list[Stretch] = []
     for depth in _DEPTHS:
         found = stretches(model, view, placement, wanted, depth)
-        runs = ((wanted[placement.groups[s.tensor]], s.block) for s in found)
-        work = SAMPLES * sum(count * sum(cost[n.output[0]] for n in block.nodes) for count, block in runs)
-        if work <= _BUDGET and all(held(s.block, weights) <= _LARGEST_BYTES for s in found):
+        runs = [(wanted[placement.groups[s.tensor]], sum(cost[n.output[0]] for n in s.block.nodes)) for s in found]
+        rounds = zip(*([count * work for count in counts] for counts, work in runs), strict=True)
+        if all(SAMPLES * sum(works) <= _BUDGET for works in rounds) and all(
+            held(s.block, weights) <= _LARGEST_BYTES for s in found
+        ):
             break
     return found
 
