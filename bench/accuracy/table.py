@@ -124,14 +124,15 @@ def read_labels(path: Path, files: list[Path]) -> np.ndarray:
     return np.array([int(next(cell for cell in rows[file.name] if cell.strip().isdecimal())) for file in files])
 
 
-def packed(name: str, wheels: Path) -> Network:
-    """One of the networks of end_to_end.py."""
+def packed(name: str, wheels: Path | None, calibrate: int | None = None, evaluate: int | None = None) -> Network:
+    """One of the networks of end_to_end.py, with the samples of its plan or other numbers of them."""
     plan = NETWORKS[name]
+    calibrate, evaluate = calibrate or plan.calibrate, evaluate or plan.evaluate
     title, make, needs_wheels = SUBJECTS[name]
-    model, inputs, *views = make(Wheels(wheels) if needs_wheels else None)
+    model, inputs, *views = make(Wheels(wheels) if needs_wheels and wheels else None)
     clean = frontend.prepare(frontend.load(model))
     return Network(
-        title, clean, lambda: inputs(plan.calibrate, 1), lambda: inputs(plan.evaluate, 2),
+        title, clean, lambda: inputs(calibrate, 1), lambda: inputs(evaluate, 2),
         view=views[0] if views else None, classes=plan.classes, transformer=plan.transformer,
     )  # fmt: skip
 
