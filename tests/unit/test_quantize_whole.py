@@ -8,10 +8,11 @@ import onnx
 import pytest
 
 from openbpu import frontend, ptq
-from openbpu.ptq import output_error
+from openbpu.ptq import output_error, quantizer
 from openbpu.ptq.calibration import calibrate
 from openbpu.ptq.placement import place
 from openbpu.ptq.ranges import candidates
+from openbpu.ptq.refinement import Refinements
 from openbpu.ptq.samples import SampleStream
 from openbpu.ptq.stretches import SAMPLES
 from openbpu.ptq.whole import Whole, confirmed, loss_of
@@ -52,6 +53,34 @@ def test_single_tensors_mislead_and_the_whole_does_not() -> None:
     assert best > 18
     assert sqnr(model, samples, refinement=()) > best - 0.3
     assert sqnr(model, samples, refinement=("scales",)) > best - 0.3
+
+
+@pytest.mark.parametrize("calibration", ["max", "percentile", "kl"])
+def test_scales_are_given_up_where_they_mislead(calibration: str) -> None:
+    model, samples = reader(), misleading()
+    without, given = (sqnr(model, samples, calibration=calibration, refinement=steps) for steps in ((), ("scales",)))
+    assert given > without - 0.3
+
+
+@pytest.mark.parametrize("refinement", [(), ("scales",), ("scales", "bias")])
+def test_int8_copies_of_int16_tensors_do_not_mislead(refinement: tuple[str, ...]) -> None:
+    model, samples = reader(), misleading()
+    lifted = [node.name for node in model.graph.node if node.op_type != "Conv"]
+    best, found = (
+        max(sqnr(model, samples, calibration=method, refinement=steps, int16=lifted) for method in methods)
+        for methods, steps in ((FIXED, ()), (["auto"], refinement))
+    )
+    assert best > 18
+    assert found > best - 0.3
+
+
+def test_ranges_that_make_the_same_model_are_refined_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With int16 throughout nothing reads int8, whatever ranges copies would have."""
+    refined: list[onnx.ModelProto] = []
+    monkeypatch.setattr(quantizer, "refine", lambda reference, form, *rest: refined.append(form) or Refinements())
+    model = reader()
+    ptq.quantize(model, misleading(), int16=[node.name for node in model.graph.node])
+    assert len(refined) == 1
 
 
 def test_the_ranges_that_the_whole_confirms_are_refined() -> None:
@@ -108,7 +137,8 @@ def test_the_better_of_two_refined_forms_is_kept(
     monkeypatch: pytest.MonkeyPatch, chosen: float, uniform: float, kept: bool
 ) -> None:
     """Whichever was better before: the choice tensor by tensor here."""
-    losses = iter([-1.0, -0.9, -0.8, -0.7, chosen, uniform])  # chosen, three uniform ones, then the two refined ones
+    # chosen, uniform ones ("percentile" is the same as "max" here), then the two refined ones
+    losses = iter([-1.0, -0.9, -0.8, chosen, uniform])
     monkeypatch.setattr(Whole, "loss", lambda self, form: next(losses))
     qdq = ptq.quantize(reader(), nets.samples(16), refinement=("scales", "bias"))
     taken = next(p.value for p in qdq.metadata_props if p.key == "openbpu.refinement")

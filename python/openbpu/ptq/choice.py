@@ -12,7 +12,7 @@ from openbpu.ptq.parallel import side_by_side
 from openbpu.ptq.ranges import around, candidates, is_mask, squared_error
 from openbpu.ptq.samples import SampleStream
 
-UNIFORM = ("max", "percentile", "mse")  # methods for all tensors that `auto` must not be worse than
+UNIFORM = ("max", "percentile", "mse")  # methods for all tensors that "auto" must not be worse than
 
 
 def chosen(ground: Ground, samples: SampleStream, scales: bool, progress: Progress) -> dict[str, QuantParams]:
@@ -46,7 +46,13 @@ def chosen(ground: Ground, samples: SampleStream, scales: bool, progress: Progre
     return best
 
 
-def uniform(ground: Ground, ranges: Ranges) -> list[dict[str, QuantParams]]:
-    """By each of the simple methods the ranges of all groups; int8 copies of int16 groups keep theirs."""
+def simpler(ground: Ground, ranges: Ranges) -> list[Ranges]:
+    """One method for all groups instead of what was chosen: with "auto" each of UNIFORM, else what calibration names.
+
+    Each also with the chosen ranges of the int8 copies of int16 groups. What is no different is left out.
+    """
+    calibration = ground.options.calibration
+    found = ground.uniform(UNIFORM if calibration == "auto" else (calibration,)).values()
     copies = {group: quant for group, quant in ranges.items() if group in ground.placement.wide}
-    return [found | copies for found in ground.uniform(UNIFORM).values()]
+    rivals = [*found, *(of | copies for of in found)]
+    return [rival for k, rival in enumerate(rivals) if rival not in (ranges, *rivals[:k])]

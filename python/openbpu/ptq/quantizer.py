@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from os import PathLike
 from typing import Any
@@ -16,7 +17,7 @@ from openbpu.errors import ConfigError, ModelError
 from openbpu.ir.quant import QuantParams
 from openbpu.ptq.cache import StatisticsCache
 from openbpu.ptq.calibration import BINS, FEWEST_BINS, MOST_BINS, Progress, calibrate
-from openbpu.ptq.choice import chosen, uniform
+from openbpu.ptq.choice import chosen, simpler
 from openbpu.ptq.equalisation import equalise
 from openbpu.ptq.forms import Ground, Options, Ranges, form
 from openbpu.ptq.placement import place
@@ -129,12 +130,12 @@ def _refined(
 ) -> tuple[onnx.ModelProto, Collection[str]]:
     """The QDQ model with refined weights and biases, and the steps that were refused: they made the whole no better.
 
-    With `auto` the best of the ranges of one method for all tensors is a rival: what was chosen tensor by tensor may
-    not hold for the network. Both are refined: which of them is better without says little about that.
+    What was chosen tensor by tensor may not hold for the network: the best of simpler ranges is a rival. Both are
+    refined: which of them is better without says little about that.
     """
     plain = Refinements(shares=_weight_shares(ground.model) if "weights" in refinement else {})
     steps = [step for step in (*REFINEMENTS, *MORE_REFINEMENTS) if step in refinement and step in LAYERWISE]
-    rivals = uniform(ground, ranges) if ground.options.calibration == "auto" else []
+    rivals = simpler(ground, ranges)
     qdq = ground.form(ranges, plain)
     if not steps and not rivals:
         return qdq, LAYERWISE
@@ -146,9 +147,10 @@ def _refined(
         return better if better.loss < candidate.loss else candidate
 
     found = [_Candidate(ranges, qdq, whole.loss(qdq))]
-    if rivals:
-        forms = ((rival, ground.trial(rival, plain)) for rival in rivals)  # two of them at a time
-        found.append(min((_Candidate(*pair, whole.loss(pair[1])) for pair in forms), key=lambda c: c.loss))
+    forms = ((rival, ground.trial(rival, plain)) for rival in rivals)  # two of them at a time
+    others = (_Candidate(*pair, whole.loss(pair[1])) for pair in _different(forms, qdq))
+    if best_of_others := min(others, key=lambda c: c.loss, default=None):
+        found.append(best_of_others)
     if steps:
         reference = Reference(ground.model, samples)
         found = [changed(candidate, reference) for candidate in found]
@@ -164,6 +166,21 @@ class _Candidate:
     form: onnx.ModelProto
     loss: float
     refused: Collection[str] = LAYERWISE
+
+
+def _different(
+    forms: Iterable[tuple[Ranges, onnx.ModelProto]], known: onnx.ModelProto
+) -> Iterator[tuple[Ranges, onnx.ModelProto]]:
+    """Without those that are the same model as one before: ranges of int8 copies that nothing reads make none."""
+    seen = {_digest(known)}
+    for ranges, made in forms:
+        if (digest := _digest(made)) not in seen:
+            seen.add(digest)
+            yield ranges, made
+
+
+def _digest(model: onnx.ModelProto) -> bytes:
+    return hashlib.sha256(model.SerializeToString(deterministic=True)).digest()
 
 
 def _weight_shares(model: onnx.ModelProto) -> dict[str, np.ndarray]:
