@@ -128,7 +128,10 @@ def main() -> None:
     names = arguments.only or list(NETWORKS)
     given = {LITE0: arguments.data, RESNET20: arguments.resnet20, WHEELS: arguments.wheels}
     places: Places = {name: place for name, place in given.items() if place}
-    names = [name for name in names if _NEEDS.get(name) in (None, *places)]
+    missing = [name for name in names if _NEEDS.get(name) not in (None, *places)]
+    if arguments.only and missing:
+        parser.error(f"{', '.join(missing)}: where are the photographs, the model, the wheels?")
+    names = [name for name in names if name not in missing]
     options = configurations(arguments.without)
     if arguments.step:
         options = {t: o for t, o in options.items() if any(part in t for part in arguments.step)}

@@ -129,6 +129,7 @@ def packed(name: str, wheels: Path | None, calibrate: int | None = None, evaluat
     plan = NETWORKS[name]
     calibrate, evaluate = calibrate or plan.calibrate, evaluate or plan.evaluate
     title, make, needs_wheels = SUBJECTS[name]
+    assert wheels or not needs_wheels, f"{name}: --wheels"
     model, inputs, *views = make(Wheels(wheels) if needs_wheels and wheels else None)
     clean = frontend.prepare(frontend.load(model))
     return Network(

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import warnings
+
 import float_networks as nets
 import numpy as np
 import onnx
 import pytest
 
 from openbpu import frontend, ptq
-from openbpu.ptq import output_error, quantizer
+from openbpu.errors import ModelWarning
+from openbpu.ir.quant import QuantParams
+from openbpu.ptq import forms, output_error, quantizer
 from openbpu.ptq.calibration import calibrate
+from openbpu.ptq.choice import simpler
+from openbpu.ptq.forms import Ground, Options
 from openbpu.ptq.placement import place
 from openbpu.ptq.ranges import candidates
 from openbpu.ptq.refinement import Refinements
@@ -55,7 +61,7 @@ def test_single_tensors_mislead_and_the_whole_does_not() -> None:
     assert sqnr(model, samples, refinement=("scales",)) > best - 0.3
 
 
-@pytest.mark.parametrize("calibration", ["max", "percentile", "kl"])
+@pytest.mark.parametrize("calibration", ["max", "percentile", "mse"])
 def test_scales_are_given_up_where_they_mislead(calibration: str) -> None:
     model, samples = reader(), misleading()
     without, given = (sqnr(model, samples, calibration=calibration, refinement=steps) for steps in ((), ("scales",)))
@@ -72,6 +78,25 @@ def test_int8_copies_of_int16_tensors_do_not_mislead(refinement: tuple[str, ...]
     )
     assert best > 18
     assert found > best - 0.3
+
+
+def test_rivals_have_copies_of_their_own_and_the_chosen_ones() -> None:
+    model = reader()
+    placement = place(model, int16=[node.name for node in model.graph.node if node.op_type != "Conv"])
+    stream = SampleStream(nets.samples(8), model)
+    placement, statistics = calibrate(model, stream, placement, lambda *_: None)
+    ground = Ground(model, placement, statistics, Options("max", False, 0.99999))
+    copied = placement.groups[next(node.input[0] for node in model.graph.node if node.op_type == "Conv")]
+    own = ground.uniform(["max"])["max"]
+    chosen = {group: QuantParams.per_tensor(quant.s / 2, quant.z) for group, quant in own.items()}
+    assert simpler(ground, own, True) == simpler(ground, chosen, False) == []
+    with_own, with_chosen = simpler(ground, chosen, True)
+    assert not with_own.scaled and with_own.ranges[copied] == own[copied]
+    assert with_chosen.scaled and with_chosen.ranges[copied] == chosen[copied]
+    narrow = placement.groups.keys() - placement.wide
+    assert narrow and all(rival.ranges[g] == own[g] for rival in (with_own, with_chosen) for g in narrow & own.keys())
+    unread = (placement.wide - {copied}) & own.keys()
+    assert unread and all(with_own.ranges[g] == chosen[g] for g in unread)
 
 
 def test_ranges_that_make_the_same_model_are_refined_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,12 +163,28 @@ def test_the_better_of_two_refined_forms_is_kept(
 ) -> None:
     """Whichever was better before: the choice tensor by tensor here."""
     # chosen, uniform ones ("percentile" is the same as "max" here), then the two refined ones
-    losses = iter([-1.0, -0.9, -0.8, chosen, uniform])
-    monkeypatch.setattr(Whole, "loss", lambda self, form: next(losses))
+    losses = [-1.0, -0.9, -0.8, chosen, uniform]
+    monkeypatch.setattr(Whole, "loss", lambda self, form: losses.pop(0))
     qdq = ptq.quantize(reader(), nets.samples(16), refinement=("scales", "bias"))
     taken = next(p.value for p in qdq.metadata_props if p.key == "openbpu.refinement")
     assert taken == ("scales+bias" if kept else "bias")
-    assert next(losses, None) is None
+    assert not losses
+
+
+def test_only_the_model_that_is_kept_warns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of scales that had to grow: those of forms that were given up are not in the model."""
+    made, make = [], forms.form
+
+    def warning(model: object, placement: object, ranges: dict[str, QuantParams], *rest: object) -> onnx.ModelProto:
+        made.append(ranges)
+        warnings.warn(ModelWarning(str(ranges)), stacklevel=2)
+        return make(model, placement, ranges, *rest)
+
+    monkeypatch.setattr(forms, "form", warning)
+    with pytest.warns(ModelWarning) as caught:
+        ptq.quantize(reader(), misleading(), refinement=("scales", "bias"))
+    assert len(made) > 4 and made[0] != made[-1]
+    assert [str(w.message) for w in caught if w.category is ModelWarning] == [str(made[-1])]
 
 
 def test_layers_left_in_float_are_judged_in_float() -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from dataclasses import dataclass
 from functools import partial
 
+from openbpu.ir.onnx_graph import reads
 from openbpu.ir.quant import QuantParams
 from openbpu.ptq import output_error
 from openbpu.ptq.calibration import Progress
@@ -46,13 +49,36 @@ def chosen(ground: Ground, samples: SampleStream, scales: bool, progress: Progre
     return best
 
 
-def simpler(ground: Ground, ranges: Ranges) -> list[Ranges]:
-    """One method for all groups instead of what was chosen: with "auto" each of UNIFORM, else what calibration names.
+@dataclass(frozen=True)
+class Rival:
+    """Ranges of all groups that are simpler than what was chosen; `scaled`: those of int8 copies are as chosen."""
 
-    Each also with the chosen ranges of the int8 copies of int16 groups. What is no different is left out.
+    ranges: Ranges
+    scaled: bool
+
+
+def simpler(ground: Ground, ranges: Ranges, scales: bool) -> list[Rival]:
+    """One method for all groups: with "auto" each of UNIFORM, else what calibration names, if `scales` changed that.
+
+    In mixtures each with its own ranges of the int8 copies of int16 groups, and with those that were chosen.
     """
-    calibration = ground.options.calibration
-    found = ground.uniform(UNIFORM if calibration == "auto" else (calibration,)).values()
-    copies = {group: quant for group, quant in ranges.items() if group in ground.placement.wide}
-    rivals = [*found, *(of | copies for of in found)]
-    return [rival for k, rival in enumerate(rivals) if rival not in (ranges, *rivals[:k])]
+    calibration, copied = ground.options.calibration, _copied(ground)
+    if calibration != "auto" and not scales:
+        return []
+    unread = ground.placement.wide - copied
+    found = []
+    for of in ground.uniform(UNIFORM if calibration == "auto" else (calibration,)).values():
+        found += [Rival(of | _only(ranges, unread), False), Rival(of | _only(ranges, unread | copied), True)]
+    known = [ranges, *(rival.ranges for rival in found)]
+    return [rival for k, rival in enumerate(found) if rival.ranges not in known[: k + 1]]
+
+
+def _copied(ground: Ground) -> set[str]:
+    """The int16 groups of which int8 nodes read copies."""
+    groups, narrow = ground.placement.groups, ground.placement.narrow
+    read = {groups.get(name) for node in ground.model.graph.node if node.name in narrow for name in reads(node)}
+    return {group for group in read if group in ground.placement.wide}
+
+
+def _only(ranges: Ranges, groups: Collection[str]) -> dict[str, QuantParams]:
+    return {group: quant for group, quant in ranges.items() if group in groups}

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from os import PathLike
 from typing import Any
@@ -17,7 +16,7 @@ from openbpu.errors import ConfigError, ModelError
 from openbpu.ir.quant import QuantParams
 from openbpu.ptq.cache import StatisticsCache
 from openbpu.ptq.calibration import BINS, FEWEST_BINS, MOST_BINS, Progress, calibrate
-from openbpu.ptq.choice import chosen, simpler
+from openbpu.ptq.choice import Rival, chosen, simpler
 from openbpu.ptq.equalisation import equalise
 from openbpu.ptq.forms import Ground, Options, Ranges, form
 from openbpu.ptq.placement import place
@@ -135,52 +134,37 @@ def _refined(
     """
     plain = Refinements(shares=_weight_shares(ground.model) if "weights" in refinement else {})
     steps = [step for step in (*REFINEMENTS, *MORE_REFINEMENTS) if step in refinement and step in LAYERWISE]
-    rivals = simpler(ground, ranges)
-    qdq = ground.form(ranges, plain)
-    if not steps and not rivals:
-        return qdq, LAYERWISE
+    rivals = simpler(ground, ranges, "scales" in refinement) if whole.tells else []
+    if not whole.tells or not (steps or rivals):
+        return ground.form(ranges, plain), LAYERWISE
+
+    def judged(rival: Rival, refinements: Refinements, refused: Collection[str]) -> _Candidate:
+        return _Candidate(rival, refinements, whole.loss(ground.trial(rival.ranges, refinements)), refused)
 
     def changed(candidate: _Candidate, reference: Reference) -> _Candidate:
-        refined = refine(reference, candidate.form, steps, progress)
-        form = ground.trial(candidate.ranges, replace(refined, shares=plain.shares))
-        better = replace(candidate, form=form, loss=whole.loss(form), refused=())
+        refined = refine(reference, ground.trial(candidate.rival.ranges, plain), steps, progress)
+        better = judged(candidate.rival, replace(refined, shares=plain.shares), ())
         return better if better.loss < candidate.loss else candidate
 
-    found = [_Candidate(ranges, qdq, whole.loss(qdq))]
-    forms = ((rival, ground.trial(rival, plain)) for rival in rivals)  # two of them at a time
-    others = (_Candidate(*pair, whole.loss(pair[1])) for pair in _different(forms, qdq))
-    if best_of_others := min(others, key=lambda c: c.loss, default=None):
-        found.append(best_of_others)
+    found = [judged(Rival(ranges, scaled=True), plain, LAYERWISE)]
+    if rivals:
+        found.append(min((judged(rival, plain, LAYERWISE) for rival in rivals), key=lambda c: c.loss))
     if steps:
         reference = Reference(ground.model, samples)
         found = [changed(candidate, reference) for candidate in found]
     best = found[-1] if confirmed(found[-1].loss, found[0].loss) else found[0]
-    return best.form, best.refused if best.ranges is ranges else (*best.refused, "scales")
+    refused = best.refused if best.rival.scaled else (*best.refused, "scales")
+    return ground.form(best.rival.ranges, best.refinements), refused
 
 
 @dataclass(frozen=True)
 class _Candidate:
-    """A QDQ model, the ranges that it has, how far it is from float, and the steps that made it no better."""
+    """Ranges, refinements, how far the QDQ model of both is from float, and the steps that made it no better."""
 
-    ranges: Ranges
-    form: onnx.ModelProto
+    rival: Rival
+    refinements: Refinements
     loss: float
-    refused: Collection[str] = LAYERWISE
-
-
-def _different(
-    forms: Iterable[tuple[Ranges, onnx.ModelProto]], known: onnx.ModelProto
-) -> Iterator[tuple[Ranges, onnx.ModelProto]]:
-    """Without those that are the same model as one before: ranges of int8 copies that nothing reads make none."""
-    seen = {_digest(known)}
-    for ranges, made in forms:
-        if (digest := _digest(made)) not in seen:
-            seen.add(digest)
-            yield ranges, made
-
-
-def _digest(model: onnx.ModelProto) -> bytes:
-    return hashlib.sha256(model.SerializeToString(deterministic=True)).digest()
+    refused: Collection[str]
 
 
 def _weight_shares(model: onnx.ModelProto) -> dict[str, np.ndarray]:

@@ -51,13 +51,19 @@ class Whole:
         self._model, self._samples, self._decided = model, samples, decided
         self._names = _judged(model, min(samples.count, _MOST))
 
+    @property
+    def tells(self) -> bool:
+        """Whether there is anything by which forms can be judged."""
+        return bool(self._names)
+
     def loss(self, form: onnx.ModelProto) -> float:
         """How far a quantised form is from the float model; only differences between forms mean something."""
-        return loss_of(self.errors(form)) if self._names else 0.0
+        loss = loss_of(self.errors(form)) if self.tells else 0.0
+        return np.inf if np.isnan(loss) else loss
 
     def errors(self, form: onnx.ModelProto) -> np.ndarray:
         """The relative error of a form for each sample; empty if nothing can be judged."""
-        if not self._names:
+        if not self.tells:
             return np.zeros(0)
         feeds, results, signal = self._float
         runner = session(_fetching(form, self._names))
