@@ -40,10 +40,14 @@ def grid_of(step: float, inputs: Sequence[np.ndarray], floats: Sequence[np.ndarr
 
 
 def gathered(
-    found: Layout, grid: Grid, inputs: Sequence[np.ndarray], floats: Sequence[np.ndarray] | None = None
+    found: Layout,
+    grid: Grid,
+    inputs: Sequence[np.ndarray],
+    floats: Sequence[np.ndarray] | None = None,
+    into: Moments | None = None,
 ) -> Moments:
-    """The moments of a layer's inputs, by sample, and of what they lack beside `floats`."""
-    moments, positions = Moments(grid), found.positions(len(inputs))
+    """The moments of a layer's inputs, by sample, and of what they lack beside `floats`; `into` moments of others."""
+    moments, positions = into or Moments(grid), found.positions(len(inputs))
     if floats is None:
         for rows in found.rows(inputs, positions):
             moments.add(rows)

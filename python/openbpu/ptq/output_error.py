@@ -24,7 +24,7 @@ from openbpu.ptq.stretches import SAMPLES, Stretch, affordable, held
 from openbpu.ptq.view import ModelView
 
 _SESSIONS = 8  # at the same time
-_WEIGHT_BYTES = 128 << 20  # that sessions hold together, each its own copy
+_WEIGHT_BYTES = 64 << 20  # that sessions hold together, each its own copy
 
 Near = Callable[[str, QuantParams], Sequence[QuantParams]]
 Floats = Mapping[str, np.ndarray]  # tensors of the float model for one sample

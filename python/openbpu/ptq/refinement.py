@@ -22,7 +22,7 @@ import onnx
 from openbpu.ir.onnx_graph import reads
 from openbpu.ptq.calibration import Progress, Runner
 from openbpu.ptq.moments import Grid, Moments, gathered, grid_of
-from openbpu.ptq.parallel import RunAll, in_turn, side_by_side
+from openbpu.ptq.parallel import RunAll, side_by_side
 from openbpu.ptq.patches import Layout, layout
 from openbpu.ptq.regression import regression, worth_it
 from openbpu.ptq.samples import Feed, SampleStream
@@ -35,7 +35,7 @@ from openbpu.ptq.weights import quantise_weights
 _MEMORY_BYTES = 1 << 30  # of activations that are alive at the same time
 _MOST_SAMPLES, _FEWEST_SAMPLES = 64, 4
 _FLOAT_STEPS = 1 << 15
-_LARGEST_PAIR = 2304  # inputs per output whose products, two of them at a time, fit the memory
+_LARGEST_PAIR = 2304  # inputs per output whose products fit the memory twice; regression takes no more either
 _QUARTILE_RANGES = 4.0  # from the median: 5.4 deviations of normally distributed values
 
 Limits = tuple[np.ndarray, np.ndarray]  # least and largest value that counts, per channel
@@ -239,17 +239,18 @@ class _Refiner:
     ) -> list[np.ndarray | None]:
         """The weights that regression finds, and what rounding needs, at the same time; the moments are used up."""
         fit = regression(found, weight, halves, "bias" in self.steps, self.run_all) if fitted else None
-        tasks = [fit or _nothing, partial(uppers, halves[0] + halves[1]) if rounds else _nothing]
+        tasks = [fit or _nothing, partial(uppers, sum(halves[1:], halves[0])) if rounds else _nothing]
         halves.clear()
         return self.run_all(tasks)
 
     def _halves(
         self, found: Layout, grid: Grid, arrays: list[np.ndarray], floats: list[np.ndarray] | None
     ) -> list[Moments]:
-        """The moments of what a layer reads, of every other sample and of the rest."""
+        """The moments of what a layer reads, of every other sample and of the rest; of both where no half is needed."""
         parts = [(arrays[k::2], None if floats is None else floats[k::2]) for k in (0, 1)]
-        run = self.run_all if found.k <= _LARGEST_PAIR else in_turn
-        return run(partial(gathered, found, grid, *part) for part in parts)
+        if found.k > _LARGEST_PAIR:  # too large for regression
+            return [gathered(found, grid, *parts[1], into=gathered(found, grid, *parts[0]))]
+        return self.run_all(partial(gathered, found, grid, *part) for part in parts)
 
     def _floats(self, node: onnx.NodeProto) -> list[np.ndarray] | None:
         """What a layer reads in the float model, by sample; None if that has other rows, as many as a NonZero found."""
