@@ -92,16 +92,18 @@ def solved(lower: np.ndarray, right: np.ndarray) -> np.ndarray:
 
 
 def inverted_upper(upper: np.ndarray) -> np.ndarray:
-    """The inverse of upper triangular matrices [..., k, k], block by block: an eighth of the work of a general one."""
+    """The inverse of upper triangular matrices [..., k, k], in their place.
+
+    Block by block: an eighth of the work of a general one.
+    """
     k = upper.shape[-1]
     if k <= BLOCK:
-        return _inverted_block(upper)
+        upper[...] = _inverted_block(upper)
+        return upper
     half = k // 2
     first, last = inverted_upper(upper[..., :half, :half]), inverted_upper(upper[..., half:, half:])
-    result = np.zeros_like(upper)
-    result[..., :half, :half], result[..., half:, half:] = first, last
-    result[..., :half, half:] = -product(first, product(upper[..., :half, half:], last))
-    return result
+    upper[..., :half, half:] = -product(first, product(upper[..., :half, half:], last))
+    return upper
 
 
 def _factor_block(block: np.ndarray) -> None:

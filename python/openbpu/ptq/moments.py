@@ -15,6 +15,7 @@ from openbpu.ptq.factors import add_whole_product
 from openbpu.ptq.patches import Layout
 
 _TOGETHER = 1 << 24  # elements that wait for one another
+_ROWS = 512  # of a covariance at a time
 _DIFFERENCES = 127  # the largest whole number that a difference becomes
 _FINEST = 8  # units of differences in a step
 
@@ -91,32 +92,40 @@ class Moments:
         """Gives the sums back: those of 6144 inputs have 300 MB."""
         self._x = self._d = self._xx = self._dx = np.zeros(())
 
-    def inputs(self, about_mean: bool = True) -> np.ndarray:
-        """The mean of x x^T [groups, k, k], about the mean of x or about 0. Raises LinAlgError without rows."""
+    def inputs(self, about_mean: bool = True, last: bool = False) -> np.ndarray:
+        """The mean of x x^T [groups, k, k], about the mean of x or about 0. Raises LinAlgError without rows.
+
+        With `last` it is made in the place of the sums, which are gone then.
+        """
         self.multiply()
         middle = self.grid.middle * np.ones(self._x.shape)
-        covariance = self._covariance(self._x, self._xx, None if about_mean else middle)
+        place = self._xx if last else np.empty_like(self._xx)
+        covariance = self._covariance(self._x, self._xx, None if about_mean else middle, place)
         covariance *= self.grid.step**2
+        if last:
+            self.forget()
         return covariance
 
     def differences(self, about_mean: bool = True) -> np.ndarray:
         """The mean of d x^T [groups, k, k], about their means or about 0. Raises LinAlgError without rows."""
         self.multiply()
         middle = np.zeros(self._d.shape)
-        covariance = self._covariance(self._d, self._dx, None if about_mean else middle)
+        covariance = self._covariance(self._d, self._dx, None if about_mean else middle, np.empty_like(self._dx))
         covariance *= self.grid.unit * self.grid.step
         return covariance
 
-    def _covariance(self, y: np.ndarray, yx: np.ndarray, middle: np.ndarray | None) -> np.ndarray:
-        """Of y and x about their means; with the `middle` about which y was counted, about 0."""
+    def _covariance(self, y: np.ndarray, yx: np.ndarray, middle: np.ndarray | None, place: np.ndarray) -> np.ndarray:
+        """Of y and x about their means, into `place`; with the `middle` about which y was counted, about 0."""
         if not self.rows:
             raise np.linalg.LinAlgError("no rows were seen")
         mean, x = y / self.rows, self._x / self.rows
-        covariance: np.ndarray = yx / self.rows
-        covariance -= mean[..., :, None] * x[..., None, :]
-        if middle is not None:
-            covariance += (mean + middle)[..., :, None] * (x + self.grid.middle)[..., None, :]
-        return covariance
+        np.divide(yx, self.rows, out=place)
+        for start in range(0, place.shape[-2], _ROWS):  # what is taken away has as many elements
+            some = slice(start, start + _ROWS)
+            place[..., some, :] -= mean[..., some, None] * x[..., None, :]
+            if middle is not None:
+                place[..., some, :] += (mean + middle)[..., some, None] * (x + self.grid.middle)[..., None, :]
+        return place
 
     def multiply(self) -> None:
         """Makes the products of the rows that wait."""

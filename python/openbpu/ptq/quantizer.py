@@ -14,6 +14,7 @@ import onnx
 from openbpu import __version__
 from openbpu.errors import ConfigError, ModelError
 from openbpu.ir.quant import QuantParams
+from openbpu.memory import collect
 from openbpu.ptq.cache import StatisticsCache
 from openbpu.ptq.calibration import BINS, FEWEST_BINS, MOST_BINS, Progress, calibrate
 from openbpu.ptq.choice import Rival, chosen, simpler
@@ -96,6 +97,7 @@ def quantize(
     placement, statistics = calibrate(model, stream, placement, report, bins, statistics_cache)
     ground = Ground(model, placement, statistics, Options(calibration, symmetric, percentile))
     ranges = chosen(ground, stream, "scales" in refinement, report)
+    collect()  # sessions are gone, and their weights with them
     whole = Whole(model, stream, stream.places(SAMPLES))
     qdq, refused = _refined(ground, ranges, stream, whole, refinement, report)
     facts: dict[str, str] = {}

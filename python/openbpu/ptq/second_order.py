@@ -43,8 +43,7 @@ def damped(moments: Moments) -> np.ndarray:
 
     Raises numpy.linalg.LinAlgError if there were no rows.
     """
-    covariance = moments.inputs()
-    moments.forget()
+    covariance = moments.inputs(last=True)
     diagonal = np.einsum("...ii->...i", covariance)
     # From few rows a covariance is mostly chance: its diagonal has to count the more.
     share = _DAMPING + _CHANCE * covariance.shape[-1] / moments.rows
