@@ -67,12 +67,17 @@ def test_layers_stand_in_order_with_what_they_add() -> None:
         assert layer.cause == ("clamping", "rounding", "weights")[int(np.argmin(parts))]
 
 
-def test_values_beyond_the_calibrated_range_are_named_as_the_cause() -> None:
+@pytest.mark.parametrize(
+    ("calibration", "taken", "remedy"),
+    [("auto", "", "calibration max"), ("max", "", "more samples"), ("max", "scales", "refinement without scales")],
+)
+def test_values_beyond_the_calibrated_range_are_named_as_the_cause(calibration: str, taken: str, remedy: str) -> None:
     model = _net()
-    qdq = openbpu.quantize(model, _samples(4, scale=0.1), refinement=())
+    qdq = openbpu.quantize(model, _samples(4, scale=0.1), refinement=(), calibration=calibration)
+    next(p for p in qdq.metadata_props if p.key == "openbpu.refinement").value = taken
     report = openbpu.accuracy(model, qdq, _samples(4))
     image = report.layers[0]
-    assert image.cause == "clamping" and image.clamped > 0.2 and "max" in image.remedy
+    assert image.cause == "clamping" and image.clamped > 0.2 and image.remedy == remedy
     assert report.sqnr_db < 10 and "poor" in report.line
 
 

@@ -334,7 +334,7 @@ def _layers(
 ) -> list[LayerError]:
     view = ModelView(model)
     weights = _weight_errors(view, qdq)
-    layers = []
+    layers, remedies = [], _remedies(qdq)
     order = [*(i.name for i in model.graph.input), *(name for node in model.graph.node for name in node.output)]
     for name in (n for n in order if n in own):
         chain = _chain(view, view.producers.get(name), own)
@@ -349,9 +349,19 @@ def _layers(
                 own[name],
                 min((weights[n.name] for n in chain if n.name in weights), default=math.inf),
                 min(inherited, default=math.inf),
+                remedies,
             )
         )
     return layers
+
+
+def _remedies(qdq: onnx.ModelProto) -> Mapping[str, str]:
+    """What helps against each cause and was not done already, by what the quantiser wrote down."""
+    facts = {p.key: p.value for p in qdq.metadata_props}
+    if facts.get("openbpu.calibration") != "max":
+        return _REMEDIES
+    scaled = "scales" in facts.get("openbpu.refinement", "").split("+")
+    return {**_REMEDIES, "clamping": "refinement without scales" if scaled else "more samples"}
 
 
 def _chain(view: ModelView, node: onnx.NodeProto | None, own: dict[str, OwnError]) -> list[onnx.NodeProto]:

@@ -24,7 +24,7 @@ from openbpu.ptq.calibration import Progress, Runner
 from openbpu.ptq.moments import Grid, Moments, gathered, grid_of
 from openbpu.ptq.parallel import RunAll, side_by_side
 from openbpu.ptq.patches import Layout, layout
-from openbpu.ptq.regression import regression, worth_it
+from openbpu.ptq.regression import MOST_INPUTS, regression, worth_it
 from openbpu.ptq.samples import Feed, SampleStream
 from openbpu.ptq.second_order import LARGEST, rounded, uppers
 from openbpu.ptq.sites import by_input_channel
@@ -35,7 +35,6 @@ from openbpu.ptq.weights import quantise_weights
 _MEMORY_BYTES = 1 << 30  # of activations that are alive at the same time
 _MOST_SAMPLES, _FEWEST_SAMPLES = 64, 4
 _FLOAT_STEPS = 1 << 15
-_LARGEST_PAIR = 2304  # inputs per output whose products fit the memory twice; regression takes no more either
 _QUARTILE_RANGES = 4.0  # from the median: 5.4 deviations of normally distributed values
 
 Limits = tuple[np.ndarray, np.ndarray]  # least and largest value that counts, per channel
@@ -248,7 +247,7 @@ class _Refiner:
     ) -> list[Moments]:
         """The moments of what a layer reads, of every other sample and of the rest; of both where no half is needed."""
         parts = [(arrays[k::2], None if floats is None else floats[k::2]) for k in (0, 1)]
-        if found.k > _LARGEST_PAIR:  # too large for regression
+        if found.k > MOST_INPUTS:  # too large for regression, which is what needs both
             return [gathered(found, grid, *parts[1], into=gathered(found, grid, *parts[0]))]
         return self.run_all(partial(gathered, found, grid, *part) for part in parts)
 

@@ -22,14 +22,14 @@ from openbpu.ptq.patches import Layout
 
 _STRENGTHS = (1e-2, 1e-1)  # of the ridge, in mean variances of an input
 _ROUNDING = 1 / 12  # of it in any case: the variance of rounding, in squared steps
-_LARGEST = 2304  # inputs per output: beyond, the factors would cost more than they bring
+MOST_INPUTS = 2304  # per output: beyond, the factors would cost more than they bring
 
 Seen = tuple[np.ndarray, np.ndarray]
 
 
 def worth_it(found: Layout) -> bool:
     """Whether the layer can lean on other inputs: those of a depthwise one are too few."""
-    return found.k <= _LARGEST and (found.groups == 1 or found.shape[1] > 1)
+    return found.k <= MOST_INPUTS and (found.groups == 1 or found.shape[1] > 1)
 
 
 def regression(
