@@ -270,7 +270,7 @@ def print_accuracy(report: Any, outputs: bool = True) -> None:
 def check_accuracy(report: Any, fail_under: float | None) -> None:
     """Exits with BELOW if a report is worse than `fail_under`."""
     if fail_under is not None and report.cosine < fail_under:
-        click.echo(f"openbpu: cosine {report.cosine:.6f} is below --fail-under {fail_under:g}", err=True)
+        click.echo(f"openbpu: cosine {report.cosine:.9g} is below --fail-under {fail_under:.9g}", err=True)
         raise click.exceptions.Exit(BELOW)
 
 
